@@ -1,0 +1,37 @@
+# make demo: set everything up and score the example photographs.   make test: lint, types, all tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when the installation is complete; a change of what is to be installed renews it.
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types embedded clean
+
+demo: $(READY)
+	$(BIN)/grmp score examples
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# Trains the embedded model from nothing; resumes where it was interrupted. The two settings keep glibc from
+# returning memory at every step.
+embedded: $(READY)
+	MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 \
+	$(BIN)/python -m grmp_plugin.training.embedded configs/tiny/embedded.yml --work .work/embedded \
+		--out .work/embedded/grmp_iqa-tiny.safetensors --threads $(or $(THREADS),1)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,70 @@
+"""The command `grmp`: its list of commands, and one place where errors become messages."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from grmp_plugin.errors import GRMPError, InputError
+
+from . import models, pyiqa, score
+
+app = typer.Typer(
+    name="grmp",
+    help="Image quality without a reference: GRMP-IQA, for folders of images and for pyiqa.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("score", help=score.HELP)(score.score)
+app.add_typer(models.app, name="models")
+app.command(
+    "pyiqa",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)(pyiqa.pyiqa)
+
+
+def _print_versions(wanted: bool) -> None:
+    if wanted:
+        from grmp_plugin.versions import package_versions
+
+        for name, number in package_versions().items():
+            typer.echo(f"{name} {number}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the versions that matter, and exit.",
+            is_eager=True,
+            callback=_print_versions,
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command: whatever the user can mend ends in a message and an exit code, not a traceback."""
+    try:
+        app()
+    except GRMPError as problem:
+        from .output import error
+
+        error(str(problem))
+        sys.exit(2 if isinstance(problem, InputError) else 1)
+    except BrokenPipeError:
+        # The reader (`head`, say) has seen enough; without this, Python complains again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

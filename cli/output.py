@@ -1,0 +1,135 @@
+"""Where a command's words go: data to stdout or a file, everything else to stderr."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from grmp_plugin.errors import InputError
+from grmp_plugin.files import atomic_write
+
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+FILE_FORMATS = (".csv", ".json", ".jsonl", ".parquet")
+
+
+class Format(str, Enum):
+    """What a command prints on stdout."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    jsonl = "jsonl"
+
+
+def error(text: str) -> None:
+    """Say what went wrong, on stderr; the text is never read as markup."""
+    messages.print("error:", style="bold red", end=" ")
+    messages.print(text, markup=False)
+
+
+def note(text: str) -> None:
+    """Say something worth knowing, on stderr; the text is never read as markup."""
+    messages.print(text, markup=False, style="dim")
+
+
+def check_out(path: Path) -> None:
+    """Refuse an output file that could not be written in the end, before any work is done.
+
+    Raises:
+        InputError: for an unknown extension, or a folder that is not there.
+    """
+    if path.suffix.lower() not in FILE_FORMATS:
+        raise InputError(
+            f"--out {path}: the extension decides the format; it is one of {', '.join(FILE_FORMATS)}"
+        )
+    if path.is_dir():
+        raise InputError(f"--out {path}: that is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {path}: the folder {path.parent} does not exist; create it first")
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout; in a pipe it is as wide as its content, so that nothing is cut."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        wide = Console(highlight=False, width=100_000)
+        console = Console(highlight=False, width=wide.measure(table).maximum)
+    console.print(table)
+
+
+def json_text(data: Any) -> str:
+    """Readable JSON."""
+    return json.dumps(data, indent=2, ensure_ascii=False)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """CSV with a header; empty cells where there is no value."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def print_data(text: str, stream: TextIO | None = None) -> None:
+    """Print data on stdout as it is; names that are not valid Unicode survive as the system's bytes."""
+    stream = stream or sys.stdout
+    if hasattr(stream, "buffer"):
+        stream.flush()
+        stream.buffer.write(text.encode("utf-8", "surrogateescape"))
+        stream.buffer.flush()
+    else:
+        stream.write(text)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], document: Any) -> None:
+    """Write rows to a file in the format of its extension; the file is whole or not there.
+
+    Args:
+        path: .csv, .json, .jsonl or .parquet.
+        rows: mappings with `columns` as keys.
+        columns: their order.
+        document: for .json, the whole document; its "run" goes into .parquet's metadata.
+    """
+    suffix = path.suffix.lower()
+    try:
+        with atomic_write(path) as temporary:
+            if suffix == ".parquet":
+                _write_parquet(temporary, rows, columns, document["run"])
+                return
+            text = {
+                ".csv": lambda: csv_text(rows, columns),
+                ".json": lambda: json_text(document) + "\n",
+                ".jsonl": lambda: jsonl_text(rows),
+            }[suffix]()
+            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as problem:
+        raise InputError(f"--out {path}: {problem.strerror or problem}") from problem
+
+
+def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], run: Any) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    data = {
+        column: [_valid_text(row[column]) for row in rows] for column in columns
+    }  # Arrow's strings are strict UTF-8
+    table = pyarrow.table(data).replace_schema_metadata({"run": json.dumps(run)})
+    pyarrow.parquet.write_table(table, path)
+
+
+def _valid_text(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

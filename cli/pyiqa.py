@@ -1,0 +1,42 @@
+"""`grmp pyiqa`: pyiqa's own command with our metrics in it."""
+
+import sys
+
+import typer
+
+from grmp_plugin.errors import GRMPError, InputError
+
+
+def pyiqa(context: typer.Context) -> None:
+    """Run pyiqa's own command, which cannot see a plugin unaided; all options go to it.
+
+    For example: grmp pyiqa grmp_iqa-tiny piqe -t photos/
+    """
+    # The import adds our metrics as soon as pyiqa's table is there.
+    from pyiqa import pyiqa_cmd
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    sys.argv = ["grmp pyiqa", *context.args]
+    for name in _metric_names(context.args):
+        if name not in DEFAULT_CONFIGS:
+            raise InputError(f"pyiqa has no metric '{name}'; grmp pyiqa -ls lists them")
+    if _metric_names(context.args) and not any(
+        a.startswith(("-t", "--t", "-h", "--h")) for a in context.args
+    ):
+        raise InputError("name the image or folder to score: grmp pyiqa METRIC -t photos/")
+    try:
+        pyiqa_cmd.main()
+    except GRMPError:
+        raise
+    except (AssertionError, OSError) as problem:
+        raise InputError(f"pyiqa stopped: {problem or type(problem).__name__}") from problem
+
+
+def _metric_names(arguments: list[str]) -> list[str]:
+    """The words before the first option, which pyiqa takes for metrics."""
+    names: list[str] = []
+    for argument in arguments:
+        if argument.startswith("-"):
+            break
+        names.append(argument)
+    return names

@@ -1,0 +1,284 @@
+"""`grmp score`: quality of image files."""
+
+import enum
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import (
+    Format,
+    check_out,
+    csv_text,
+    error,
+    json_text,
+    jsonl_text,
+    messages,
+    note,
+    print_data,
+    print_table,
+    write_rows,
+)
+
+if TYPE_CHECKING:
+    from grmp_plugin.evaluation.scoring import ImageScore, Scorer
+
+# One line a paragraph: the help keeps line breaks.
+HELP = (
+    "Score images: 0 is bad, 1 is good.\n\n"
+    "Results go to standard output, everything else to standard error. Exit codes: 0 all scored, 3 some "
+    "could not be read (each has a row with the reason), 2 wrong usage, 1 failed.\n\n"
+    "Examples: grmp score photos/ --sort worst · grmp score photos/ --out scores.csv · "
+    "find . -name '*.jpg' | grmp score -"
+)
+
+COLUMNS = ("image", "score", "error")
+_SOME_FAILED = 3
+_INTERRUPTED = 130
+
+
+class Sort(str, enum.Enum):
+    """Order of the rows."""
+
+    input = "input"
+    name = "name"
+    best = "best"
+    worst = "worst"
+
+
+class Device(str, enum.Enum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(str, enum.Enum):
+    """Precision of the image tower."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+def score(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATHS...",
+            help="Image files, folders, glob patterns, or - for a list of paths on standard input.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="A model's name ([bold]grmp models[/] lists them) or a checkpoint file."
+        ),
+    ] = "grmp_iqa-tiny",
+    device: Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")] = Device.auto,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: fp16 on CUDA, fp32 elsewhere.")
+    ] = Precision.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; no score depends on it.")] = 16,
+    output_format: Annotated[
+        Format | None, typer.Option("--format", "-f", help="What is printed; table unless --out is given.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
+        ),
+    ] = None,
+    sort: Annotated[Sort, typer.Option(help="Order of the rows; errors come last.")] = Sort.input,
+    flat: Annotated[bool, typer.Option("--flat", help="Do not search the folders inside folders.")] = False,
+    pixel_limit: Annotated[
+        int, typer.Option(min=1, help="Refuse images of more pixels (decompression bombs).")
+    ] = 200_000_000,
+) -> None:
+    """Score files and folders, and print or write the rows (see `HELP`)."""
+    if out is not None:
+        check_out(out)
+    from grmp_plugin.data.paths import expand_paths
+
+    files = expand_paths(paths, recursive=not flat)
+    # Only now, as it costs seconds.
+    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+    from grmp_plugin.network.grmp_iqa import GRMPIQA
+
+    options = ScoringOptions(
+        device=device.value, precision=precision.value, batch_size=batch_size, pixel_limit=pixel_limit
+    )
+    scorer = Scorer(GRMPIQA(model), options)
+    run = _describe_run(model, scorer)
+    shown = output_format or (None if out is not None else Format.table)
+    streamed = sort is Sort.input and shown in (Format.csv, Format.jsonl)
+    rows: list[dict[str, Any]] = []
+    started = time.monotonic()
+    interrupted = False
+    try:
+        if streamed and shown is Format.csv:
+            print_data(csv_text([], COLUMNS))
+        for result in _with_progress(scorer.score(files), len(files)):
+            rows.append({"image": result.image, "score": result.score, "error": result.error})
+            if streamed:
+                print_data(_streamed_row(rows[-1], shown))
+    except KeyboardInterrupt:
+        interrupted = True
+    run |= _summary(rows, time.monotonic() - started)
+    if interrupted:
+        _leave_interrupted(out, rows, len(files), run)
+    rows = _sorted(rows, sort)
+    document = {"run": run, "images": rows}
+    if out is not None:
+        write_rows(out, rows, COLUMNS, document)
+    if shown is not None and not streamed:
+        _show(shown, document)
+    _say_summary(run, out)
+    if run["failed"]:
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _describe_run(model: str, scorer: "Scorer") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from grmp_plugin.network.models import weights_digest
+    from grmp_plugin.versions import package_versions
+
+    config = scorer.network.config
+    return {
+        "command": "score",
+        "model": model,
+        "weights_sha256": weights_digest(model),
+        "backbone": config.backbone.name,
+        "device": str(scorer.device),
+        "precision": scorer.precision,
+        "preprocess": asdict(config.preprocess),
+        "seed": None,  # nothing is random here
+        "versions": package_versions(),
+    }
+
+
+def _with_progress(results: "Iterator[ImageScore]", total: int) -> "Iterator[ImageScore]":
+    """Pass results on; on a terminal with a bar, rate and time left on stderr."""
+    if not messages.is_terminal:
+        yield from results
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    # Rows may be going to the same terminal; the bar must not take hold of stdout.
+    with Progress(*columns, console=messages, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=total, rate="")
+        started = time.monotonic()
+        for done, result in enumerate(results, 1):
+            rate = done / max(1e-9, time.monotonic() - started)
+            progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
+            yield result
+
+
+def _streamed_row(row: dict[str, Any], shown: Format | None) -> str:
+    if shown is Format.jsonl:
+        return jsonl_text([row])
+    return csv_text([row], COLUMNS).split("\n", 1)[1]
+
+
+def _summary(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    scored = [row for row in rows if row["score"] is not None]
+    summary: dict[str, Any] = {
+        "images": len(rows),
+        "failed": len(rows) - len(scored),
+        "seconds": round(seconds, 3),
+    }
+    if scored:
+        scores = [row["score"] for row in scored]
+        best = max(scored, key=lambda row: row["score"])
+        worst = min(scored, key=lambda row: row["score"])
+        summary["median"] = statistics.median(scores)
+        summary["best"] = {"image": best["image"], "score": best["score"]}
+        summary["worst"] = {"image": worst["image"], "score": worst["score"]}
+    return summary
+
+
+def _say_summary(run: dict[str, Any], out: Path | None) -> None:
+    plural = "" if run["images"] == 1 else "s"
+    counted = f"{run['images']} image{plural}, {run['failed']} failed"
+    if "median" in run:
+        counted += f"; median {run['median']:.4f}"
+        for which in ("best", "worst"):
+            counted += f", {which} {run[which]['score']:.4f} ({Path(run[which]['image']).name})"
+    note(counted)
+    if out is not None:
+        note(f"written to {out}")
+
+
+def _leave_interrupted(out: Path | None, rows: list[dict[str, Any]], total: int, run: dict[str, Any]) -> None:
+    """End after Ctrl-C without losing what is done, and without leaving a file that looks complete."""
+    text = f"interrupted after {len(rows)} of {total} images"
+    if out is not None and rows:
+        partial = out.with_name(f"{out.stem}.partial{out.suffix}")
+        write_rows(partial, rows, COLUMNS, {"run": run | {"interrupted": True}, "images": rows})
+        text += f"; these are in {partial}"
+    error(text)
+    sys.exit(_INTERRUPTED)
+
+
+def _sorted(rows: list[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
+    if sort is Sort.input:
+        return rows
+    if sort is Sort.name:
+        return sorted(rows, key=lambda row: row["image"])
+    sign = -1 if sort is Sort.best else 1
+    return sorted(rows, key=lambda row: (row["score"] is None, sign * (row["score"] or 0)))
+
+
+def _show(shown: Format, document: dict[str, Any]) -> None:
+    rows = document["images"]
+    if shown is Format.json:
+        print_data(json_text(document) + "\n")
+    elif shown is Format.csv:
+        print_data(csv_text(rows, COLUMNS))
+    elif shown is Format.jsonl:
+        print_data(jsonl_text(rows))
+    else:
+        _show_table(rows, document["run"])
+
+
+def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from grmp_plugin.network.models import MODELS
+
+    known = MODELS.get(run["model"])
+    about = f", trained on {known.trained_on}" if known else ""
+    print_data(f"{run['model']}{about} ({run['device']}, {run['precision']}); 0 bad, 1 good\n")
+    table = Table()
+    table.add_column("image", overflow="fold")
+    table.add_column("score", justify="right", no_wrap=True)
+    failed = any(row["error"] for row in rows)
+    if failed:
+        table.add_column("error", overflow="fold", style="red")
+    for row in rows:
+        number = "" if row["score"] is None else f"{row['score']:.4f}"
+        # Text, and not markup: a file may be called [red].png. Undecodable bytes cannot be printed.
+        cells = [Text(_printable(row["image"])), Text(number), Text(row["error"] or "")]
+        table.add_row(*cells[: len(table.columns)])
+    print_table(table)
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()

@@ -1,0 +1,1 @@
+"""YAML configurations, installed beside the package (data only)."""

@@ -1,0 +1,1 @@
+"""Images in: decoding, distortions, drawn scenes."""

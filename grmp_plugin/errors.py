@@ -1,0 +1,33 @@
+"""One error tree: whatever the user can mend is a `GRMPError`, with a message that says how."""
+
+
+class GRMPError(Exception):
+    """Base of all errors that this package raises on purpose; the message is meant for the user."""
+
+
+class ConfigError(GRMPError):
+    """A configuration has an unknown key, a value of the wrong kind, or options that contradict."""
+
+
+class BackboneError(GRMPError):
+    """A CLIP model is unknown, unsupported, or its weights cannot be had."""
+
+
+class CheckpointError(GRMPError):
+    """A checkpoint file is missing, unsafe, damaged, or does not fit the network."""
+
+
+class WeightsUnavailableError(GRMPError):
+    """Weights would have to be downloaded and cannot be."""
+
+
+class ImageError(GRMPError):
+    """An image file cannot be decoded, or a tensor is not an image."""
+
+
+class InputError(GRMPError):
+    """A path, option or data file given by the user is wrong."""
+
+
+class VocabularyError(GRMPError):
+    """A text contains words whose embeddings a model does not carry."""

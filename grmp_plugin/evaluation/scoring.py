@@ -1,0 +1,167 @@
+"""Scoring image files: decode in threads, network in batches, results in input order."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
+from grmp_plugin.errors import GRMPError, ImageError, InputError
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.precision import reduce_precision
+from grmp_plugin.network.preprocess import make_views
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One row of a result: a score, or the reason why there is none."""
+
+    image: str
+    score: float | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How to run a network over files.
+
+    Attributes:
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp32 on a CPU and on MPS, fp16 on CUDA.
+        batch_size: images that go through the network together; no score depends on it.
+        pixel_limit: largest width x height that is decoded.
+        decoders: threads that read files.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int = 16
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT
+    decoders: int = 4
+
+
+class Scorer:
+    """A network made ready for scoring files on one device in one precision.
+
+    Args:
+        network: is moved and cast in place.
+        options: how to run it.
+
+    Raises:
+        InputError: when the device or precision is not to be had here.
+    """
+
+    def __init__(self, network: GRMPIQA, options: ScoringOptions) -> None:
+        self.options = options
+        self.device = pick_device(options.device)
+        self.precision = pick_precision(options.precision, self.device)
+        self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
+        self.network.requires_grad_(False)
+
+    def score(self, paths: Iterable[str]) -> Iterator[ImageScore]:
+        """Score files, in the order given; what cannot be read becomes a row with an error.
+
+        Args:
+            paths: image files.
+
+        Raises:
+            GRMPError: when a batch does not fit into the device's memory.
+        """
+        remaining = iter(paths)
+        ahead = self.options.batch_size + self.options.decoders
+        pool = ThreadPoolExecutor(self.options.decoders, thread_name_prefix="grmp-decode")
+        try:
+            pending = deque((path, pool.submit(self._load, path)) for path in islice(remaining, ahead))
+            while pending:
+                batch = [pending.popleft() for _ in range(min(self.options.batch_size, len(pending)))]
+                # Decoding of the next images goes on while this batch is in the network.
+                for path in islice(remaining, len(batch)):
+                    pending.append((path, pool.submit(self._load, path)))
+                yield from self._score_batch(batch)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, path: str) -> Tensor:
+        """The views of one file: (1, V, 3, S, S)."""
+        image = read_image(path, pixel_limit=self.options.pixel_limit)
+        with torch.inference_mode():
+            return make_views(_to_tensor(image), self.network.config.preprocess)
+
+    def _score_batch(self, batch: "list[tuple[str, Future[Tensor]]]") -> Iterator[ImageScore]:
+        rows: list[Tensor | str] = [_result(future) for _, future in batch]
+        views = [row for row in rows if isinstance(row, Tensor)]
+        scores = iter(self._run(torch.cat(views)) if views else ())
+        for (path, _), row in zip(batch, rows, strict=True):
+            if isinstance(row, str):
+                yield ImageScore(path, None, row)
+                continue
+            score = next(scores)
+            if math.isfinite(score):
+                yield ImageScore(path, score)
+            else:
+                yield ImageScore(path, None, f"the network gave {score} in {self.precision}: try fp32")
+
+    def _run(self, views: Tensor) -> list[float]:
+        try:
+            with torch.inference_mode():
+                return self.network.score_views(views.to(self.device))[:, 0].double().cpu().tolist()
+        except torch.OutOfMemoryError as error:
+            raise GRMPError(
+                f"a batch of {len(views)} images does not fit into the memory of {self.device}: "
+                f"use a smaller batch size, such as {max(1, len(views) // 4)}"
+            ) from error
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a name means here; `auto` prefers CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: when there is no such device on this machine.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"there is no device '{name}': use auto, cpu, cuda or mps") from error
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not available.get(device.type, False) or (device.index or 0) >= count:
+        present = ", ".join(kind for kind, here in available.items() if here)
+        raise InputError(f"the device '{name}' is not available on this machine (available: {present})")
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """The precision that a name means on a device.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if name == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if name not in PRECISIONS:
+        raise InputError(f"precision is auto, {', '.join(PRECISIONS)}; not '{name}'")
+    return name
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def _result(future: "Future[Tensor]") -> Tensor | str:
+    try:
+        return future.result()
+    except ImageError as error:
+        return str(error)
+    except MemoryError:
+        return "not enough memory to decode it"

@@ -1,0 +1,36 @@
+"""Writing files so that nobody ever meets half of one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file beside `target`, which takes its place once the block has ended well.
+
+    Args:
+        target: the file to write; what it held stays untouched if the block fails.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: when the folder does not exist or cannot be written to.
+    """
+    path = Path(target)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a result is as readable as any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""The network: CLIP, prompts, preprocessing, checkpoints."""

@@ -1,0 +1,80 @@
+"""Remembering what depends on weights alone, without ever returning it after a weight has changed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+# Entries looked at in each weight. Version counters miss writes through `.data` (as moving averages of
+# weights are often kept); such writes touch whole tensors, so a few entries of each give them away.
+_PROBES = 8
+
+
+class _Entry(NamedTuple):
+    identity: tuple[Any, ...]
+    weights: tuple[Tensor, ...]  # held, so that a freed tensor's identity cannot be taken by another
+    probe: Tensor
+    value: Any
+
+
+class WeightCache:
+    """Values computed from weights, recomputed as soon as any of the weights differs.
+
+    A change is noticed by tensor identity, storage, version counter, dtype, device and sampled entries.
+    While gradients to one of the weights are wanted nothing is cached, so that every call has its own
+    graph. A copy or a pickle of the cache is empty.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def get(self, name: str, weights: Sequence[Tensor], compute: Callable[[], T]) -> T:
+        """The cached value of `compute()`, which may read nothing that changes but `weights`.
+
+        Args:
+            name: what is computed.
+            weights: every tensor that `compute` reads.
+            compute: called without gradients when its result is to be kept.
+        """
+        if torch.is_grad_enabled() and any(w.requires_grad for w in weights):
+            return compute()
+        if any(w.is_inference() for w in weights):  # these carry no version counter
+            return compute()
+        # Values made in inference mode could not take part in a later backward pass.
+        with torch.inference_mode(False), torch.no_grad():
+            identity = _identity(weights)
+            probe = _probe(weights)
+            entry = self._entries.get(name)
+            if entry is None or entry.identity != identity or not torch.equal(entry.probe, probe):
+                entry = _Entry(identity, tuple(weights), probe, compute())
+                self._entries[name] = entry
+            return entry.value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WeightCache":
+        return WeightCache()
+
+    def __reduce__(self) -> tuple[type["WeightCache"], tuple[()]]:
+        return (WeightCache, ())
+
+
+def _identity(weights: Sequence[Tensor]) -> tuple[Any, ...]:
+    # Autocast changes what the same weights compute.
+    device = weights[0].device.type
+    autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
+    return (
+        autocast,
+        *((id(w), w.data_ptr(), w._version, w.dtype, w.device, w.shape) for w in weights),
+    )
+
+
+def _probe(weights: Sequence[Tensor]) -> Tensor:
+    # Not float64 throughout: some devices lack it.
+    dtype = torch.float64 if any(w.dtype == torch.float64 for w in weights) else torch.float32
+    samples = []
+    for weight in weights:
+        flat = weight.detach().reshape(-1)
+        samples.append(flat[:: max(1, flat.numel() // _PROBES)][: _PROBES + 1].to(dtype))
+    return torch.cat(samples)

@@ -1,0 +1,152 @@
+"""Checkpoints: safetensors with the network's configuration and history in their metadata.
+
+A checkpoint holds either every tensor of the network, or those that differ from a backbone which can be
+had again (open_clip's, by tag). The authors' files are converted on reading.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from grmp_plugin.config import NetworkConfig, from_dict, to_dict
+from grmp_plugin.errors import CheckpointError, ConfigError
+from grmp_plugin.files import atomic_write
+from grmp_plugin.network import authors
+from grmp_plugin.network.clip import backbone_tensors
+from grmp_plugin.network.tensors import is_safetensors, read_metadata, read_tensors
+
+FORMAT = "grmp-iqa/1"
+_CLIP = "clip."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a network is made from.
+
+    Attributes:
+        config: what the network computes.
+        tensors: by their names in `GRMPIQA.state_dict()`.
+        info: history and facts for people: licence, data set, seed, MOS scale, metrics.
+        source: where it came from, for messages.
+    """
+
+    config: NetworkConfig
+    tensors: Mapping[str, Tensor]
+    info: Mapping[str, Any] = field(default_factory=dict)
+    source: str = "a new network"
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint of ours, or one of the authors' files.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, unsafe, of a later format or of another project.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"no such checkpoint: {file}")
+    if is_safetensors(file):
+        metadata = read_metadata(file)
+        if "grmp_format" in metadata:
+            return _from_own(file, metadata)
+    tensors = read_tensors(file)
+    if not authors.is_authors(tensors):
+        raise CheckpointError(
+            f"{file} is neither a checkpoint of this project nor of the GRMP-IQA authors: it has "
+            f"{len(tensors)} tensors such as {', '.join(sorted(tensors)[:3])}"
+        )
+    config, converted, info = authors.convert(tensors, str(file))
+    return Checkpoint(config, converted, info, str(file))
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, half: bool = False) -> None:
+    """Write a checkpoint; a file of that name is replaced only once the new one is complete.
+
+    Args:
+        checkpoint: what to write.
+        path: the file.
+        half: store floating-point tensors in half precision (they are read back as float32).
+    """
+    tensors = {
+        name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous().clone()
+        for name, t in checkpoint.tensors.items()
+    }
+    metadata = {
+        "grmp_format": FORMAT,
+        "config": json.dumps(to_dict(checkpoint.config), sort_keys=True),
+        "info": json.dumps(dict(checkpoint.info), sort_keys=True),
+    }
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors that a network needs: the checkpoint's, and what it lacks of its backbone.
+
+    Args:
+        checkpoint: what was read.
+        expected: names and shapes, from the network.
+
+    Returns:
+        float32 copies, and integers as they are.
+
+    Raises:
+        CheckpointError: naming missing, unexpected or misshapen tensors.
+        BackboneError, WeightsUnavailableError: when the backbone's weights are needed and cannot be had.
+    """
+    tensors = dict(checkpoint.tensors)
+    missing = expected.keys() - tensors.keys()
+    if missing and all(name.startswith(_CLIP) for name in missing) and checkpoint.config.backbone.weights:
+        for name, tensor in backbone_tensors(checkpoint.config.backbone).items():
+            tensors.setdefault(_CLIP + name, tensor)
+    _check_fit(tensors, expected, checkpoint.source)
+    return {
+        name: t.to(torch.float32, copy=True) if t.is_floating_point() else t.clone()
+        for name, t in tensors.items()
+    }
+
+
+def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    shared = tensors.keys() & expected.keys()
+    misshapen = [
+        f"{name} is {_shape(tensors[name])} and not {_shape(expected[name])}"
+        for name in sorted(shared)
+        if tensors[name].shape != expected[name].shape
+    ]
+    problems = [
+        ("missing", sorted(expected.keys() - shared)),
+        ("unexpected", sorted(tensors.keys() - shared)),
+        ("of another shape", misshapen),
+    ]
+    found = [
+        f"{len(names)} tensors {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        for what, names in problems
+        if names
+    ]
+    if found:
+        raise CheckpointError(f"{source} does not fit the network. {'; '.join(found)}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(n) for n in tensor.shape) or "a single number"
+
+
+def _from_own(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
+    if metadata["grmp_format"] != FORMAT:
+        raise CheckpointError(
+            f"{file} has the format '{metadata['grmp_format']}'; this version reads '{FORMAT}'. "
+            "A newer version of grmp-iqa wrote it: pip install --upgrade grmp-iqa"
+        )
+    try:
+        config = from_dict(NetworkConfig, json.loads(metadata["config"]), str(file))
+        info = json.loads(metadata["info"])
+    except (KeyError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"the metadata of {file} cannot be read: {error}") from error
+    return Checkpoint(config, read_tensors(file), info, str(file))

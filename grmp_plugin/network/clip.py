@@ -1,0 +1,168 @@
+"""open_clip backbones: which kinds work, building one, and fetching the weights that a tag names."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grmp_plugin.config import BackboneConfig
+from grmp_plugin.errors import BackboneError
+from grmp_plugin.network.download import Remote, fetch
+from grmp_plugin.network.stem import ConvStem
+from grmp_plugin.network.tensors import read_tensors
+
+_SUPPORTED = (
+    "Backbones that work: open_clip models with a plain CLIP text tower and an image tower of open_clip's "
+    "VisionTransformer class read at its class token, such as ViT-B-16-quickgelu, ViT-B-16, ViT-B-32, "
+    "ViT-L-14-quickgelu, ViT-H-14."
+)
+
+
+def architecture_of(config: BackboneConfig) -> dict[str, Any]:
+    """open_clip's model configuration of a backbone, checked to be of a kind that works.
+
+    Raises:
+        BackboneError: for an unknown name, or a model of another kind, saying which kinds work.
+    """
+    if config.architecture is not None:
+        architecture = copy.deepcopy(config.architecture)
+    else:
+        import open_clip
+
+        found = open_clip.get_model_config(config.name)
+        if found is None:
+            raise BackboneError(_unknown_name(config.name, open_clip.list_models()))
+        architecture = found
+    reason = _unsupported(architecture)
+    if reason:
+        raise BackboneError(f"backbone '{config.name}' cannot be used: {reason}. {_SUPPORTED}")
+    return architecture
+
+
+def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, device: str = "meta") -> Any:
+    """An open_clip CLIP without weights: all its tensors are on the meta device, to be assigned.
+
+    Args:
+        config: which backbone.
+        vocabulary_size: rows of the token embedding, if not all of CLIP's words are carried.
+        device: another device gives random weights, to train from nothing.
+    """
+    import open_clip
+
+    architecture = architecture_of(config)
+    stem = architecture.pop("stem", None)
+    architecture.pop("custom_text", None)
+    if vocabulary_size is not None:
+        architecture["text_cfg"] = {**architecture["text_cfg"], "vocab_size": vocabulary_size}
+    with torch.device(device):
+        clip = open_clip.CLIP(**architecture)
+        if stem is not None:
+            clip.visual.conv1 = ConvStem(width=clip.visual.conv1.out_channels, **stem)
+    # Causal masks are made where they are needed; this one would stay behind on the meta device.
+    clip.attn_mask = None
+    return clip
+
+
+def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
+    """All tensors of the backbone that `config.weights` names, by their names in open_clip's CLIP.
+
+    Raises:
+        BackboneError: when there is no such tag or file, or it does not hold this model.
+        WeightsUnavailableError: when they would have to be downloaded and cannot be.
+    """
+    path = _weights_file(config)
+    clip = build_clip(config)
+    expected = clip.state_dict()
+    tensors = {
+        name.removeprefix("module."): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in read_tensors(path).items()
+    }
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in _NOT_WEIGHTS}
+    if "logit_scale" in tensors:
+        tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
+    wrong = sorted(
+        name
+        for name in expected.keys() | tensors.keys()
+        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise BackboneError(
+            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensors are missing, "
+            f"unknown or of another shape, the first: {', '.join(wrong[:3])}"
+        )
+    return tensors
+
+
+# Numbers that OpenAI's own files store beside the weights, and masks of old open_clip files.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+
+
+def _weights_file(config: BackboneConfig) -> Path:
+    import open_clip
+
+    if config.weights is None:
+        raise BackboneError(f"no weights are named for backbone '{config.name}'")
+    tag = open_clip.get_pretrained_cfg(config.name, config.weights)
+    if not tag:
+        path = Path(config.weights)
+        if path.is_file():
+            return path
+        known = open_clip.list_pretrained_tags_by_model(config.name)
+        raise BackboneError(
+            f"'{config.weights}' is neither a file nor a weights tag of '{config.name}' "
+            f"(tags: {', '.join(known) or 'none'})"
+        )
+    repository, _, name = tag.get("hf_hub", "").rpartition("/")
+    if not repository:
+        raise BackboneError(
+            f"the weights '{config.weights}' of '{config.name}' are not on the Hugging Face hub: download "
+            f"{tag.get('url', 'them')} and give the file as weights"
+        )
+    # open_clip's own default names; safetensors first, as no code can hide in them.
+    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    return _first_available(repository, names)
+
+
+def _first_available(repository: str, names: list[str]) -> Path:
+    for name in names[:-1]:
+        try:
+            return fetch(Remote(repository, name), missing_ok=True)
+        except FileNotFoundError:
+            continue
+    return fetch(Remote(repository, names[-1]))
+
+
+def _unknown_name(name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() lists the names."
+    return f"open_clip knows no model '{name}'. {hint}"
+
+
+def _unsupported(architecture: dict[str, Any]) -> str | None:
+    """Why a model of this configuration cannot be used; None if it can."""
+    vision, text = architecture.get("vision_cfg", {}), architecture.get("text_cfg", {})
+    checks = [
+        ("multimodal_cfg" in architecture, "it is a CoCa, with a captioning tower"),
+        (bool(vision.get("timm_model_name")), "its image tower comes from timm"),
+        (isinstance(vision.get("layers"), list | tuple), "its image tower is a ResNet"),
+        (bool(vision.get("attentional_pool")), "its image tower ends in attention pooling"),
+        (vision.get("pool_type", "tok") != "tok", "its image tower averages its tokens"),
+        (bool(vision.get("patch_dropout")), "its image tower drops patches"),
+        (bool(text.get("hf_model_name")), "its text tower comes from transformers"),
+        (bool(text.get("hf_tokenizer_name")), "its texts need another tokenizer than CLIP's"),
+        (bool(architecture.get("custom_text")), "its text tower is not CLIP's"),
+        (bool(text.get("no_causal_mask")), "its text tower is not causal"),
+        (bool(text.get("embed_cls")), "its text tower is read at a class token"),
+        (text.get("pool_type", "argmax") != "argmax", "its texts are not read at the end-of-text token"),
+        (any(_has_custom_blocks(tower) for tower in (vision, text)), "its blocks are not CLIP's"),
+    ]
+    return next((reason for applies, reason in checks if applies), None)
+
+
+def _has_custom_blocks(tower: dict[str, Any]) -> bool:
+    flags = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
+    return tower.get("block_type") == "custom" or any(tower.get(flag) for flag in flags)

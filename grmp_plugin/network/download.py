@@ -1,0 +1,97 @@
+"""Fetching a file from the Hugging Face hub, or saying within seconds why it cannot be had."""
+
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from grmp_plugin.errors import WeightsUnavailableError
+
+# Seconds until a hub that does not answer counts as out of reach. Name look-ups are not covered by the
+# client's own time-outs, so the wait is bounded from outside.
+ANSWER_WITHIN = 4.0
+
+
+class Remote(NamedTuple):
+    """A file on the Hugging Face hub."""
+
+    repository: str
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds the file."""
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.repository, self.name)
+
+
+def cached(remote: Remote) -> Path | None:
+    """The file in the local cache, or None; the network is left alone."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(remote.repository, remote.name)
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
+    """The file from the local cache, or downloaded into it.
+
+    Args:
+        remote: what to fetch.
+        missing_ok: a hub that answers, but has no such file, raises FileNotFoundError instead.
+
+    Raises:
+        WeightsUnavailableError: after at most `ANSWER_WITHIN` seconds if the hub does not answer, with what
+            can be done about it.
+    """
+    found = cached(remote)
+    if found is not None:
+        return found
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    problem = _probe(remote)
+    if isinstance(problem, EntryNotFoundError) and missing_ok:
+        raise FileNotFoundError(remote.url)
+    if problem is not None:
+        raise _unavailable(remote, problem) from problem
+    try:
+        return Path(hf_hub_download(remote.repository, remote.name))
+    except (OSError, HfHubHTTPError) as error:
+        raise _unavailable(remote, error) from error
+
+
+def _probe(remote: Remote) -> Exception | None:
+    """Ask the hub once for the file's metadata; what went wrong, or None."""
+    from huggingface_hub import constants, get_hf_file_metadata
+
+    if constants.HF_HUB_OFFLINE:
+        return ConnectionError("HF_HUB_OFFLINE is set, so nothing is downloaded")
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True, name="grmp-hub-probe")
+    thread.start()
+    thread.join(ANSWER_WITHIN)
+    return outcome[0] if outcome else TimeoutError(f"no answer within {ANSWER_WITHIN:g} seconds")
+
+
+def _unavailable(remote: Remote, reason: Exception) -> WeightsUnavailableError:
+    from huggingface_hub import constants
+
+    lines = str(reason).strip().splitlines()
+    return WeightsUnavailableError(
+        f"'{remote.name}' could not be fetched from {remote.url}: "
+        f"{lines[0][:200] if lines else type(reason).__name__}\n"
+        f"It is not in the cache either ({constants.HF_HUB_CACHE}). What helps:\n"
+        "  - a mirror of the hub: HF_ENDPOINT=https://your.mirror\n"
+        "  - a file fetched elsewhere: grmp score --model FILE, or in Python\n"
+        "    pyiqa.create_metric('grmp_iqa', pretrained_model_path='FILE')\n"
+        "  - the embedded model 'grmp_iqa-tiny', which needs no download"
+    )

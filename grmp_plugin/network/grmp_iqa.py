@@ -1,0 +1,186 @@
+"""GRMP-IQA: CLIP with learned prompts, read as a quality metric."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grmp_plugin.network.cache import WeightCache
+from grmp_plugin.network.checkpoint import Checkpoint, complete_tensors
+from grmp_plugin.network.clip import build_clip
+from grmp_plugin.network.models import find_checkpoint
+from grmp_plugin.network.preprocess import make_views, normalize
+from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
+from grmp_plugin.network.texts import TokenizedTexts, tokenize
+from grmp_plugin.network.towers import KeysValues, encode_image, encode_text, project_image
+
+
+class GRMPIQA(nn.Module):
+    """Blind image quality: the softmax weight of "high quality" over "low quality".
+
+    In evaluation mode the prompts' keys and values and the text features are remembered until a weight
+    changes; while gradients to weights are wanted, or in training mode, they are computed anew.
+
+    Args:
+        model: a model's name (`grmp_iqa`, `grmp_iqa-tiny`), a checkpoint file, or a `Checkpoint`.
+        pretrained_model_path: pyiqa's keyword for a checkpoint file; goes before `model`.
+
+    Raises:
+        CheckpointError, BackboneError, WeightsUnavailableError: when there are no weights to be had.
+
+    Source: "Few-Shot Image Quality Assessment via Adaptation of Vision-Language Models", arXiv:2409.05381.
+    """
+
+    vocabulary: Tensor | None
+
+    def __init__(
+        self, model: "str | Checkpoint" = "grmp_iqa-tiny", *, pretrained_model_path: str | None = None
+    ) -> None:
+        super().__init__()
+        checkpoint = (
+            model if isinstance(model, Checkpoint) else find_checkpoint(pretrained_model_path or model)
+        )
+        self.config = config = checkpoint.config
+        self.info = dict(checkpoint.info)
+        vocabulary = checkpoint.tensors.get("vocabulary")
+        self.clip = build_clip(config.backbone, None if vocabulary is None else len(vocabulary))
+        visual = self.clip.visual
+        blocks, width = len(visual.transformer.resblocks), visual.class_embedding.shape[0]
+        with torch.device("meta"):
+            self.text_prompt = TextPrompt(config.context_tokens, self.clip.positional_embedding.shape[1])
+            self.visual_prompts = VisualPrompts(blocks, config.visual_prompts, width, config.prompt_dropout)
+        self.register_buffer("vocabulary", vocabulary)
+        self.load_state_dict(complete_tensors(checkpoint, self.state_dict()), assign=True)
+        self._cache = WeightCache()
+        self._tokens: dict[tuple[str, ...], TokenizedTexts] = {}
+        self._tokenized(config.quality_texts)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Quality of each image.
+
+        Args:
+            x: (N, 3, H, W) RGB in [0, 1], any H, W >= 1; one channel is taken as grey.
+
+        Returns:
+            (N, 1) in [0, 1], higher is better; independent of the other images.
+
+        Raises:
+            ImageError: when `x` is no such tensor.
+        """
+        return self.score_views(make_views(x, self.config.preprocess))
+
+    def score_views(self, views: Tensor) -> Tensor:
+        """Quality of images given as views, averaged over an image's views.
+
+        Args:
+            views: (N, V, 3, S, S) in [0, 1], from `make_views`.
+
+        Returns:
+            (N, 1) in [0, 1].
+        """
+        pixels = normalize(views.flatten(0, 1), self.config.preprocess)
+        quality = self.quality_logits(self.image_features(pixels)).softmax(-1)[:, 0]
+        return quality.view(views.shape[:2]).mean(dim=1, keepdim=True)
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Image features under the visual prompts.
+
+        Args:
+            pixels: (B, 3, S, S), normalised.
+
+        Returns:
+            (B, D), L2-normalised.
+        """
+        visual = self.clip.visual
+        class_token = encode_image(visual, self._cast(pixels), self._visual_keys_values(len(pixels)))
+        return project_image(visual, self.visual_prompts.finish(class_token))
+
+    def quality_logits(self, features: Tensor) -> Tensor:
+        """Logits (B, 2) of good and bad quality from image features (B, D)."""
+        return self._logits(features, self.quality_text_features())
+
+    def scene_logits(self, features: Tensor) -> Tensor:
+        """Logits (B, scenes) of the semantic task from image features (B, D).
+
+        Raises:
+            VocabularyError: when the model does not carry the scenes' words.
+        """
+        return self._logits(features, self.scene_text_features())
+
+    def quality_text_features(self) -> Tensor:
+        """Features (2, D) of the two quality texts behind the learned context, L2-normalised."""
+
+        def compute() -> Tensor:
+            tokens = self._tokenized(self.config.quality_texts)
+            embeddings = self.text_prompt(self._embeddings(tokens))
+            return encode_text(
+                self.clip, embeddings, tokens.end.to(embeddings.device) + self.config.context_tokens
+            )
+
+        return self._remembered("quality", [self.text_prompt.ctx, *self._text_tower()], compute)
+
+    def scene_text_features(self) -> Tensor:
+        """Features (scenes, D) of the scene texts, L2-normalised.
+
+        Raises:
+            VocabularyError: when the model does not carry the scenes' words.
+        """
+        texts = [self.config.scene_text.format(scene=scene) for scene in self.config.scenes]
+        return self._remembered("scenes", list(self._text_tower()), lambda: self.text_features(texts))
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Features (T, D) of any texts through the text tower, without learned context; L2-normalised.
+
+        Raises:
+            VocabularyError: when the model does not carry a word.
+        """
+        tokens = self._tokenized(texts)
+        embeddings = self._embeddings(tokens)
+        return encode_text(self.clip, embeddings, tokens.end.to(embeddings.device))
+
+    def plain_image_features(self, pixels: Tensor) -> Tensor:
+        """Image features of the backbone alone, without prompts: (B, 3, S, S) -> (B, D)."""
+        return project_image(self.clip.visual, encode_image(self.clip.visual, self._cast(pixels)))
+
+    def plain_logits(self, pixels: Tensor, texts: Sequence[str]) -> Tensor:
+        """Zero-shot logits (B, T) of the backbone alone for any texts."""
+        return self._logits(self.plain_image_features(pixels), self.text_features(texts))
+
+    def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
+        return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
+
+    def _cast(self, pixels: Tensor) -> Tensor:
+        return pixels.to(self.clip.visual.class_embedding.dtype)
+
+    def _visual_keys_values(self, batch: int) -> list[KeysValues]:
+        blocks = self.clip.visual.transformer.resblocks
+        weights = list(self.visual_prompts.parameters())
+        for block in blocks:
+            weights += [*block.ln_1.parameters(), block.attn.in_proj_weight, block.attn.in_proj_bias]
+        return self._remembered("prompts", weights, lambda: self.visual_prompts.keys_values(blocks, batch))
+
+    def _text_tower(self) -> Iterator[Tensor]:
+        clip: Any = self.clip
+        yield from (clip.token_embedding.weight, clip.positional_embedding)
+        yield from clip.transformer.parameters()
+        yield from clip.ln_final.parameters()
+        if isinstance(clip.text_projection, nn.Module):
+            yield from clip.text_projection.parameters()
+        elif clip.text_projection is not None:
+            yield clip.text_projection
+
+    def _embeddings(self, tokens: TokenizedTexts) -> Tensor:
+        weight = self.clip.token_embedding.weight
+        return F.embedding(tokens.rows.to(weight.device), weight)
+
+    def _tokenized(self, texts: Sequence[str]) -> TokenizedTexts:
+        key = tuple(texts)
+        if key not in self._tokens:
+            self._tokens[key] = tokenize(key, self.vocabulary, len(self.clip.positional_embedding))
+        return self._tokens[key]
+
+    def _remembered(self, name: str, weights: Iterable[Tensor], compute: Any) -> Any:
+        return compute() if self.training else self._cache.get(name, list(weights), compute)

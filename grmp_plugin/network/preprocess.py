@@ -1,0 +1,99 @@
+"""From an image of any size to the square views that the network sees: one implementation for all.
+
+The resampling is OpenCV's `INTER_CUBIC` (a = -0.75, no antialiasing) as the authors used it, in torch:
+clamped, and rounded to 8 bit with a straight-through gradient. It agrees with OpenCV within one level.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from grmp_plugin.config import PreprocessConfig
+from grmp_plugin.errors import ImageError
+
+
+def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
+    """Cut every image into the network's views.
+
+    Args:
+        images: (N, 3 or 1, H, W), float, RGB in [0, 1]; H, W >= 1. Grey is expanded to RGB.
+        config: which views.
+
+    Returns:
+        (N, V, 3, S, S) in [0, 1], not yet normalised; differentiable.
+
+    Raises:
+        ImageError: when `images` is no such tensor.
+    """
+    images = _as_rgb(images)
+    if config.kind == "squash":
+        views = [_centre(resize(images, config.resize, config.resize), config.size)]
+    else:
+        views = _pyramid_crops(images, config)
+    return torch.stack(views, dim=1)
+
+
+def normalize(views: Tensor, config: PreprocessConfig) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel."""
+    mean = torch.tensor(config.mean, dtype=views.dtype, device=views.device).view(3, 1, 1)
+    std = torch.tensor(config.std, dtype=views.dtype, device=views.device).view(3, 1, 1)
+    return (views - mean) / std
+
+
+def _as_rgb(images: Tensor) -> Tensor:
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ImageError(f"expected images as a tensor (N, 3, H, W), found {shape}")
+    if not images.is_floating_point():
+        raise ImageError(
+            f"expected a float tensor in [0, 1], found {images.dtype}: divide 8-bit values by 255"
+        )
+    if 0 in images.shape[1:]:
+        raise ImageError(f"an image has no pixels: {tuple(images.shape)}")
+    # float16 and bfloat16 cannot hold steps of 1/255 near 1.
+    return images.to(torch.promote_types(images.dtype, torch.float32)).expand(-1, 3, -1, -1)
+
+
+def resize(images: Tensor, height: int, width: int, *, antialias: bool = False) -> Tensor:
+    """Bicubic resampling, clamped and rounded to 8 bit, with a straight-through gradient.
+
+    Args:
+        images: (N, C, H, W), float32 or float64, in [0, 1].
+        height: pixels.
+        width: pixels.
+        antialias: low-pass before reducing; OpenCV's `INTER_CUBIC` does not.
+
+    Returns:
+        (N, C, height, width); the input itself where nothing changes.
+    """
+    if images.shape[-2:] == (height, width):
+        return images
+    x = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
+    x = x.clamp(0, 1)
+    return x + (torch.round(x.detach() * 255) / 255 - x.detach())
+
+
+def _centre(images: Tensor, size: int) -> Tensor:
+    top, left = ((side - size) // 2 for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]
+
+
+def _pyramid_crops(images: Tensor, config: PreprocessConfig) -> list[Tensor]:
+    height, width = images.shape[-2:]
+    reduce = min(1.0, config.short_side / min(height, width))
+    views = []
+    for scale in config.scales:
+        # An image smaller than a view is enlarged to it; it then gives the same crop more than once.
+        factor = max(reduce * scale, config.size / min(height, width))
+        size = (max(config.size, round(height * factor)), max(config.size, round(width * factor)))
+        level = resize(images, *size, antialias=factor < 1)
+        for top in _offsets(size[0], config):
+            for left in _offsets(size[1], config):
+                views.append(level[..., top : top + config.size, left : left + config.size])
+    return views
+
+
+def _offsets(side: int, config: PreprocessConfig) -> list[int]:
+    """Evenly spread first pixels of `grid` crops along a side; the outer ones leave half a step of margin."""
+    free = side - config.size
+    return [round(free * (2 * i + 1) / (2 * config.grid)) for i in range(config.grid)]

@@ -1,0 +1,94 @@
+"""The learned prompts: context vectors before the quality texts, and visual tokens for each image block."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grmp_plugin.network.towers import KeysValues, layer_norm, prompt_keys_values
+
+
+class TextPrompt(nn.Module):
+    """Context vectors shared by both quality texts.
+
+    Shapes:
+        ctx: (context tokens, text width), where the tokens of "X X X X" would stand.
+    Source: CoOp, arXiv:2109.01134.
+    """
+
+    def __init__(self, context_tokens: int, width: int) -> None:
+        super().__init__()
+        self.ctx = nn.Parameter(torch.empty(context_tokens, width))
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw the method's initial values, N(0, 0.02)."""
+        with torch.no_grad():
+            self.ctx.normal_(0, 0.02, generator=generator)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Put the context behind the start token: (T, L, width) -> (T, context tokens + L, width)."""
+        ctx = self.ctx.to(embeddings.dtype).expand(len(embeddings), -1, -1)
+        return torch.cat([embeddings[:, :1], ctx, embeddings[:, 1:]], dim=1)
+
+
+class VisualPrompts(nn.Module):
+    """Learnable tokens for every image block, all through one projection.
+
+    Shapes:
+        prompt_embeddings: (1, prompts, width), the first block's.
+        deep_prompt_embeddings: (blocks - 1, prompts, width), the other blocks'.
+    Source: VPT-deep, arXiv:2203.12119.
+    """
+
+    def __init__(self, blocks: int, prompts: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.prompt_embeddings = nn.Parameter(torch.empty(1, prompts, width))
+        self.deep_prompt_embeddings = nn.Parameter(torch.empty(blocks - 1, prompts, width))
+        self.prompt_proj = nn.Linear(width, width)
+        self.prompt_norm = nn.LayerNorm(width, eps=1e-6)
+        self.dropout = nn.Dropout(dropout)
+
+    def reset(self, generator: torch.Generator, patch_values: int) -> None:
+        """Draw VPT's initial values.
+
+        Args:
+            generator: source of randomness.
+            patch_values: numbers in one image patch (3 x patch height x patch width).
+        """
+        width = self.prompt_norm.normalized_shape[0]
+        bound = (6 / (patch_values + width)) ** 0.5
+        with torch.no_grad():
+            self.prompt_embeddings.uniform_(-bound, bound, generator=generator)
+            self.deep_prompt_embeddings.uniform_(-bound, bound, generator=generator)
+            nn.init.kaiming_normal_(self.prompt_proj.weight, mode="fan_out", generator=generator)
+            self.prompt_proj.bias.zero_()
+            self.prompt_norm.weight.fill_(1)
+            self.prompt_norm.bias.zero_()
+
+    def keys_values(self, blocks: Sequence[Any], batch: int = 1) -> list[KeysValues]:
+        """What each image block sees of its prompts.
+
+        In training mode with dropout, one mask is drawn for each image and block, before the block's
+        LayerNorm, so that keys and values share it.
+
+        Args:
+            blocks: the image tower's blocks.
+            batch: number of images; without dropout the result serves any number and has batch 1.
+        """
+        embeddings = torch.cat([self.prompt_embeddings, self.deep_prompt_embeddings])
+        projected = self.prompt_proj(embeddings.to(self.prompt_proj.weight.dtype))
+        if self.training and self.dropout.p > 0:
+            return [
+                prompt_keys_values(block, self.dropout(tokens.expand(batch, -1, -1)))
+                for block, tokens in zip(blocks, projected, strict=True)
+            ]
+        return [
+            prompt_keys_values(block, tokens.unsqueeze(0))
+            for block, tokens in zip(blocks, projected, strict=True)
+        ]
+
+    def finish(self, class_token: Tensor) -> Tensor:
+        """`prompt_norm` of the class token after the last block: (B, width), at least float32."""
+        x = class_token.to(torch.promote_types(class_token.dtype, torch.float32))
+        return layer_norm(self.prompt_norm, x)

@@ -1,0 +1,71 @@
+"""From words to rows of a token embedding, also where a model carries only some of CLIP's words."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from grmp_plugin.errors import VocabularyError
+
+
+class TokenizedTexts(NamedTuple):
+    """Texts as rows of a token embedding: `rows` (T, L), and `end` (T,), each text's end-of-text position."""
+
+    rows: Tensor
+    end: Tensor
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+def clip_token_ids(text: str) -> list[int]:
+    """CLIP's token numbers of a text, with start and end of text around them."""
+    tokenizer = _tokenizer()
+    return [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+
+
+def vocabulary_of(texts: Sequence[str]) -> Tensor:
+    """Sorted CLIP token numbers (V,) of all words in `texts`, and of start, end and padding."""
+    ids = {0}
+    for text in texts:
+        ids.update(clip_token_ids(text))
+    return torch.tensor(sorted(ids))
+
+
+def tokenize(texts: Sequence[str], vocabulary: Tensor | None, context_length: int) -> TokenizedTexts:
+    """Rows of the token embedding for each text, cut after the longest text's end-of-text token.
+
+    Args:
+        texts: what to encode.
+        vocabulary: sorted CLIP token numbers (V,) of the rows that the model carries; None: all of CLIP's.
+        context_length: the longest sequence that the text tower takes.
+
+    Raises:
+        VocabularyError: for a word without an embedding, or a text that is too long.
+    """
+    ids = [clip_token_ids(text) for text in texts]
+    longest = max(len(i) for i in ids)
+    if longest > context_length:
+        raise VocabularyError(
+            f"a text of {longest} tokens is longer than the text tower takes, {context_length}"
+        )
+    padded = torch.tensor([i + [0] * (longest - len(i)) for i in ids])
+    end = torch.tensor([len(i) - 1 for i in ids])
+    if vocabulary is None:
+        return TokenizedTexts(padded, end)
+    vocabulary = vocabulary.cpu()
+    rows = torch.searchsorted(vocabulary, padded).clamp(max=len(vocabulary) - 1)
+    for text, found, wanted in zip(texts, vocabulary[rows], padded, strict=True):
+        for token in wanted[found != wanted].tolist():
+            word = _tokenizer().decode([token]).strip()
+            raise VocabularyError(
+                f"this model carries no embedding of '{word}' in '{text}': only the words of its own texts "
+                "are stored with it; take a model on a full CLIP for other words"
+            )
+    return TokenizedTexts(rows, end)

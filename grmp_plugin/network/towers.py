@@ -1,0 +1,157 @@
+"""The forward passes of CLIP's two towers, with prompts entering the image blocks as keys and values.
+
+What a prompt token becomes in a block is never read (the next block brings its own), so a block needs
+only the prompts' keys and values: queries, attention output and MLP run for the image tokens alone.
+Without dropout these keys and values do not depend on the image. The last block is read at its class
+token only, so there even the image tokens give keys and values only.
+
+The modules are open_clip's; source of the prompts: VPT-deep, arXiv:2203.12119.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grmp_plugin.network.stem import ConvStem
+
+
+class KeysValues(NamedTuple):
+    """Keys and values of one block's prompts, each (1 or B, heads, prompts, head width)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
+    """LayerNorm in the precision of its parameters, result in the precision of `x`.
+
+    Reduced-precision networks keep LayerNorm parameters in float32; an Identity passes.
+    """
+    if not isinstance(norm, nn.LayerNorm):
+        return norm(x)
+    y = F.layer_norm(x.to(norm.weight.dtype), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return y.to(x.dtype)
+
+
+def encode_image(visual: Any, pixels: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:
+    """The class token after the last block.
+
+    Args:
+        visual: open_clip's VisionTransformer.
+        pixels: (B, 3, S, S), normalised.
+        prompts: keys and values for each block, or None for plain CLIP.
+
+    Returns:
+        (B, width); neither `ln_post` nor the projection is applied yet.
+    """
+    tokens = _embed_pixels(visual, pixels)
+    blocks = visual.transformer.resblocks
+    x = tokens.to(blocks[0].attn.in_proj_weight.dtype)
+    for i, block in enumerate(blocks):
+        extra = prompts[i] if prompts is not None else None
+        x = _block(block, x, extra, class_token_only=i == len(blocks) - 1)
+    return x[:, 0]
+
+
+def project_image(visual: Any, class_token: Tensor) -> Tensor:
+    """CLIP's final LayerNorm and projection: (B, width) -> (B, D), L2-normalised, at least float32."""
+    x = class_token.to(torch.promote_types(class_token.dtype, torch.float32))
+    x = layer_norm(visual.ln_post, x)
+    return F.normalize(x @ visual.proj.to(x.dtype), dim=-1)
+
+
+def prompt_keys_values(block: Any, prompts: Tensor) -> KeysValues:
+    """Keys and values that one block sees of its prompts.
+
+    Args:
+        block: an image block.
+        prompts: (1 or B, prompts, width), dropout applied.
+    """
+    attn = block.attn
+    width = attn.embed_dim
+    x = layer_norm(block.ln_1, prompts).to(attn.in_proj_weight.dtype)
+    keys, values = F.linear(x, attn.in_proj_weight[width:], attn.in_proj_bias[width:]).chunk(2, dim=-1)
+    return KeysValues(_split_heads(keys, attn.num_heads), _split_heads(values, attn.num_heads))
+
+
+def encode_text(clip: Any, embeddings: Tensor, end: Tensor) -> Tensor:
+    """Text features at the end-of-text token.
+
+    The encoder is causal, so nothing after the last end-of-text token needs to be passed.
+
+    Args:
+        clip: open_clip's CLIP.
+        embeddings: (T, L, text width), token embeddings without positions.
+        end: (T,) position of each text's end-of-text token.
+
+    Returns:
+        (T, D), L2-normalised, at least float32.
+    """
+    length = embeddings.shape[1]
+    x = embeddings + clip.positional_embedding[:length].to(embeddings.dtype)
+    x = x.to(clip.transformer.resblocks[0].attn.in_proj_weight.dtype)
+    for block in clip.transformer.resblocks:
+        x = _block(block, x, causal=True)
+    x = x[torch.arange(len(x), device=x.device), end]
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = layer_norm(clip.ln_final, x)
+    projection = clip.text_projection
+    if isinstance(projection, nn.Linear):
+        x = F.linear(
+            x, projection.weight.to(x.dtype), None if projection.bias is None else projection.bias.to(x.dtype)
+        )
+    elif projection is not None:
+        x = x @ projection.to(x.dtype)
+    return F.normalize(x, dim=-1)
+
+
+def _embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
+    if isinstance(visual.conv1, ConvStem):
+        x, summary = visual.conv1.tokens(pixels)
+        class_token = (visual.class_embedding + summary).unsqueeze(1)
+    else:
+        x = visual.conv1(pixels)
+        class_token = visual.class_embedding.expand(len(x), 1, -1)
+    x = x.flatten(2).transpose(1, 2)
+    x = torch.cat([class_token.to(x.dtype), x], dim=1) + visual.positional_embedding.to(x.dtype)
+    return layer_norm(visual.ln_pre, x)
+
+
+def _block(
+    block: Any,
+    x: Tensor,
+    extra: KeysValues | None = None,
+    *,
+    causal: bool = False,
+    class_token_only: bool = False,
+) -> Tensor:
+    normed = layer_norm(block.ln_1, x)
+    if class_token_only:
+        x = x[:, :1]
+    x = x + block.ls_1(_attention(block.attn, normed, extra, causal=causal, queries=x.shape[1]))
+    return x + block.ls_2(block.mlp(layer_norm(block.ln_2, x)))
+
+
+def _attention(attn: Any, x: Tensor, extra: KeysValues | None, *, causal: bool, queries: int) -> Tensor:
+    """Multi-head attention of the first `queries` tokens of `x` to all of `x` and to `extra`."""
+    width, heads = attn.embed_dim, attn.num_heads
+    weight, bias = attn.in_proj_weight, attn.in_proj_bias
+    if queries == x.shape[1]:
+        q, k, v = F.linear(x, weight, bias).chunk(3, dim=-1)
+    else:
+        q = F.linear(x[:, :queries], weight[:width], bias[:width])
+        k, v = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+    q, k, v = (_split_heads(t, heads) for t in (q, k, v))
+    if extra is not None:
+        k = torch.cat([extra.keys.to(k.dtype).expand(len(k), -1, -1, -1), k], dim=2)
+        v = torch.cat([extra.values.to(v.dtype).expand(len(v), -1, -1, -1), v], dim=2)
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    return attn.out_proj(out.transpose(1, 2).flatten(2))
+
+
+def _split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, width) -> (B, heads, L, head width)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -1,0 +1,60 @@
+"""The recipe of the embedded model, read from YAML."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from grmp_plugin.config import NetworkConfig, from_dict
+from grmp_plugin.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """What is drawn and distorted."""
+
+    pictures: int = 3000  # drawn pictures, the nine scenes in turn
+    side: int = 320  # of a picture, pixels
+    versions: int = 12  # of each picture, the pristine one included
+    views: int = 3  # of each version: random crops, each at a random level of the pyramid
+    validation: int = 90  # the last pictures are kept out of training
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How the network is trained."""
+
+    steps: int = 3000
+    pictures_per_batch: int = 8
+    versions_per_picture: int = 8
+    learning_rate: float = 4e-4
+    weight_decay: float = 0.05
+    warmup: int = 100  # steps
+    plain_share: float = 0.3  # of the steps train the backbone without learned prompts
+    save_every: int = 200  # steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the released weights, apart from the code and the machine."""
+
+    version: int = 1
+    seed: int = 0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ConfigError: for a missing file, an unknown key or a value of the wrong kind.
+    """
+    file = Path(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
+    return from_dict(Recipe, data, str(file))

@@ -1,0 +1,1 @@
+"""The embedded model and its card (data only)."""
