@@ -1,5 +1,5 @@
 # make demo: set everything up and score the example photographs.   make test: lint, types, all tests.
-PYTHON ?= python3
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # Touched when the installation is complete; a change of what is to be installed renews it.

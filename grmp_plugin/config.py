@@ -138,7 +138,7 @@ def _same_kind(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, tuple):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"{where}: expected a list, found {value!r}")
-        return tuple(value)
+        return tuple(_same_kind(item, default[0], where) for item in value) if default else tuple(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, type(default)) or (isinstance(value, bool) != isinstance(default, bool)):

@@ -42,12 +42,18 @@ def convert(
     for name in (_PREFIX, _SUFFIX):
         if name not in tensors:
             raise CheckpointError(f"{source} does not fit the network. 1 tensors missing: {name}")
+    for name, dimensions in {_CTX: 2, _VISUAL_PROMPTS: 3, _PREFIX: 3, _SUFFIX: 3}.items():
+        if tensors[name].ndim != dimensions or 0 in tensors[name].shape:
+            raise CheckpointError(
+                f"{source} does not fit the network: {name} has the shape {tuple(tensors[name].shape)}, "
+                f"where {dimensions} dimensions were expected"
+            )
     ctx, visual_prompts = tensors[_CTX], tensors[_VISUAL_PROMPTS]
     config = NetworkConfig(
         # The files carry CLIP themselves, also where it was not fine-tuned.
         backbone=BackboneConfig(weights=None),
         context_tokens=ctx.shape[0],
-        visual_prompts=visual_prompts.shape[1] if visual_prompts.ndim == 3 else 0,
+        visual_prompts=visual_prompts.shape[1],
     )
     converted = {_own_name(name): t for name, t in tensors.items() if name not in (_PREFIX, _SUFFIX)}
     rows = _quality_rows(tensors, config, source)
@@ -77,6 +83,11 @@ def _own_name(name: str) -> str:
 def _quality_rows(tensors: Mapping[str, Tensor], config: NetworkConfig, source: str) -> dict[int, Tensor]:
     """Embeddings by token number, as they stand around the context in the quality texts."""
     prefix, suffix = tensors[_PREFIX], tensors[_SUFFIX]
+    for name in (_PREFIX, _SUFFIX):
+        if len(tensors[name]) != len(config.quality_texts):
+            raise CheckpointError(
+                f"{source}: {name} is for {len(tensors[name])} texts, where there are two quality texts"
+            )
     rows: dict[int, Tensor] = {}
     for text, head, tail in zip(config.quality_texts, prefix, suffix, strict=True):
         start, *words = clip_token_ids(text)

@@ -121,7 +121,8 @@ def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
         if tensors[name].shape != expected[name].shape
     ]
     problems = [
-        ("missing", sorted(expected.keys() - shared)),
+        # Our own tensors first: where only some are stored, all of the backbone's may be missing beside them.
+        ("missing", sorted(expected.keys() - shared, key=lambda name: (name.startswith(_CLIP), name))),
         ("unexpected", sorted(tensors.keys() - shared)),
         ("of another shape", misshapen),
     ]

@@ -137,7 +137,8 @@ def _first_available(repository: str, names: list[str]) -> Path:
 def _unknown_name(name: str, known: list[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=3)
+    by_lower_case = {model.lower(): model for model in known}
+    near = [by_lower_case[match] for match in difflib.get_close_matches(name.lower(), by_lower_case, n=3)]
     hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() lists the names."
     return f"open_clip knows no model '{name}'. {hint}"
 

@@ -54,8 +54,7 @@ class GRMPIQA(nn.Module):
         self.register_buffer("vocabulary", vocabulary)
         self.load_state_dict(complete_tensors(checkpoint, self.state_dict()), assign=True)
         self._cache = WeightCache()
-        self._tokens: dict[tuple[str, ...], TokenizedTexts] = {}
-        self._tokenized(config.quality_texts)
+        self._tokenized(config.quality_texts)  # a model without its own words is of no use
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,7 +149,9 @@ class GRMPIQA(nn.Module):
         return self._logits(self.plain_image_features(pixels), self.text_features(texts))
 
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
-        return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
+        # In half precision, logits of some tens would lose the differences that make a score.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
 
     def _cast(self, pixels: Tensor) -> Tensor:
         return pixels.to(self.clip.visual.class_embedding.dtype)
@@ -160,10 +161,17 @@ class GRMPIQA(nn.Module):
         weights = list(self.visual_prompts.parameters())
         for block in blocks:
             weights += [*block.ln_1.parameters(), block.attn.in_proj_weight, block.attn.in_proj_bias]
-        return self._remembered("prompts", weights, lambda: self.visual_prompts.keys_values(blocks, batch))
+
+        def compute() -> list[KeysValues]:
+            return self.visual_prompts.keys_values(blocks, batch)
+
+        # With dropout each call draws its own masks, also where only the prompts are in training mode.
+        return compute() if self.visual_prompts.training else self._remembered("prompts", weights, compute)
 
     def _text_tower(self) -> Iterator[Tensor]:
         clip: Any = self.clip
+        if self.vocabulary is not None:
+            yield self.vocabulary
         yield from (clip.token_embedding.weight, clip.positional_embedding)
         yield from clip.transformer.parameters()
         yield from clip.ln_final.parameters()
@@ -177,10 +185,7 @@ class GRMPIQA(nn.Module):
         return F.embedding(tokens.rows.to(weight.device), weight)
 
     def _tokenized(self, texts: Sequence[str]) -> TokenizedTexts:
-        key = tuple(texts)
-        if key not in self._tokens:
-            self._tokens[key] = tokenize(key, self.vocabulary, len(self.clip.positional_embedding))
-        return self._tokens[key]
+        return tokenize(texts, self.vocabulary, len(self.clip.positional_embedding))
 
     def _remembered(self, name: str, weights: Iterable[Tensor], compute: Any) -> Any:
         return compute() if self.training else self._cache.get(name, list(weights), compute)

@@ -11,7 +11,7 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 def reduce_precision(network: GRMPIQA, dtype: torch.dtype) -> GRMPIQA:
     """Run the image tower's blocks in `dtype`: nearly all the work, and little of the precision.
 
-    Weight matrices of attention and MLP are cast, in place. LayerNorm parameters, patch embedding,
+    Weights of attention, MLP and layer scale are cast, in place. LayerNorm parameters, patch embedding,
     prompts, projections and the text tower (computed once) stay as they are. Casting the weights instead
     of using autocast matters on CPUs, where autocast's attention falls into a slow path.
 
@@ -22,12 +22,14 @@ def reduce_precision(network: GRMPIQA, dtype: torch.dtype) -> GRMPIQA:
     Returns:
         The same network.
     """
-    for parameter in _block_matrices(network):
+    for parameter in _block_weights(network):
         parameter.data = parameter.data.to(dtype)
     return network
 
 
-def _block_matrices(network: GRMPIQA) -> Iterator[nn.Parameter]:
+def _block_weights(network: GRMPIQA) -> Iterator[nn.Parameter]:
     for block in network.clip.visual.transformer.resblocks:
         yield from block.attn.parameters()
         yield from block.mlp.parameters()
+        yield from block.ls_1.parameters()
+        yield from block.ls_2.parameters()

@@ -69,8 +69,8 @@ def resize(images: Tensor, height: int, width: int, *, antialias: bool = False) 
     if images.shape[-2:] == (height, width):
         return images
     x = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
-    x = x.clamp(0, 1)
-    return x + (torch.round(x.detach() * 255) / 255 - x.detach())
+    # The gradient passes clamping too: white pixels interpolate to a hair above 1 and would have none.
+    return x + (torch.round(x.detach().clamp(0, 1) * 255) / 255 - x.detach())
 
 
 def _centre(images: Tensor, size: int) -> Tensor:
@@ -83,17 +83,24 @@ def _pyramid_crops(images: Tensor, config: PreprocessConfig) -> list[Tensor]:
     reduce = min(1.0, config.short_side / min(height, width))
     views = []
     for scale in config.scales:
-        # An image smaller than a view is enlarged to it; it then gives the same crop more than once.
-        factor = max(reduce * scale, config.size / min(height, width))
-        size = (max(config.size, round(height * factor)), max(config.size, round(width * factor)))
-        level = resize(images, *size, antialias=factor < 1)
-        for top in _offsets(size[0], config):
-            for left in _offsets(size[1], config):
-                views.append(level[..., top : top + config.size, left : left + config.size])
+        factor = reduce * scale
+        if min(height, width) * factor > config.size:
+            level = resize(images, round(height * factor), round(width * factor), antialias=factor < 1)
+            views += _crops(level, config.size, config.grid)
+        else:
+            # At this level a view takes in the whole short side. Cut first: enlarged as a whole, a long
+            # thin image would be gigantic.
+            antialias = min(height, width) > config.size
+            views += [
+                resize(crop, config.size, config.size, antialias=antialias)
+                for crop in _crops(images, min(height, width), config.grid)
+            ]
     return views
 
 
-def _offsets(side: int, config: PreprocessConfig) -> list[int]:
-    """Evenly spread first pixels of `grid` crops along a side; the outer ones leave half a step of margin."""
-    free = side - config.size
-    return [round(free * (2 * i + 1) / (2 * config.grid)) for i in range(config.grid)]
+def _crops(images: Tensor, size: int, grid: int) -> list[Tensor]:
+    """`grid` x `grid` square crops, evenly spread; the outer ones leave half a step of margin."""
+    tops, lefts = (
+        [round((side - size) * (2 * i + 1) / (2 * grid)) for i in range(grid)] for side in images.shape[-2:]
+    )
+    return [images[..., top : top + size, left : left + size] for top in tops for left in lefts]

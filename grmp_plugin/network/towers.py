@@ -32,8 +32,10 @@ def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     """
     if not isinstance(norm, nn.LayerNorm):
         return norm(x)
-    y = F.layer_norm(x.to(norm.weight.dtype), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-    return y.to(x.dtype)
+    # CPUs take float32 parameters beside reduced-precision input; elsewhere the input is cast and back.
+    mixed = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
+    y = x if mixed and norm.weight.dtype == torch.float32 else x.to(norm.weight.dtype)
+    return F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
 
 def encode_image(visual: Any, pixels: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:
@@ -59,8 +61,9 @@ def encode_image(visual: Any, pixels: Tensor, prompts: Sequence[KeysValues] | No
 def project_image(visual: Any, class_token: Tensor) -> Tensor:
     """CLIP's final LayerNorm and projection: (B, width) -> (B, D), L2-normalised, at least float32."""
     x = class_token.to(torch.promote_types(class_token.dtype, torch.float32))
-    x = layer_norm(visual.ln_post, x)
-    return F.normalize(x @ visual.proj.to(x.dtype), dim=-1)
+    with torch.autocast(x.device.type, enabled=False):
+        x = layer_norm(visual.ln_post, x)
+        return F.normalize(x @ visual.proj.to(x.dtype), dim=-1)
 
 
 def prompt_keys_values(block: Any, prompts: Tensor) -> KeysValues:

@@ -1,11 +1,13 @@
 """The bank of synthetic distortions: contract, determinism, and severity on photographs."""
 
 import itertools
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from grmp_plugin.data import distortions
 from grmp_plugin.data.distortions import DISTORTIONS, Distortion, distort, distortion_table
 from grmp_plugin.errors import InputError
 
@@ -185,3 +187,8 @@ def test_seed_that_is_none(seed):
 def test_what_is_no_image(image, message):
     with pytest.raises(InputError, match=message):
         distort(image, "jpeg", 1, seed=0)
+
+
+def test_documented_levels_are_the_real_ones():
+    folder = Path(distortions.__file__).parent
+    assert distortion_table().strip() in (folder / "README.md").read_text(encoding="utf-8")

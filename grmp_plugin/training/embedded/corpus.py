@@ -76,6 +76,11 @@ def make_corpus(recipe: Recipe, folder: Path, processes: int) -> Corpus:
     return Corpus(views, joined["quality"], joined["kinds"], joined["levels"], joined["scenes"])
 
 
+def to_tensor(views: np.ndarray) -> torch.Tensor:
+    """(..., S, S, 3) uint8 -> (..., 3, S, S) float32 in [0, 1]."""
+    return torch.from_numpy(views).movedim(-1, -3).float() / 255
+
+
 @dataclass(frozen=True)
 class _Work:
     """Makes one shard; a class, because a closure cannot be sent to another process."""

@@ -22,17 +22,26 @@ class CorpusSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
-    """How the network is trained."""
+class StatisticsSettings:
+    """The first stage: the stem's statistics alone."""
 
-    steps: int = 3000
-    pictures_per_batch: int = 8
-    versions_per_picture: int = 8
+    steps: int = 6000
+    batch: int = 256  # views
+    learning_rate: float = 2e-3
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The second stage: the whole network."""
+
+    steps: int = 1500
+    pictures_per_batch: int = 16
+    versions_per_picture: int = 4
     learning_rate: float = 4e-4
     weight_decay: float = 0.05
     warmup: int = 100  # steps
     plain_share: float = 0.3  # of the steps train the backbone without learned prompts
-    save_every: int = 200  # steps
+    save_every: int = 100  # steps
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Recipe:
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
 
 

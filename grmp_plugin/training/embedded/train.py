@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from grmp_plugin.network.initial import initial_prompts, untrained_backbone
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.texts import vocabulary_of
 from grmp_plugin.training.embedded import captions
-from grmp_plugin.training.embedded.corpus import KINDS, Corpus
+from grmp_plugin.training.embedded.corpus import KINDS, Corpus, to_tensor
 from grmp_plugin.training.embedded.losses import grade_targets, kind_targets, quality_loss, ranking_loss
 from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.statistics_stage import freeze_statistics, train_statistics
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def train(recipe: Recipe, corpus: Corpus, work: Path) -> Checkpoint:
         The trained model, complete with its words.
     """
     network = new_network(recipe)
-    _standardize(network, corpus, recipe)
+    freeze_statistics(network)
     optimizer = _optimizer(network, recipe)
     state_file = work / "state.pt"
     step, seconds = 0, 0.0
@@ -63,9 +64,10 @@ def train(recipe: Recipe, corpus: Corpus, work: Path) -> Checkpoint:
         torch.set_rng_state(state["rng"])
         step, seconds = state["step"], state["seconds"]
         log.info("resumed at step %d", step)
-    else:
-        torch.manual_seed(recipe.seed)
     started = time.monotonic() - seconds
+    if step == 0:
+        train_statistics(network, corpus, recipe)
+        torch.manual_seed(recipe.seed)
     running: dict[str, float] = {}
     for batch, plain in _batches(recipe, corpus, step):
         for group in optimizer.param_groups:
@@ -139,7 +141,7 @@ def validate(network: GRMPIQA, corpus: Corpus, recipe: Recipe) -> float:
                 [corpus.view(picture, version, view) for view in range(recipe.corpus.views)]
                 for version in range(recipe.corpus.versions)
             ]
-            scores.append(network.score_views(_to_tensor(np.array(views)))[:, 0])
+            scores.append(network.score_views(to_tensor(np.array(views)))[:, 0])
     found = spearmanr(torch.cat(scores).numpy(), corpus.quality[list(pictures)].ravel())
     return float(found.statistic)
 
@@ -196,7 +198,7 @@ def _batch(pictures: np.ndarray, recipe: Recipe, corpus: Corpus, rng: np.random.
             views.append(corpus.view(int(picture), int(version), int(rng.integers(recipe.corpus.views))))
             index.append((int(picture), int(version)))
     rows, columns = np.array(index).T
-    pixels = normalize(_to_tensor(np.array(views)), recipe.network.preprocess)
+    pixels = normalize(to_tensor(np.array(views)), recipe.network.preprocess)
     return Batch(
         pixels,
         torch.from_numpy(corpus.quality[rows, columns]),
@@ -206,22 +208,12 @@ def _batch(pictures: np.ndarray, recipe: Recipe, corpus: Corpus, rng: np.random.
     )
 
 
-def _to_tensor(views: np.ndarray) -> Tensor:
-    """(..., S, S, 3) uint8 -> (..., 3, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(views).movedim(-1, -3).float() / 255
-
-
-def _standardize(network: GRMPIQA, corpus: Corpus, recipe: Recipe) -> None:
-    stem: Any = network.clip.visual.conv1
-    rng = np.random.default_rng([recipe.seed, 4])
-    pictures = rng.permutation(recipe.corpus.pictures - recipe.corpus.validation)[:64]
-    stem.standardize(_batch(pictures, recipe, corpus, rng).pixels)
-
-
 def _optimizer(network: GRMPIQA, recipe: Recipe) -> torch.optim.AdamW:
     decayed: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         is_matrix = parameter.ndim >= 2 and "embedding" not in name and "ctx" not in name
         (decayed if is_matrix else others).append(parameter)
     groups = [

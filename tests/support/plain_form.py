@@ -1,0 +1,68 @@
+"""The network in its plain concatenated form, as VPT and CLIP write it: the oracle of the tests.
+
+Prompt tokens stand between class token and patches, every token passes through every block whole (open_clip's
+own forward), what the prompts become is thrown away, and texts have all 77 tokens. No code of the key/value
+form is used. Tests reach this file by `runpy.run_path`, as there are no packages under tests/.
+"""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from open_clip.tokenizer import SimpleTokenizer
+
+tokenizer = functools.cache(SimpleTokenizer)  # half a second to make
+
+
+def image_features(network, pixels, masks=None):
+    """(B, 3, S, S), normalised -> (B, D).
+
+    masks: what dropout multiplies by, (B, prompts, width) for each block.
+    """
+    visual, prompts = network.clip.visual, network.visual_prompts
+    x = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    first = visual.class_embedding.expand(len(x), 1, -1)
+    if hasattr(visual.conv1, "tokens"):  # the embedded model's stem has a summary for the class token
+        first = first + visual.conv1.tokens(pixels)[1][:, None]
+    x = torch.cat([first, x], dim=1)
+    x = visual.ln_pre(x + visual.positional_embedding)
+    tokens = torch.cat([prompts.prompt_embeddings, prompts.deep_prompt_embeddings])
+    for i, block in enumerate(visual.transformer.resblocks):
+        extra = prompts.prompt_proj(tokens[i]).expand(len(x), -1, -1)
+        if masks is not None:
+            extra = extra * masks[i]
+        x = block(torch.cat([x[:, :1], extra, x[:, 1:]], dim=1))
+        x = torch.cat([x[:, :1], x[:, 1 + extra.shape[1] :]], dim=1)
+    x = prompts.prompt_norm(x)
+    return F.normalize(visual.ln_post(x)[:, 0] @ visual.proj, dim=-1)
+
+
+def text_features(network, texts, context=None):
+    """Features (T, D); context: (C, width), to stand behind the start token."""
+    clip = network.clip
+    ids = tokenizer()(list(texts), context_length=77)
+    end = ids.argmax(dim=1)
+    if network.vocabulary is not None:
+        rows = {int(token): row for row, token in enumerate(network.vocabulary)}
+        ids = torch.tensor([[rows[token] for token in text] for text in ids.tolist()])
+    x = clip.token_embedding(ids)
+    if context is not None:
+        x = torch.cat([x[:, :1], context.expand(len(x), -1, -1), x[:, 1 : 77 - len(context)]], dim=1)
+        end = end + len(context)
+    x = x + clip.positional_embedding
+    mask = torch.full((77, 77), float("-inf"), dtype=x.dtype).triu(1)
+    x = clip.ln_final(clip.transformer(x, attn_mask=mask))[torch.arange(len(x)), end]
+    projection = clip.text_projection
+    return F.normalize(projection(x) if callable(projection) else x @ projection, dim=-1)
+
+
+def quality_logits(network, pixels, masks=None):
+    """(B, 3, S, S), normalised -> (B, 2)."""
+    texts = text_features(network, network.config.quality_texts, network.text_prompt.ctx)
+    return network.clip.logit_scale.exp() * image_features(network, pixels, masks) @ texts.T
+
+
+def scene_logits(network, pixels, masks=None):
+    """(B, 3, S, S), normalised -> (B, scenes)."""
+    texts = text_features(network, [network.config.scene_text.format(scene=s) for s in network.config.scenes])
+    return network.clip.logit_scale.exp() * image_features(network, pixels, masks) @ texts.T
