@@ -65,9 +65,14 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def json_text(data: Any) -> str:
-    """Readable JSON."""
-    return json.dumps(data, indent=2, ensure_ascii=False)
+def json_text(data: Any, indent: int | None = 2) -> str:
+    """Readable JSON; escaped where a file's name is not valid Unicode, so that it stays JSON."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=indent)
+    return text
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -81,7 +86,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json_text(row, indent=None) + "\n" for row in rows)
 
 
 def print_data(text: str, stream: TextIO | None = None) -> None:
