@@ -1,5 +1,6 @@
 """The command `grmp`: its list of commands, and one place where errors become messages."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -53,17 +54,34 @@ def _root(
 
 def main() -> None:
     """Run the command: whatever the user can mend ends in a message and an exit code, not a traceback."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except GRMPError as problem:
-        from .output import error
-
-        error(str(problem))
-        sys.exit(2 if isinstance(problem, InputError) else 1)
-    except BrokenPipeError:
-        # The reader (`head`, say) has seen enough; without this, Python complains again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(str(problem), 2 if isinstance(problem, InputError) else 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader (`head`, say) has seen enough
+        _silence_stdout()
         sys.exit(1)
+    except OSError as problem:
+        _silence_stdout()
+        _fail(str(problem), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    from .output import error
+
+    error(message)
+    sys.exit(code)
+
+
+def _silence_stdout() -> None:
+    """Let what is still buffered go nowhere; Python would complain again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

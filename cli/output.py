@@ -4,15 +4,16 @@ import csv
 import io
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from grmp_plugin.errors import InputError
+from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import atomic_write
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -29,15 +30,20 @@ class Format(str, Enum):
     jsonl = "jsonl"
 
 
+def printable(text: str) -> str:
+    """The text with control characters and undecodable bytes spelled out: names may hold anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def error(text: str) -> None:
     """Say what went wrong, on stderr; the text is never read as markup."""
     messages.print("error:", style="bold red", end=" ")
-    messages.print(text, markup=False)
+    messages.print("\n".join(printable(line) for line in text.splitlines()), markup=False)
 
 
 def note(text: str) -> None:
     """Say something worth knowing, on stderr; the text is never read as markup."""
-    messages.print(text, markup=False, style="dim")
+    messages.print(printable(text), markup=False, style="dim")
 
 
 def check_out(path: Path) -> None:
@@ -54,6 +60,10 @@ def check_out(path: Path) -> None:
         raise InputError(f"--out {path}: that is a folder; name a file in it")
     if not path.parent.is_dir():
         raise InputError(f"--out {path}: the folder {path.parent} does not exist; create it first")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as problem:
+        raise InputError(f"--out {path}: {problem.strerror or problem}") from problem
 
 
 def print_table(table: Table) -> None:
@@ -77,11 +87,13 @@ def json_text(data: Any, indent: int | None = 2) -> str:
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """CSV with a header; empty cells where there is no value."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    lines = []
+    for row in ({name: name for name in columns}, *rows):
+        text = io.StringIO()
+        # The writer quotes only the line ends that it writes itself; a name may hold either.
+        csv.DictWriter(text, columns, lineterminator="\r\n").writerow(row)
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -89,15 +101,15 @@ def jsonl_text(rows: Iterable[Mapping[str, Any]]) -> str:
     return "".join(json_text(row, indent=None) + "\n" for row in rows)
 
 
-def print_data(text: str, stream: TextIO | None = None) -> None:
-    """Print data on stdout as it is; names that are not valid Unicode survive as the system's bytes."""
-    stream = stream or sys.stdout
-    if hasattr(stream, "buffer"):
-        stream.flush()
-        stream.buffer.write(text.encode("utf-8", "surrogateescape"))
-        stream.buffer.flush()
-    else:
-        stream.write(text)
+def print_data(text: str) -> None:
+    """Print data on stdout as it is, in UTF-8; undecodable names survive as the system's bytes."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:  # a stand-in for stdout, as another program may put there
+        sys.stdout.write(text)
+        return
+    sys.stdout.flush()
+    buffer.write(text.encode("utf-8", "surrogateescape"))
+    buffer.flush()
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], document: Any) -> None:
@@ -122,7 +134,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
             }[suffix]()
             temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise InputError(f"--out {path}: {problem.strerror or problem}") from problem
+        raise GRMPError(f"--out {path}: {problem.strerror or problem}") from problem
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], run: Any) -> None:

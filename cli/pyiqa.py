@@ -1,5 +1,6 @@
 """`grmp pyiqa`: pyiqa's own command with our metrics in it."""
 
+import difflib
 import sys
 
 import typer
@@ -16,10 +17,14 @@ def pyiqa(context: typer.Context) -> None:
     from pyiqa import pyiqa_cmd
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
+    if not context.args:
+        raise InputError("name a metric and an image or folder: grmp pyiqa grmp_iqa-tiny -t photos/")
     sys.argv = ["grmp pyiqa", *context.args]
     for name in _metric_names(context.args):
         if name not in DEFAULT_CONFIGS:
-            raise InputError(f"pyiqa has no metric '{name}'; grmp pyiqa -ls lists them")
+            near = difflib.get_close_matches(name, DEFAULT_CONFIGS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "grmp pyiqa -ls lists them"
+            raise InputError(f"pyiqa has no metric '{name}'; {hint}")
     if _metric_names(context.args) and not any(
         a.startswith(("-t", "--t", "-h", "--h")) for a in context.args
     ):

@@ -21,6 +21,7 @@ from .output import (
     note,
     print_data,
     print_table,
+    printable,
     write_rows,
 )
 
@@ -97,7 +98,9 @@ def score(
             "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
         ),
     ] = None,
-    sort: Annotated[Sort, typer.Option(help="Order of the rows; errors come last.")] = Sort.input,
+    sort: Annotated[
+        Sort, typer.Option(help="Order of the rows; best and worst put errors last.")
+    ] = Sort.input,
     flat: Annotated[bool, typer.Option("--flat", help="Do not search the folders inside folders.")] = False,
     pixel_limit: Annotated[
         int, typer.Option(min=1, help="Refuse images of more pixels (decompression bombs).")
@@ -110,12 +113,13 @@ def score(
 
     files = expand_paths(paths, recursive=not flat)
     # Only now, as it costs seconds.
-    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
     from grmp_plugin.network.grmp_iqa import GRMPIQA
 
     options = ScoringOptions(
         device=device.value, precision=precision.value, batch_size=batch_size, pixel_limit=pixel_limit
     )
+    pick_device(options.device)  # before anything is downloaded for nothing
     scorer = Scorer(GRMPIQA(model), options)
     run = _describe_run(model, scorer)
     shown = output_format or (None if out is not None else Format.table)
@@ -126,10 +130,17 @@ def score(
     try:
         if streamed and shown is Format.csv:
             print_data(csv_text([], COLUMNS))
-        for result in _with_progress(scorer.score(files), len(files)):
+        with_bar = messages.is_terminal and not (streamed and sys.stdout.isatty())
+        results = scorer.score(files)
+        for result in _with_progress(results, len(files)) if with_bar else results:
             rows.append({"image": result.image, "score": result.score, "error": result.error})
-            if streamed:
-                print_data(_streamed_row(rows[-1], shown))
+            if streamed and shown is not None:
+                try:
+                    print_data(_streamed_row(rows[-1], shown))
+                except BrokenPipeError:
+                    if out is None:
+                        raise
+                    shown = None  # nobody reads on, but the file is still wanted
     except KeyboardInterrupt:
         interrupted = True
     run |= _summary(rows, time.monotonic() - started)
@@ -167,10 +178,7 @@ def _describe_run(model: str, scorer: "Scorer") -> dict[str, Any]:
 
 
 def _with_progress(results: "Iterator[ImageScore]", total: int) -> "Iterator[ImageScore]":
-    """Pass results on; on a terminal with a bar, rate and time left on stderr."""
-    if not messages.is_terminal:
-        yield from results
-        return
+    """Pass results on, with a bar, rate and time left on stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -237,10 +245,12 @@ def _leave_interrupted(out: Path | None, rows: list[dict[str, Any]], total: int,
 
 
 def _sorted(rows: list[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
+    from grmp_plugin.data.paths import natural_key
+
     if sort is Sort.input:
         return rows
     if sort is Sort.name:
-        return sorted(rows, key=lambda row: row["image"])
+        return sorted(rows, key=lambda row: natural_key(row["image"]))
     sign = -1 if sort is Sort.best else 1
     return sorted(rows, key=lambda row: (row["score"] is None, sign * (row["score"] or 0)))
 
@@ -274,11 +284,7 @@ def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
         table.add_column("error", overflow="fold", style="red")
     for row in rows:
         number = "" if row["score"] is None else f"{row['score']:.4f}"
-        # Text, and not markup: a file may be called [red].png. Undecodable bytes cannot be printed.
-        cells = [Text(_printable(row["image"])), Text(number), Text(row["error"] or "")]
+        # Text, and not markup: a file may be called [red].png.
+        cells = [Text(printable(row["image"])), Text(number), Text(row["error"] or "")]
         table.add_row(*cells[: len(table.columns)])
     print_table(table)
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()

@@ -147,10 +147,11 @@ def _is_image_name(path: str) -> bool:
 def _visible_names(folder: str) -> list[str]:
     """Return the names in a folder in natural order, without hidden ones; OSError if unreadable."""
     names = (name for name in os.listdir(folder or os.curdir) if not name.startswith("."))
-    return sorted(names, key=_natural_key)
+    return sorted(names, key=natural_key)
 
 
-def _natural_key(name: str) -> tuple[list[str | int], str]:
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sort key that puts `img2` before `img10`, whatever the case of the letters."""
     # Splitting at a group alternates text and digits, so equal positions hold equal types.
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
@@ -174,7 +175,7 @@ def _expand_pattern(pattern: str, recursive: bool) -> list[str]:
     if not images:
         looked_for = "" if suffix_is_spelt else f" Looked for {_LOOKED_FOR}."
         raise InputError(f"'{pattern}': no such file, and as a pattern it matches no images.{looked_for}")
-    return sorted(images, key=lambda path: [_natural_key(part) for part in PurePath(path).parts])
+    return sorted(images, key=lambda path: [natural_key(part) for part in PurePath(path).parts])
 
 
 def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:

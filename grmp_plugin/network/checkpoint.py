@@ -50,6 +50,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: if the file is missing, damaged, unsafe, of a later format or of another project.
     """
     file = Path(path)
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder: name the checkpoint file in it")
     if not file.is_file():
         raise CheckpointError(f"no such checkpoint: {file}")
     if is_safetensors(file):

@@ -1,6 +1,8 @@
 """Fetching a file from the Hugging Face hub, or saying within seconds why it cannot be had."""
 
+import textwrap
 import threading
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +50,7 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
     if found is not None:
         return found
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
 
     problem = _probe(remote)
     if isinstance(problem, EntryNotFoundError) and missing_ok:
@@ -57,12 +59,16 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
         raise _unavailable(remote, problem) from problem
     try:
         return Path(hf_hub_download(remote.repository, remote.name))
-    except (OSError, HfHubHTTPError) as error:
+    # The client lets its transport's own errors through, which differ between its versions.
+    except Exception as error:
         raise _unavailable(remote, error) from error
 
 
 def _probe(remote: Remote) -> Exception | None:
-    """Ask the hub once for the file's metadata; what went wrong, or None."""
+    """Ask the hub once for the file's metadata and first byte; what went wrong, or None.
+
+    The byte comes from another server than the metadata, and networks may block only that one.
+    """
     from huggingface_hub import constants, get_hf_file_metadata
 
     if constants.HF_HUB_OFFLINE:
@@ -71,7 +77,10 @@ def _probe(remote: Remote) -> Exception | None:
 
     def ask() -> None:
         try:
-            get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN)
+            location = get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN).location
+            first_byte = urllib.request.Request(location, headers={"Range": "bytes=0-0"})
+            with urllib.request.urlopen(first_byte, timeout=ANSWER_WITHIN) as answer:
+                answer.read(1)
             outcome.append(None)
         except Exception as error:
             outcome.append(error)
@@ -86,9 +95,10 @@ def _unavailable(remote: Remote, reason: Exception) -> WeightsUnavailableError:
     from huggingface_hub import constants
 
     lines = str(reason).strip().splitlines()
+    detail = textwrap.shorten(lines[0], 300, placeholder=" ...") if lines else type(reason).__name__
     return WeightsUnavailableError(
         f"'{remote.name}' could not be fetched from {remote.url}: "
-        f"{lines[0][:200] if lines else type(reason).__name__}\n"
+        f"{detail}\n"
         f"It is not in the cache either ({constants.HF_HUB_CACHE}). What helps:\n"
         "  - a mirror of the hub: HF_ENDPOINT=https://your.mirror\n"
         "  - a file fetched elsewhere: grmp score --model FILE, or in Python\n"

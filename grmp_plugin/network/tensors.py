@@ -60,6 +60,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        # PyTorch writes zip archives, and wrote plain pickles before.
+        if not file.read(2).startswith((b"PK", b"\x80")):
+            raise _damaged(path, ValueError("it begins like neither"))
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,0 +1,93 @@
+"""The embedded model as it is shipped: its size, its card, and what it says of photographs."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.datasets import load_sample_image
+
+from grmp_plugin.data.distortions import DISTORTIONS, distort
+from grmp_plugin.data.pseudo_mos import pseudo_mos
+from grmp_plugin.errors import VocabularyError
+from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.models import MODELS
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(str(path) for path in (ROOT / "examples").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return GRMPIQA("grmp_iqa-tiny")
+
+
+def scores(precision="fp32"):
+    scorer = Scorer(GRMPIQA("grmp_iqa-tiny"), ScoringOptions(device="cpu", precision=precision))
+    return {Path(row.image).stem: row.score for row in scorer.score(EXAMPLES)}
+
+
+def test_file_and_card_belong_together():
+    path = MODELS["grmp_iqa-tiny"].path
+    assert path.stat().st_size < 12e6
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+
+
+def test_every_degraded_example_is_below_its_original():
+    found = scores()
+    degraded = [name for name in found if "_" in name]
+    assert len(degraded) == 4
+    for name in degraded:
+        assert found[name] < found[name.split("_")[0]], found
+
+
+def test_bfloat16_stays_close():
+    full, reduced = scores(), scores("bf16")
+    assert max(abs(full[name] - reduced[name]) for name in full) < 0.01
+
+
+def test_judges_distorted_photographs(network):
+    """A part of tests/benchmarks/embedded_quality.py, whose whole result stands in the model card."""
+    photographs = [skimage.data.coffee(), skimage.data.chelsea(), load_sample_image("china.jpg")]
+    labels, found = [], []
+    for number, pristine in enumerate(photographs):
+        for kind in DISTORTIONS:
+            for level in (1, 3, 5):
+                image = distort(pristine, kind, level, number)
+                labels.append(pseudo_mos(pristine, image))
+                tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+                with torch.inference_mode():
+                    found.append(network(tensor).item())
+    assert spearmanr(found, labels).statistic >= 0.55
+
+
+def test_scenes_are_known_and_other_words_are_not(network):
+    assert network.scene_logits(torch.rand(1, 128)).shape == (1, 9)
+    with pytest.raises(VocabularyError, match="submarine"):
+        network.text_features(["a photo of a submarine"])
+
+
+def test_large_small_and_odd_images_score(network):
+    rng = np.random.default_rng(0)
+    for height, width in ((1, 1), (40, 900), (1500, 2100)):
+        image = torch.from_numpy(rng.random((1, 3, height, width), dtype=np.float32))
+        with torch.inference_mode():
+            assert 0 < network(image).item() < 1
+
+
+def test_a_copy_without_loss_has_the_same_score(tmp_path):
+    copy = tmp_path / "copy.png"
+    Image.open(EXAMPLES[0]).save(copy)
+    command = [sys.executable, "-m", "grmp_cli.app", "score", EXAMPLES[0], copy, "--format", "json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = json.loads(run.stdout)["images"]
+    assert first["score"] == pytest.approx(second["score"], abs=1e-6)
