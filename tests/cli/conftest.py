@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,11 @@ class Grmp:
     def start(self, *arguments: str | Path, environment: dict[str, str] | None = None, **options: Any):
         """Start `grmp` and do not wait; options go to Popen."""
         return subprocess.Popen(
-            [self._program, *arguments], env=self.environment | (environment or {}), **options
+            [self._program, *arguments],
+            env=self.environment | (environment or {}),
+            # A test run in the background inherits an ignored SIGINT, and would pass it on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            **options,
         )
 
     def __call__(

@@ -572,7 +572,11 @@ def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp
     )
     lines = [process.stdout.readline() for _ in range(11)]
     process.send_signal(signal.SIGINT)
-    stdout, err = process.communicate(timeout=60)
+    try:
+        stdout, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert b"interrupted after" in err
