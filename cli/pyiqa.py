@@ -33,8 +33,12 @@ def pyiqa(context: typer.Context) -> None:
         pyiqa_cmd.main()
     except GRMPError:
         raise
-    except (AssertionError, OSError) as problem:
-        raise InputError(f"pyiqa stopped: {problem or type(problem).__name__}") from problem
+    # pyiqa lets whatever one file raises end the run; its user can mend that file, not the traceback.
+    except Exception as problem:
+        raise InputError(
+            f"pyiqa stopped: {problem or type(problem).__name__}\n"
+            "One unreadable file ends pyiqa's run; grmp score gives such files a row and scores the others"
+        ) from problem
 
 
 def _metric_names(arguments: list[str]) -> list[str]:

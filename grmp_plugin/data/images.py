@@ -134,6 +134,8 @@ def _folder_reason(name: str) -> str:
 
 
 def _missing(name: str) -> str:
+    if "://" in name:
+        return "a web address: download the image first"
     try:
         return f"dangling link: {os.readlink(name)} does not exist"
     except OSError:

@@ -58,7 +58,7 @@ MODELS = {
         Model(
             "grmp_iqa-tiny",
             backbone="grmp-tiny (own small CLIP)",
-            trained_on="drawn scenes, synthetic distortions, pseudo-MOS; no photograph",
+            trained_on="drawn scenes with synthetic distortions, never on a photograph",
             licence="Apache-2.0",
         ),
         Model(
@@ -100,6 +100,8 @@ def _find_file(model: str) -> Path:
     path = Path(model).expanduser()
     if path.exists():
         return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"there is no checkpoint file {path}")
     near = difflib.get_close_matches(model, MODELS, n=1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Names: {', '.join(MODELS)}."
     raise InputError(f"'{model}' is neither a model's name nor a checkpoint file. {hint}")

@@ -73,6 +73,8 @@ def _fit(
         optimizer.step()
         if (step + 1) % 1000 == 0:
             log.info("statistics, step %d: loss %.3f", step + 1, loss.item())
+    # Left behind, these would count in the second stage's gradient norm.
+    model.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()
