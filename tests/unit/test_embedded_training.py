@@ -25,6 +25,7 @@ def recipe_file(tmp_path_factory):
     data = yaml.safe_load(SHIPPED.read_text())
     data["network"]["backbone"]["architecture"]["vision_cfg"]["layers"] = 2
     data["corpus"] = {"pictures": 9, "side": 128, "versions": 8, "views": 2, "validation": 2}
+    data["statistics"] = {"steps": 20, "batch": 16}
     data["optimizer"] |= {"steps": 4, "save_every": 2, "pictures_per_batch": 2, "versions_per_picture": 4}
     path = tmp_path_factory.mktemp("recipe") / "small.yml"
     path.write_text(yaml.safe_dump(data))
