@@ -119,7 +119,7 @@ def test_names_come_out_as_they_are(formats, photographs):
 def test_table_says_which_model_it_was(formats):
     header = formats[0]["table"].text.splitlines()[0]
     assert header.startswith("grmp_iqa-tiny")
-    assert "no photograph" in header
+    assert "never on a photograph" in header
 
 
 def test_json_and_parquet_record_the_run(formats):
@@ -310,7 +310,14 @@ def test_models(singles):
     table, listed, info = singles["models"], singles["models as JSON"], singles["info"]
     assert table.code == listed.code == info.code == 0
     assert table.err == listed.err == info.err == ""
-    for words in ("grmp_iqa-tiny", "(default)", "ViT-B-16-quickgelu", "MIT", "Apache-2.0", "no photograph"):
+    for words in (
+        "grmp_iqa-tiny",
+        "(default)",
+        "ViT-B-16-quickgelu",
+        "MIT",
+        "Apache-2.0",
+        "never on a photograph",
+    ):
         assert words in table.text
     models = {row["model"]: row for row in listed.json}
     assert models.keys() == {"grmp_iqa-tiny", "grmp_iqa"}
