@@ -37,7 +37,7 @@ def pyiqa(context: typer.Context) -> None:
     except Exception as problem:
         raise InputError(
             f"pyiqa stopped: {problem or type(problem).__name__}\n"
-            "One unreadable file ends pyiqa's run; grmp score gives such files a row and scores the others"
+            "If a file is at fault: it ends pyiqa's run, but grmp score gives it a row and goes on"
         ) from problem
 
 

@@ -245,11 +245,11 @@ def _leave_interrupted(out: Path | None, rows: list[dict[str, Any]], total: int,
 
 
 def _sorted(rows: list[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
-    from grmp_plugin.data.paths import natural_key
-
     if sort is Sort.input:
         return rows
     if sort is Sort.name:
+        from grmp_plugin.data.paths import natural_key
+
         return sorted(rows, key=lambda row: natural_key(row["image"]))
     sign = -1 if sort is Sort.best else 1
     return sorted(rows, key=lambda row: (row["score"] is None, sign * (row["score"] or 0)))
