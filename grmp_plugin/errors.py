@@ -31,3 +31,11 @@ class InputError(GRMPError):
 
 class VocabularyError(GRMPError):
     """A text contains words whose embeddings a model does not carry."""
+
+
+class TrainingError(GRMPError):
+    """Training cannot go on: the numbers are not finite, or a saved state belongs to another run."""
+
+
+class DataUnavailableError(GRMPError):
+    """A data set would have to be downloaded and cannot be."""

@@ -55,7 +55,7 @@ def convert(
         context_tokens=ctx.shape[0],
         visual_prompts=visual_prompts.shape[1],
     )
-    converted = {_own_name(name): t for name, t in tensors.items() if name not in (_PREFIX, _SUFFIX)}
+    converted = {own_name(name): t for name, t in tensors.items() if name not in (_PREFIX, _SUFFIX)}
     rows = _quality_rows(tensors, config, source)
     info: dict[str, Any] = {"licence": "MIT (the authors' statement)", "origin": "GRMP-IQA authors"}
     if _EMBEDDING in tensors:
@@ -68,7 +68,8 @@ def convert(
     return config, converted, info
 
 
-def _own_name(name: str) -> str:
+def own_name(name: str) -> str:
+    """Our name of one of the authors' tensors, `module.` already removed."""
     if name == _CTX:
         return "text_prompt.ctx"
     part, _, rest = name.partition(".")

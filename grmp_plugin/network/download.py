@@ -18,13 +18,14 @@ class Remote(NamedTuple):
 
     repository: str
     name: str
+    kind: str = "model"  # of repository: model or dataset
 
     @property
     def url(self) -> str:
         """Where a browser finds the file."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.repository, self.name)
+        return hf_hub_url(self.repository, self.name, repo_type=self.kind)
 
 
 def cached(remote: Remote) -> Path | None:
@@ -52,7 +53,7 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    problem = _probe(remote)
+    problem = hub_problem(remote)
     if isinstance(problem, EntryNotFoundError) and missing_ok:
         raise FileNotFoundError(remote.url)
     if problem is not None:
@@ -64,7 +65,7 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
         raise _unavailable(remote, error) from error
 
 
-def _probe(remote: Remote) -> Exception | None:
+def hub_problem(remote: Remote) -> Exception | None:
     """Ask the hub once for the file's metadata and first byte; what went wrong, or None.
 
     The byte comes from another server than the metadata, and networks may block only that one.

@@ -4,6 +4,9 @@ The resampling is OpenCV's `INTER_CUBIC` (a = -0.75, no antialiasing) as the aut
 clamped, and rounded to 8 bit with a straight-through gradient. It agrees with OpenCV within one level.
 """
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,8 +32,38 @@ def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
     if config.kind == "squash":
         views = [_centre(resize(images, config.resize, config.resize), config.size)]
     else:
-        views = _pyramid_crops(images, config)
+        views = _pyramid_crops(images, config, lambda level, size: _crops(level, size, config.grid))
     return torch.stack(views, dim=1)
+
+
+def make_training_views(image: Tensor, config: PreprocessConfig, count: int, seed: int) -> Tensor:
+    """Views of one image for training, from which each step takes one at random.
+
+    Args:
+        image: (1, 3 or 1, H, W), float, RGB in [0, 1].
+        config: which views.
+        count: at least how many views to cut, where they are crops; the same number at each scale.
+        seed: of the places where they are cut.
+
+    Returns:
+        `squash`: (1, 3, R, R), the squashed image, from which a step cuts its crop.
+        `crops`: (V, 3, S, S), random crops at the scales that scoring looks at.
+
+    Raises:
+        ImageError: when `image` is no such tensor.
+    """
+    image = _as_rgb(image)
+    if config.kind == "squash":
+        return resize(image, config.resize, config.resize)
+    rng = np.random.default_rng(seed)
+    each = -(-count // len(config.scales))
+
+    def cut(level: Tensor, size: int) -> list[Tensor]:
+        height, width = level.shape[-2:]
+        places = rng.integers(0, (height - size + 1, width - size + 1), (each, 2))
+        return [level[..., top : top + size, left : left + size] for top, left in places]
+
+    return torch.cat(_pyramid_crops(image, config, cut))
 
 
 def normalize(views: Tensor, config: PreprocessConfig) -> Tensor:
@@ -78,7 +111,10 @@ def _centre(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size]
 
 
-def _pyramid_crops(images: Tensor, config: PreprocessConfig) -> list[Tensor]:
+def _pyramid_crops(
+    images: Tensor, config: PreprocessConfig, cut: Callable[[Tensor, int], list[Tensor]]
+) -> list[Tensor]:
+    """Square crops of `config.size` from all scales; `cut` takes crops of a size from a level."""
     height, width = images.shape[-2:]
     reduce = min(1.0, config.short_side / min(height, width))
     views = []
@@ -86,14 +122,14 @@ def _pyramid_crops(images: Tensor, config: PreprocessConfig) -> list[Tensor]:
         factor = reduce * scale
         if min(height, width) * factor > config.size:
             level = resize(images, round(height * factor), round(width * factor), antialias=factor < 1)
-            views += _crops(level, config.size, config.grid)
+            views += cut(level, config.size)
         else:
             # At this level a view takes in the whole short side. Cut first: enlarged as a whole, a long
             # thin image would be gigantic.
             antialias = min(height, width) > config.size
             views += [
                 resize(crop, config.size, config.size, antialias=antialias)
-                for crop in _crops(images, min(height, width), config.grid)
+                for crop in cut(images, min(height, width))
             ]
     return views
 

@@ -61,6 +61,20 @@ def numbers():
 
 
 @pytest.fixture(scope="session")
+def qgr_numbers():
+    """The golden numbers of one step of few-shot training, by name."""
+    with np.load(DATA / "qgr.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def meta_numbers():
+    """The golden numbers of meta-prompt pre-training, by name."""
+    with np.load(DATA / "meta.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
 def authors_tensors(spec):
     """A fine-tuning checkpoint of the authors, without `module.`: 311 tensors, 600 MB."""
     fingerprints = dict(spec["sha256_f32_le"])

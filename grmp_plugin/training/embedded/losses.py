@@ -5,16 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def quality_loss(logits: Tensor, quality: Tensor) -> Tensor:
-    """Cross-entropy between a probability of good quality and the pseudo-MOS.
-
-    Args:
-        logits: (B, 2), good first.
-        quality: (B,) in [0, 1].
-    """
-    return F.cross_entropy(logits, torch.stack([quality, 1 - quality], dim=1))
-
-
 def ranking_loss(logits: Tensor, quality: Tensor, margin: float = 0.02) -> Tensor:
     """Logistic loss over all pairs of a batch whose pseudo-MOS differ by more than `margin`."""
     score = logits[:, 0] - logits[:, 1]

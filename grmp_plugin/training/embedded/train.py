@@ -21,9 +21,10 @@ from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.texts import vocabulary_of
 from grmp_plugin.training.embedded import captions
 from grmp_plugin.training.embedded.corpus import KINDS, Corpus, to_tensor
-from grmp_plugin.training.embedded.losses import grade_targets, kind_targets, quality_loss, ranking_loss
+from grmp_plugin.training.embedded.losses import grade_targets, kind_targets, ranking_loss
 from grmp_plugin.training.embedded.settings import Recipe
 from grmp_plugin.training.embedded.statistics_stage import freeze_statistics, train_statistics
+from grmp_plugin.training.losses import quality_loss
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,37 @@
+"""Which parameters each stage of the method learns; all others are frozen."""
+
+from collections.abc import Iterable
+
+from torch import nn
+
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+
+_PROMPTS = ("text_prompt.", "visual_prompts.")
+_SHARE = 3  # few-shot adaptation learns the last third of each tower
+
+
+def prompt_names(network: GRMPIQA) -> list[str]:
+    """What meta-prompt pre-training learns: context, visual prompts, their projection and LayerNorm."""
+    return [name for name, _ in network.named_parameters() if name.startswith(_PROMPTS)]
+
+
+def adaptation_names(network: GRMPIQA) -> list[str]:
+    """What few-shot adaptation learns: context, the last third of each tower's blocks, final LayerNorms.
+
+    At ViT-B/16 these are blocks 8 to 11 of both towers; of a tower with fewer than three blocks, the last.
+    """
+    clip = network.clip
+    learned = ["text_prompt.ctx", "clip.ln_final.", "clip.visual.ln_post."]
+    for tower, prefix in ((clip.visual.transformer, "clip.visual."), (clip.transformer, "clip.")):
+        blocks = len(tower.resblocks)
+        first = blocks - max(1, blocks // _SHARE)
+        learned += [f"{prefix}transformer.resblocks.{number}." for number in range(first, blocks)]
+    return [name for name, _ in network.named_parameters() if name.startswith(tuple(learned))]
+
+
+def learn_only(network: GRMPIQA, names: Iterable[str]) -> dict[str, nn.Parameter]:
+    """Freeze everything but the named parameters, which are returned by name, in the network's order."""
+    wanted = set(names)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in wanted)
+    return {name: parameter for name, parameter in network.named_parameters() if name in wanted}

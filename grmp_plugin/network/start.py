@@ -1,0 +1,41 @@
+"""What a training starts from: a model with a name, a checkpoint, or a CLIP that open_clip knows."""
+
+import dataclasses
+from pathlib import Path
+
+from grmp_plugin.config import BackboneConfig, NetworkConfig
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.initial import initial_prompts
+from grmp_plugin.network.models import MODELS, find_checkpoint
+
+
+def starting_checkpoint(model: str, seed: int) -> Checkpoint:
+    """The checkpoint to train from.
+
+    Args:
+        model: a name in `MODELS`, a checkpoint file, or a model of open_clip such as
+            `ViT-B-16-quickgelu`, taken with OpenAI's weights and newly drawn prompts.
+        seed: of new prompts.
+
+    Raises:
+        InputError: when it is none of these.
+        BackboneError: for a model of open_clip that does not work here.
+        CheckpointError, WeightsUnavailableError: when a file cannot be read or fetched.
+    """
+    if model in MODELS or Path(model).expanduser().exists() or not _is_open_clips(model):
+        return find_checkpoint(model)
+    config = NetworkConfig(backbone=BackboneConfig(name=model))
+    info = {"licence": "as the backbone's weights", "origin": f"CLIP {model} with new prompts"}
+    return Checkpoint(config, initial_prompts(config, seed), info, model)
+
+
+def with_new_prompts(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    """The checkpoint with its prompts drawn anew, as meta-learning starts them."""
+    tensors = {**checkpoint.tensors, **initial_prompts(checkpoint.config, seed)}
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
+def _is_open_clips(model: str) -> bool:
+    import open_clip
+
+    return model in open_clip.list_models()

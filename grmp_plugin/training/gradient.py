@@ -1,0 +1,94 @@
+"""Quality-aware gradient regularization (QGR): learn quality without relearning what is in the picture.
+
+Where the gradient of the quality loss agrees with that of a semantic loss, the quality gradient loses its
+semantic part, `strength` times over. Source: arXiv:2409.05381, section on QGR; after ProGrad,
+arXiv:2205.14865.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Regularized:
+    """Regularized gradients, and how they came about.
+
+    Attributes:
+        gradients: one for each tensor, None where the quality loss does not reach it.
+        projected: whether each tensor's gradient was changed.
+        unreached: tensors whose semantic gradient is absent or all zero: they keep their quality gradient.
+        not_finite: tensors whose semantic gradient has NaN or infinity: they keep theirs, too.
+        usable: False when a quality gradient itself has NaN or infinity: no step should be taken with it.
+        angle: degrees between the quality gradient and the semantic one, over all tensors together;
+            NaN when one of them is zero or not finite.
+    """
+
+    gradients: tuple[Tensor | None, ...]
+    projected: tuple[bool, ...]
+    unreached: int
+    not_finite: int
+    usable: bool
+    angle: float
+
+    @property
+    def share_projected(self) -> float:
+        """Share of the tensors with a quality gradient whose gradient was changed."""
+        reached = sum(g is not None for g in self.gradients)
+        return sum(self.projected) / reached if reached else 0.0
+
+
+def regularize(
+    quality: Sequence[Tensor | None], semantic: Sequence[Tensor | None], strength: float
+) -> Regularized:
+    """Take from each quality gradient its share along the semantic gradient, where the two agree.
+
+    For each tensor: G = Gq - strength <Gq, Gs> / |Gs|^2 Gs if <Gq, Gs> > 0, else G = Gq.
+
+    Args:
+        quality: gradients of the quality loss, any shapes; None where it does not reach a tensor.
+        semantic: gradients of the semantic loss for the same tensors; None or zero where it does not.
+        strength: the paper's lambda; 0 changes nothing, 1 projects, above 1 turns the part around.
+    """
+    gradients: list[Tensor | None] = []
+    projected: list[bool] = []
+    unreached = not_finite = 0
+    quality_square = semantic_square = product = 0.0
+    for gq, gs in zip(quality, semantic, strict=True):
+        square = _dot(gs, gs) if gs is not None else 0.0
+        semantic_square += square
+        unreached += square == 0
+        not_finite += not math.isfinite(square)
+        quality_square += _dot(gq, gq) if gq is not None else 0.0
+        usable = gq is not None and gs is not None and square > 0 and math.isfinite(square)
+        dot = _dot(gq, gs) if usable else 0.0
+        product += dot
+        # A product that is not finite comes from the quality gradient: the whole step is unusable.
+        change = strength != 0 and 0 < dot < math.inf
+        projected.append(change)
+        gradients.append(gq - (strength * dot / square) * gs if change else gq)
+    return Regularized(
+        tuple(gradients),
+        tuple(projected),
+        unreached,
+        not_finite,
+        math.isfinite(quality_square),
+        _angle(product, quality_square, semantic_square),
+    )
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    a, b = a.flatten(), b.flatten()
+    # float16 overflows at 65504; some devices lack float64.
+    dtype = torch.promote_types(a.dtype, torch.float32)
+    return torch.dot(a.to(dtype), b.to(dtype)).item()
+
+
+def _angle(product: float, first_square: float, second_square: float) -> float:
+    norm = math.sqrt(first_square * second_square) if min(first_square, second_square) > 0 else 0.0
+    if not math.isfinite(norm) or norm == 0:
+        return math.nan
+    return math.degrees(math.acos(max(-1.0, min(1.0, product / norm))))

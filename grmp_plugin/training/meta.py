@@ -1,0 +1,83 @@
+"""Meta-learning of prompts, first order: inner steps on a task, outer steps over a batch of tasks.
+
+A task is one kind of distortion, its images split into support and query. No gradient runs through the
+inner steps; the outer step moves towards where they lead. Source: arXiv:2409.05381, meta-prompt
+pre-training; the outer step is that of Reptile, arXiv:1803.02999.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Images and their quality: (B, 3, S, S), normalised, and (B,) in [0, 1]."""
+
+    pixels: Tensor
+    quality: Tensor
+
+
+class Task(NamedTuple):
+    """Batches of one task's support and query images; at least one of each."""
+
+    support: Sequence[Batch]
+    query: Sequence[Batch]
+
+
+class InnerLosses(NamedTuple):
+    """Losses before each inner step, in the order of the steps."""
+
+    support: list[float]
+    query: list[float]
+
+
+def inner_steps(task: Task, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer) -> InnerLosses:
+    """Adapt to one task, in place: a step on a support batch, one on the next query batch, in turns.
+
+    The query batches cycle until the support is used up.
+
+    Args:
+        task: what to adapt to.
+        loss: a batch's loss, a scalar that depends on the optimizer's parameters.
+        optimizer: over the parameters that learn.
+    """
+    losses = InnerLosses([], [])
+    for number, support in enumerate(task.support):
+        losses.support.append(_step(support, loss, optimizer))
+        losses.query.append(_step(task.query[number % len(task.query)], loss, optimizer))
+    return losses
+
+
+def outer_step(
+    theta: Sequence[Tensor], displacement: Sequence[Tensor], tasks: int, beta: float
+) -> list[Tensor]:
+    """theta - beta * mean over tasks of (theta - theta_i).
+
+    Args:
+        theta: the meta-parameters.
+        displacement: sum over tasks of theta - theta_i, by tensor (see `displace`).
+        tasks: what the sum is divided by.
+        beta: outer learning rate; 1 moves all the way to the tasks' mean.
+    """
+    return [t - beta * (d / tasks) for t, d in zip(theta, displacement, strict=True)]
+
+
+@torch.no_grad()
+def displace(
+    displacement: Sequence[Tensor] | None, theta: Sequence[Tensor], adapted: Sequence[Tensor]
+) -> list[Tensor]:
+    """Add theta - theta_i of one more task to the sum; None starts a sum."""
+    moved = [t - a.detach() for t, a in zip(theta, adapted, strict=True)]
+    if displacement is None:
+        return moved
+    return [d + m for d, m in zip(displacement, moved, strict=True)]
+
+
+def _step(batch: Batch, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    value = loss(batch)
+    value.backward()
+    optimizer.step()
+    return value.item()

@@ -1,0 +1,147 @@
+"""Meta-prompt pre-training over distortion tasks, as a model of pyiqa."""
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grmp_plugin.errors import ConfigError
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.learned import prompt_names
+from grmp_plugin.network.preprocess import normalize
+from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
+from grmp_plugin.training.losses import quality_loss
+from grmp_plugin.training.meta import Batch, Task, displace, inner_steps, outer_step
+from grmp_plugin.training.settings import META_PROTOCOLS
+from grmp_plugin.training.trainer import GRMPTrainer, as_floats
+
+
+class GRMPPretrainModel(GRMPTrainer):
+    """Learns prompts from which every kind of distortion is a few steps away.
+
+    An iteration is one task; after `tasks_per_step` tasks comes an outer step. In between the network
+    holds the prompts adapted to the last task; after an outer step, and when it is saved or validated, it
+    holds the meta-prompts.
+
+    Args:
+        opt: as for `GRMPTrainer`; `train.optim` is the inner optimizer, `train.outer_lr` beta,
+            `train.tasks_per_step`, `train.support_batch`, `train.query_batch`, and `train.protocol` as in
+            `PretrainSettings`. The prompts are drawn anew from `manual_seed`, whatever the model's were.
+
+    Source: arXiv:2409.05381.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.theta: list[Tensor] = []
+        self.displacement: list[Tensor] | None = None
+        self.tasks_done = 0
+        super().__init__(opt)
+        self.theta = self._values()
+
+    def _starting_checkpoint(self, model: str) -> Checkpoint:
+        return with_new_prompts(starting_checkpoint(model, self.seed), self.seed)
+
+    def learned_names(self) -> list[str]:
+        """Context, visual prompts, their projection and LayerNorm."""
+        return prompt_names(self.net)
+
+    def init_training_settings(self) -> None:
+        """Read the options of the outer loop."""
+        train = self.opt["train"]
+        self.beta = float(train.get("outer_lr", 1.0))
+        self.tasks_per_step = int(train.get("tasks_per_step", 5))
+        self.support_batch = int(train.get("support_batch", 75))
+        self.query_batch = int(train.get("query_batch", 50))
+        self.chained = train.get("protocol", "paper") == "reference"
+        if train.get("protocol", "paper") not in META_PROTOCOLS:
+            raise ConfigError(f"train: protocol is {' or '.join(META_PROTOCOLS)}, not {train['protocol']!r}")
+        super().init_training_settings()
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take one task, or images to validate with.
+
+        Args:
+            data: of a task, `support` and `query`, (1, N, 3, S, S) views, 8 bit or in [0, 1], and
+                `support_quality`, `query_quality`, (1, N), in [0, 1]; `source`: (1,), the number of the
+                data set that the task comes from. Otherwise as for `GRMPTrainer`.
+        """
+        if "support" not in data:
+            super().feed_data(data)
+            return
+        if len(data["support"]) != 1:
+            raise ConfigError(f"datasets: batch_size_per_gpu is 1 task, not {len(data['support'])}")
+        self.source = int(data["source"][0])
+        self.task = Task(
+            self._batches(data["support"][0], data["support_quality"][0], self.support_batch),
+            self._batches(data["query"][0], data["query_quality"][0], self.query_batch),
+        )
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Inner steps on the task that was fed; an outer step when enough tasks are done.
+
+        Args:
+            current_iter: number of the task, from 1.
+        """
+        self.reseed(current_iter - 1)
+        self.net.train()
+        if not self.chained:
+            self._set(self.theta)
+        # The released code keeps one optimizer for its first data set, and takes a new one for each task
+        # of the second.
+        if not self.chained or self.source > 0:
+            self.setup_optimizers()
+        losses = inner_steps(self.task, self._loss, self.optimizer)
+        self.displacement = displace(self.displacement, self.theta, self._values())
+        self.tasks_done += 1
+        self.log_dict = OrderedDict(
+            l_support=sum(losses.support) / len(losses.support),
+            l_query=sum(losses.query) / len(losses.query),
+        )
+        if self.tasks_done < self.tasks_per_step:
+            return
+        self.theta = outer_step(self.theta, self.displacement, self.tasks_done, self.beta)
+        self.displacement, self.tasks_done = None, 0
+        self.log_dict["moved"] = self.moved()
+        if not self.chained:
+            self._set(self.theta)
+
+    def moved(self) -> float:
+        """How far the meta-prompts are from where they started, relative to their norm there."""
+        start = [self.start.tensors[name].to(t) for name, t in zip(self.learned, self.theta, strict=True)]
+        distance = sum(float((t - s).square().sum()) for t, s in zip(self.theta, start, strict=True))
+        return (distance / sum(float(s.square().sum()) for s in start)) ** 0.5
+
+    def test(self) -> None:
+        """Score what was fed with the meta-prompts."""
+        inner = self._values()
+        self._set(self.theta)
+        super().test()
+        self._set(inner)
+
+    def checkpoint(self) -> Checkpoint:
+        """The network with the meta-prompts as a checkpoint."""
+        inner = self._values()
+        self._set(self.theta)
+        checkpoint = super().checkpoint()
+        self._set(inner)
+        return checkpoint
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits = self.net.quality_logits(self.net.image_features(batch.pixels))
+        return quality_loss(logits, batch.quality)
+
+    def _batches(self, images: Tensor, quality: Tensor, size: int) -> list[Batch]:
+        config = self.net.config.preprocess
+        return [
+            Batch(normalize(as_floats(i.to(self.device)), config), q.to(self.device).float())
+            for i, q in zip(images.split(size), quality.split(size), strict=True)
+        ]
+
+    def _values(self) -> list[Tensor]:
+        return [parameter.detach().clone() for parameter in self.learned.values()]
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.learned.values(), values, strict=True):
+            parameter.copy_(value)

@@ -1,0 +1,134 @@
+"""Rated images as views: the shots to learn from, and the images to test on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from grmp_plugin.config import PreprocessConfig
+from grmp_plugin.data.images import read_image
+from grmp_plugin.errors import ImageError
+from grmp_plugin.network.preprocess import make_training_views, make_views
+
+# Views of more images are made anew each time: 4000 take 0.7 GB squashed, 1.2 GB as eight crops.
+_KEPT = 4000
+_DECODERS = 4
+
+
+class RatedViews(Dataset[dict[str, Any]]):
+    """Rated images, each as 8-bit views.
+
+    An item has `img` (V, 3, R, R) uint8, `mos_label` (1,) quality in [0, 1], and `img_path`.
+
+    Args:
+        paths: N image files.
+        quality: (N,) in [0, 1], 1 = best.
+        preprocess: which views.
+        training_views: how many random views of each image to keep for training (see
+            `make_training_views`); None gives those that scoring looks at.
+        seed: of the random views.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        quality: np.ndarray,
+        preprocess: PreprocessConfig,
+        *,
+        training_views: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.paths = tuple(paths)
+        self.quality = torch.as_tensor(quality, dtype=torch.float32)
+        self._preprocess = preprocess
+        self._training_views = training_views
+        self._seed = seed
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One image; raises ImageError, which names the file, when it cannot be read."""
+        return {
+            "img": self.views(index),
+            "mos_label": self.quality[index : index + 1],
+            "img_path": self.paths[index],
+        }
+
+    def views(self, index: int) -> Tensor:
+        """The views of one image: (V, 3, R, R) uint8."""
+        if index not in self._kept:
+            views = self._make(index)
+            if len(self.paths) > _KEPT:
+                return views
+            self._kept[index] = views
+        return self._kept[index]
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Several images: `img` (B, V, 3, R, R) and `mos_label` (B, 1)."""
+        return {
+            "img": torch.stack([self.views(index) for index in indices]),
+            "mos_label": self.quality[list(indices)][:, None],
+        }
+
+    def problems(self) -> Iterator[tuple[int, str | None]]:
+        """Try every image, several at a time; in order, each with the reason why it cannot be read, or None."""
+
+        def attempt(index: int) -> str | None:
+            try:
+                self.views(index)
+            except ImageError as error:
+                return str(error).removeprefix(f"{self.paths[index]}: ")
+            return None
+
+        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+            yield from enumerate(pool.map(attempt, range(len(self.paths))))
+
+    def _make(self, index: int) -> Tensor:
+        path = self.paths[index]
+        try:
+            pixels = read_image(path)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+        if self._training_views is None:
+            views = make_views(image, self._preprocess)[0]
+        else:
+            views = make_training_views(
+                image, self._preprocess, self._training_views, self._seed * 1_000_003 + index
+            )
+        # Nothing is lost: all views are rounded to 8 bit.
+        return (views * 255).round().to(torch.uint8)
+
+
+def predict(
+    score_views: Callable[[Tensor], Tensor],
+    images: RatedViews,
+    *,
+    device: torch.device,
+    batch_size: int = 16,
+    on_image: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Scores of all images: (N,) in [0, 1].
+
+    Args:
+        score_views: a network's method of that name, the network being in evaluation mode.
+        images: with scoring views.
+        device: the network's.
+        batch_size: images at a time.
+        on_image: told how many images are done.
+    """
+    scores: list[Tensor] = []
+    with torch.inference_mode():
+        for first in range(0, len(images), batch_size):
+            indices = range(first, min(first + batch_size, len(images)))
+            views = images.batch(indices)["img"].to(device).float() / 255
+            scores.append(score_views(views)[:, 0].double().cpu())
+            if on_image is not None:
+                on_image(indices[-1] + 1)
+    return torch.cat(scores).numpy()
