@@ -86,7 +86,7 @@ def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None
         if on_picture is not None:
             on_picture(number + 1, PICTURES)
     # Written last: its presence says that all images are there.
-    with atomic_write(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with atomic_write(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
         writer.writerow(("image", "mos", "reference"))
         writer.writerows(rows)

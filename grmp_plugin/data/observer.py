@@ -8,7 +8,7 @@ favourite pictures, and its single ratings are whole grades that scatter.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -48,8 +48,8 @@ class Observer:
         seed: of favours and scatter.
     """
 
-    annoyance: Mapping[str, float] = _ANNOYANCE
-    liked: Mapping[str, float] = _LIKED
+    annoyance: Mapping[str, float] = field(default_factory=lambda: _ANNOYANCE)
+    liked: Mapping[str, float] = field(default_factory=lambda: _LIKED)
     pristine: float = 0.84
     favour: float = 0.05
     scatter: float = 0.12

@@ -14,7 +14,7 @@ from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
 from grmp_plugin.network.texts import TokenizedTexts, tokenize
-from grmp_plugin.network.towers import KeysValues, encode_image, encode_text, project_image
+from grmp_plugin.network.towers import KeysValues, embed_pixels, encode_image, encode_text, project_image
 
 
 class GRMPIQA(nn.Module):
@@ -93,8 +93,16 @@ class GRMPIQA(nn.Module):
         Returns:
             (B, D), L2-normalised.
         """
+        return self.token_features(self.tokens(pixels))
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Class token and patches (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
+        return embed_pixels(self.clip.visual, pixels.to(self.clip.visual.class_embedding.dtype))
+
+    def token_features(self, tokens: Tensor) -> Tensor:
+        """Image features (B, D) under the visual prompts, of what `tokens` gave."""
         visual = self.clip.visual
-        class_token = encode_image(visual, self._cast(pixels), self._visual_keys_values(len(pixels)))
+        class_token = encode_image(visual, tokens, self._visual_keys_values(len(tokens)))
         return project_image(visual, self.visual_prompts.finish(class_token))
 
     def quality_logits(self, features: Tensor) -> Tensor:
@@ -142,7 +150,7 @@ class GRMPIQA(nn.Module):
 
     def plain_image_features(self, pixels: Tensor) -> Tensor:
         """Image features of the backbone alone, without prompts: (B, 3, S, S) -> (B, D)."""
-        return project_image(self.clip.visual, encode_image(self.clip.visual, self._cast(pixels)))
+        return project_image(self.clip.visual, encode_image(self.clip.visual, self.tokens(pixels)))
 
     def plain_logits(self, pixels: Tensor, texts: Sequence[str]) -> Tensor:
         """Zero-shot logits (B, T) of the backbone alone for any texts."""
@@ -152,9 +160,6 @@ class GRMPIQA(nn.Module):
         # In half precision, logits of some tens would lose the differences that make a score.
         with torch.autocast(images.device.type, enabled=False):
             return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
-
-    def _cast(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.clip.visual.class_embedding.dtype)
 
     def _visual_keys_values(self, batch: int) -> list[KeysValues]:
         blocks = self.clip.visual.transformer.resblocks

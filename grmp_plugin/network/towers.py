@@ -38,18 +38,38 @@ def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     return F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
 
-def encode_image(visual: Any, pixels: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:
-    """The class token after the last block.
+def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
+    """What enters the first block: class token and patches, with positions, after `ln_pre`.
 
     Args:
         visual: open_clip's VisionTransformer.
         pixels: (B, 3, S, S), normalised.
+
+    Returns:
+        (B, 1 + patches, width).
+    """
+    if isinstance(visual.conv1, ConvStem):
+        x, summary = visual.conv1.tokens(pixels)
+        class_token = (visual.class_embedding + summary).unsqueeze(1)
+    else:
+        x = visual.conv1(pixels)
+        class_token = visual.class_embedding.expand(len(x), 1, -1)
+    x = x.flatten(2).transpose(1, 2)
+    x = torch.cat([class_token.to(x.dtype), x], dim=1) + visual.positional_embedding.to(x.dtype)
+    return layer_norm(visual.ln_pre, x)
+
+
+def encode_image(visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:
+    """The class token after the last block.
+
+    Args:
+        visual: open_clip's VisionTransformer.
+        tokens: (B, 1 + patches, width), from `embed_pixels`.
         prompts: keys and values for each block, or None for plain CLIP.
 
     Returns:
         (B, width); neither `ln_post` nor the projection is applied yet.
     """
-    tokens = _embed_pixels(visual, pixels)
     blocks = visual.transformer.resblocks
     x = tokens.to(blocks[0].attn.in_proj_weight.dtype)
     for i, block in enumerate(blocks):
@@ -109,18 +129,6 @@ def encode_text(clip: Any, embeddings: Tensor, end: Tensor) -> Tensor:
     elif projection is not None:
         x = x @ projection.to(x.dtype)
     return F.normalize(x, dim=-1)
-
-
-def _embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
-    if isinstance(visual.conv1, ConvStem):
-        x, summary = visual.conv1.tokens(pixels)
-        class_token = (visual.class_embedding + summary).unsqueeze(1)
-    else:
-        x = visual.conv1(pixels)
-        class_token = visual.class_embedding.expand(len(x), 1, -1)
-    x = x.flatten(2).transpose(1, 2)
-    x = torch.cat([class_token.to(x.dtype), x], dim=1) + visual.positional_embedding.to(x.dtype)
-    return layer_norm(visual.ln_pre, x)
 
 
 def _block(

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from grmp_plugin.errors import TrainingError
 from grmp_plugin.network.learned import adaptation_names
-from grmp_plugin.network.preprocess import normalize
+from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import Regularized, regularize
 from grmp_plugin.training.losses import quality_loss, semantic_loss
 from grmp_plugin.training.teacher import Teacher
 from grmp_plugin.training.trainer import GRMPTrainer
-from grmp_plugin.training.views import pick_views
 
 # Steps in a row that may be left out before training counts as failed.
 _PATIENCE = 10
@@ -42,30 +41,31 @@ class GRMPAdaptModel(GRMPTrainer):
         self.strength = float(self.opt["train"].get("strength", 5.0))
         super().init_training_settings()
         self.teacher = Teacher(self.net, self.learned) if self.strength else None
+        self.frozen = FrozenPart(self.net, self.teacher)
 
-    def losses(self, pixels: Tensor, quality: Tensor) -> tuple[Tensor, Tensor | None]:
+    def losses(self, shown: Shown, quality: Tensor) -> tuple[Tensor, Tensor | None]:
         """Quality loss and semantic loss over one forward pass.
 
         Args:
-            pixels: (B, 3, S, S), normalised.
+            shown: what the batch shows.
             quality: (B,) in [0, 1].
 
         Returns:
             Two scalars; the second is None without regularization.
         """
-        features = self.net.image_features(pixels)
+        features = self.net.token_features(shown.tokens)
         about_quality = quality_loss(self.net.quality_logits(features), quality)
-        if self.teacher is None:
+        if shown.scenes is None:
             return about_quality, None
-        return about_quality, semantic_loss(self.net.scene_logits(features), self.teacher(pixels))
+        return about_quality, semantic_loss(self.net.scene_logits(features), shown.scenes)
 
-    def regularized_gradients(self, pixels: Tensor, quality: Tensor) -> Regularized:
+    def regularized_gradients(self, shown: Shown, quality: Tensor) -> Regularized:
         """Gradients of both losses for all that learns, the first one regularized by the second.
 
         Leaves the losses in `log_dict`. Arguments as for `losses`.
         """
         parameters = list(self.learned.values())
-        about_quality, about_scenes = self.losses(pixels, quality)
+        about_quality, about_scenes = self.losses(shown, quality)
         self.log_dict = OrderedDict(l_quality=about_quality.item())
         first = torch.autograd.grad(
             about_quality, parameters, retain_graph=about_scenes is not None, allow_unused=True
@@ -88,12 +88,9 @@ class GRMPAdaptModel(GRMPTrainer):
         Raises:
             TrainingError: when too many steps in a row had to be left out.
         """
-        config = self.net.config.preprocess
-        generator = self.reseed(current_iter - 1)
-        images = self.img_input if self.img_input.ndim == 5 else self.img_input.unsqueeze(1)
-        pixels = normalize(pick_views(images, config, generator), config)
+        shown = self.frozen.show(self.img_input, self.image_numbers, self.reseed(current_iter - 1))
         self.net.train()
-        self.regularized = self.regularized_gradients(pixels, self.gt_mos[:, 0].to(pixels.dtype))
+        self.regularized = self.regularized_gradients(shown, self.gt_mos[:, 0])
         if self.regularized.usable:
             self._skipped = 0
             for parameter, gradient in zip(self.learned.values(), self.regularized.gradients, strict=True):

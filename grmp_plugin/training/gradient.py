@@ -58,13 +58,16 @@ def regularize(
     unreached = not_finite = 0
     quality_square = semantic_square = product = 0.0
     for gq, gs in zip(quality, semantic, strict=True):
-        square = _dot(gs, gs) if gs is not None else 0.0
+        quality_square += 0.0 if gq is None else _dot(gq, gq)
+        square = 0.0 if gs is None else _dot(gs, gs)
         semantic_square += square
         unreached += square == 0
         not_finite += not math.isfinite(square)
-        quality_square += _dot(gq, gq) if gq is not None else 0.0
-        usable = gq is not None and gs is not None and square > 0 and math.isfinite(square)
-        dot = _dot(gq, gs) if usable else 0.0
+        if gq is None or gs is None or not 0 < square < math.inf:
+            projected.append(False)
+            gradients.append(gq)
+            continue
+        dot = _dot(gq, gs)
         product += dot
         # A product that is not finite comes from the quality gradient: the whole step is unusable.
         change = strength != 0 and 0 < dot < math.inf

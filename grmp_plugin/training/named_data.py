@@ -111,8 +111,8 @@ def _load(pyiqas_name: str, name: str, info: dict[str, Any], root: Path) -> Any:
     reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
     raise DataUnavailableError(
         f"the data set '{name}' is not in {root} ({', '.join(map(str, absent)) or 'it cannot be read'}) and "
-        f"could not be downloaded from {_ARCHIVES}: {reason}. Name the folder that holds it with --data-root, or "
-        f"run once where the hub can be reached"
+        f"could not be downloaded from {_ARCHIVES}: {reason}. Name the folder that holds it with "
+        "--data-root, or run once where the hub can be reached"
     ) from problem
 
 

@@ -10,8 +10,8 @@ from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.start import starting_checkpoint
 from grmp_plugin.training.settings import AdaptSettings, PretrainSettings
 from grmp_plugin.training.shots_data import RatedViews
-from grmp_plugin.training.tasks_data import TaskViews
 from grmp_plugin.training.task_sources import task_sources
+from grmp_plugin.training.tasks_data import TaskViews
 
 # What pyiqa itself puts into, or reads from, every data set's options.
 _PYIQAS = (

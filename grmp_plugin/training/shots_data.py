@@ -22,7 +22,7 @@ _DECODERS = 4
 class RatedViews(Dataset[dict[str, Any]]):
     """Rated images, each as 8-bit views.
 
-    An item has `img` (V, 3, R, R) uint8, `mos_label` (1,) quality in [0, 1], and `img_path`.
+    An item has `img` (V, 3, R, R) uint8, `mos_label` (1,) quality in [0, 1], `index` and `img_path`.
 
     Args:
         paths: N image files.
@@ -57,6 +57,7 @@ class RatedViews(Dataset[dict[str, Any]]):
         return {
             "img": self.views(index),
             "mos_label": self.quality[index : index + 1],
+            "index": index,
             "img_path": self.paths[index],
         }
 
@@ -70,14 +71,15 @@ class RatedViews(Dataset[dict[str, Any]]):
         return self._kept[index]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Several images: `img` (B, V, 3, R, R) and `mos_label` (B, 1)."""
+        """Several images: `img` (B, V, 3, R, R), `mos_label` (B, 1) and `index` (B,)."""
         return {
             "img": torch.stack([self.views(index) for index in indices]),
             "mos_label": self.quality[list(indices)][:, None],
+            "index": torch.tensor(list(indices)),
         }
 
     def problems(self) -> Iterator[tuple[int, str | None]]:
-        """Try every image, several at a time; in order, each with the reason why it cannot be read, or None."""
+        """Try all images, in order: each with the reason why it cannot be read, or None."""
 
         def attempt(index: int) -> str | None:
             try:

@@ -78,7 +78,7 @@ class TaskViews(Dataset[dict[str, Any]]):
         }
 
     def order(self, epoch: int) -> list[int]:
-        """The tasks of one epoch: all of them, shuffled; source after source where the protocol chains them."""
+        """The tasks of one epoch: all, shuffled; source after source where the protocol chains them."""
         rng = np.random.default_rng([self._seed, epoch])
         shuffled = [int(i) for i in rng.permutation(len(self.tasks))]
         if self._settings.protocol == "reference":

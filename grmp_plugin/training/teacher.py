@@ -41,8 +41,7 @@ class Teacher(nn.Module):
         self.eval()
 
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Scene logits (B, scenes) of pixels (B, 3, S, S), normalised."""
-        pixels = pixels.to(self.visual.class_embedding.dtype)
-        features = project_image(self.visual, encode_image(self.visual, pixels))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Scene logits (B, scenes) of embedded images (B, 1 + patches, width), from `GRMPIQA.tokens`."""
+        features = project_image(self.visual, encode_image(self.visual, tokens))
         return self.logit_scale.exp() * features @ self.texts.T

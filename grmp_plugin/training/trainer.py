@@ -104,9 +104,10 @@ class GRMPTrainer(GeneralIQAModel):
 
         Args:
             data: `img`: (B, V, 3, R, R) views, 8 bit or in [0, 1], or (B, 3, H, W) images in [0, 1];
-                `mos_label`: (B, 1).
+                `mos_label`: (B, 1); `index`: (B,), which image of the data set each is.
         """
-        self.img_input = as_floats(data["img"].to(self.device))
+        self.img_input = data["img"].to(self.device)
+        self.image_numbers = data["index"].flatten().tolist() if "index" in data else None
         if "mos_label" in data:
             self.gt_mos = data["mos_label"].to(self.device)
 
@@ -115,7 +116,7 @@ class GRMPTrainer(GeneralIQAModel):
         self.net.eval()
         with torch.no_grad():
             score = self.net.score_views if self.img_input.ndim == 5 else self.net
-            self.output_score = score(self.img_input)
+            self.output_score = score(as_floats(self.img_input))
         self.net.train()
 
     def checkpoint(self) -> Checkpoint:

@@ -24,23 +24,24 @@ def pick_views(images: Tensor, config: PreprocessConfig, generator: torch.Genera
     Raises:
         InputError: when the images are smaller than a view.
     """
-    count, side = images.shape[1], images.shape[-1]
+    side = images.shape[-1]
     if side < config.size or images.shape[-2] != side:
         raise InputError(
             f"training images of {tuple(images.shape[-2:])} pixels do not fit a view of {config.size}: "
-            "use the data set GRMPShotsDataset or GRMPTasksDataset with the model that is trained"
+            "use the data set GRMPShotsDataset with the model that is trained"
         )
     margin = side - config.size
     if margin > 0:
         # Three numbers, as the authors' code draws them; it uses two.
         top, left, _ = torch.randint(margin, (3,), generator=generator).tolist()
-        images = images[..., top : top + config.size, left : left + config.size]
-        flipped = torch.full((len(images),), left < margin // 2)
-    else:
-        flipped = torch.rand(len(images), generator=generator) < 0.5
-    if count > 1:
-        chosen = torch.randint(count, (len(images),), generator=generator)
-        views = images[torch.arange(len(images)), chosen.to(images.device)]
-    else:
-        views = images[:, 0]
+        views = images[:, 0, :, top : top + config.size, left : left + config.size]
+        return views.flip(-1) if left < margin // 2 else views
+    chosen, flipped = draw_crops(len(images), images.shape[1], generator)
+    views = images[torch.arange(len(images)), chosen]
     return torch.where(flipped.to(views.device)[:, None, None, None], views.flip(-1), views)
+
+
+def draw_crops(images: int, crops: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Which of its crops each image shows, and whether it is flipped: (B,) integers and (B,) booleans."""
+    flipped = torch.rand(images, generator=generator) < 0.5
+    return torch.randint(crops, (images,), generator=generator), flipped

@@ -111,7 +111,7 @@ def test_regularized_gradients(stepped, golden, strength):
 
 
 def test_entries_of_gradients(stepped, golden):
-    precision, trainer, _, raw = stepped
+    _, trainer, _, raw = stepped
     values, _ = golden
     ours = {}
     for strength in (5, 1):
