@@ -9,7 +9,7 @@ import typer
 
 from grmp_plugin.errors import GRMPError, InputError
 
-from . import models, pyiqa, score
+from . import adapt, models, pretrain, pyiqa, score
 
 app = typer.Typer(
     name="grmp",
@@ -20,6 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("score", help=score.HELP)(score.score)
+app.command("adapt", help=adapt.HELP)(adapt.adapt)
+app.command("pretrain", help=pretrain.HELP)(pretrain.pretrain)
 app.add_typer(models.app, name="models")
 app.command(
     "pyiqa",

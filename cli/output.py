@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +84,15 @@ def json_text(data: Any, indent: int | None = 2) -> str:
     except UnicodeEncodeError:
         text = json.dumps(data, indent=indent)
     return text
+
+
+def without_nan(data: Any) -> Any:
+    """Plain data with None in place of NaN, which JSON does not have."""
+    if isinstance(data, dict):
+        return {name: without_nan(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [without_nan(value) for value in data]
+    return None if isinstance(data, float) and math.isnan(data) else data
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -1,10 +1,16 @@
-"""Frozen configuration of a network, and strict conversion from and to plain dictionaries."""
+"""Frozen configuration of a network, and strict conversion from and to plain data and YAML."""
 
 import dataclasses
 import difflib
+import os
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 from grmp_plugin.errors import ConfigError
 
@@ -93,6 +99,20 @@ def check_keys(data: Mapping[str, Any], known: Sequence[str], source: str) -> No
         raise ConfigError(f"{source}: unknown key '{key}'. {hint}")
 
 
+def read_yaml(cls: type[T], path: str | os.PathLike[str]) -> T:
+    """Read one of the frozen config dataclasses from a YAML file; safe, and strict as `from_dict`.
+
+    Raises:
+        ConfigError: for a missing file, an unknown key or a value of the wrong kind.
+    """
+    file = Path(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
+    return from_dict(cls, data, str(file))
+
+
 def from_dict(cls: type[T], data: Mapping[str, Any], source: str) -> T:
     """Build a frozen config dataclass from plain data: strict about keys, lists become tuples.
 
@@ -108,9 +128,14 @@ def from_dict(cls: type[T], data: Mapping[str, Any], source: str) -> T:
         raise ConfigError(f"{source}: expected a section with keys, found {data!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     check_keys(data, list(fields), source)
+    hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for name, value in data.items():
         default = _default(fields[name])
+        if default is None:
+            default = _example(hints[name])
+        if value is None and type(None) not in typing.get_args(hints[name]):
+            raise ConfigError(f"{source}: {name}: expected {type(default).__name__}, found nothing (null)")
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             values[name] = from_dict(type(default), value, f"{source}: {name}")
         else:
@@ -129,6 +154,12 @@ def _default(f: "dataclasses.Field[Any]") -> Any:
     if f.default_factory is not dataclasses.MISSING:
         return f.default_factory()
     return None
+
+
+def _example(hint: Any) -> Any:
+    """A value of the kind that an optional field takes when it is not None; None where that is not plain."""
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+    return next((kind() for kind in members if kind in (str, int, float, bool)), None)
 
 
 def _same_kind(value: Any, default: Any, where: str) -> Any:

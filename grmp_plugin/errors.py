@@ -39,3 +39,7 @@ class TrainingError(GRMPError):
 
 class DataUnavailableError(GRMPError):
     """A data set would have to be downloaded and cannot be."""
+
+
+class TrainingInterrupted(GRMPError):  # noqa: N818 - no error: the user wanted it
+    """The user asked a training to stop; its state is saved where there is a place for it."""

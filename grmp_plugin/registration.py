@@ -1,14 +1,26 @@
 """The names that pyiqa knows us by; the target of every entry point, so importing it must stay cheap.
 
-pyiqa looks for architectures in its registry, which loads our entry point by itself, but for metrics in a
-table of its own that only `import grmp_plugin` can extend. Neither needs the other to be imported first.
+pyiqa looks for architectures, trainers and data sets in registries, which load our entry points by
+themselves, but for metrics in a table of its own that only `import grmp_plugin` can extend. Neither needs
+the other to be imported first.
 """
 
 from typing import Any
 
 import wrapt
 
-_ARCHITECTURES = {"GRMPIQA": "grmp_plugin.network.grmp_iqa:GRMPIQA"}
+# Registry -> what it holds of ours, resolved when it is first used.
+_REGISTERED = {
+    "ARCH_REGISTRY": {"GRMPIQA": "grmp_plugin.network.grmp_iqa:GRMPIQA"},
+    "MODEL_REGISTRY": {
+        "GRMPPretrainModel": "grmp_plugin.training.pretrain:GRMPPretrainModel",
+        "GRMPAdaptModel": "grmp_plugin.training.adapt:GRMPAdaptModel",
+    },
+    "DATASET_REGISTRY": {
+        "GRMPShotsDataset": "grmp_plugin.training.pyiqa_data:GRMPShotsDataset",
+        "GRMPTasksDataset": "grmp_plugin.training.pyiqa_data:GRMPTasksDataset",
+    },
+}
 _METRICS = ("grmp_iqa", "grmp_iqa-tiny")
 
 
@@ -27,10 +39,11 @@ def _add_metrics(module: Any) -> None:
         }
 
 
-def _register_architectures(module: Any) -> None:
-    for name, target in _ARCHITECTURES.items():
-        module.ARCH_REGISTRY.register_lazy(name, target, override=True)
+def _register(module: Any) -> None:
+    for registry, targets in _REGISTERED.items():
+        for name, target in targets.items():
+            getattr(module, registry).register_lazy(name, target, override=True)
 
 
 # pyiqa is never imported from here: an entry point is loaded by a pyiqa that is already there.
-wrapt.when_imported("pyiqa.utils.registry")(_register_architectures)
+wrapt.when_imported("pyiqa.utils.registry")(_register)

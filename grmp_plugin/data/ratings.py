@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import io
 import math
 import os
@@ -134,6 +135,13 @@ class Ratings:
                 "Declare it with --mos-range LOW HIGH, or draw other shots with another --seed."
             )
         return MosScale(low, high, self.lower_better, SHOTS_RANGE)
+
+    def digest(self) -> str:
+        """SHA-256 of images' names and ratings, by which a run knows them again."""
+        content = hashlib.sha256()
+        for image, mos in zip(self.images, self.mos.tolist(), strict=True):
+            content.update(f"{image}\t{mos!r}\n".encode(errors="surrogateescape"))
+        return content.hexdigest()
 
     def subset(self, index: np.ndarray) -> "Ratings":
         """Keep some of the images, in the order of the index.

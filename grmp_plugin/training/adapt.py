@@ -79,6 +79,13 @@ class GRMPAdaptModel(GRMPTrainer):
         self.log_dict["projected"] = result.share_projected
         return result
 
+    def try_gradients(self, data: dict[str, Any]) -> None:
+        """Do the work of a step on a batch without taking it, to see how long it takes."""
+        self.feed_data(data)
+        shown = self.frozen.show(self.img_input, self.image_numbers, self.reseed(0))
+        self.net.train()
+        self.regularized_gradients(shown, self.gt_mos[:, 0])
+
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on what was fed; left out, and counted as such, where a gradient is not finite.
 

@@ -1,9 +1,9 @@
 """Meta-prompt pre-training over distortion tasks, as a model of pyiqa."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from grmp_plugin.errors import ConfigError
@@ -108,9 +108,24 @@ class GRMPPretrainModel(GRMPTrainer):
 
     def moved(self) -> float:
         """How far the meta-prompts are from where they started, relative to their norm there."""
-        start = [self.start.tensors[name].to(t) for name, t in zip(self.learned, self.theta, strict=True)]
-        distance = sum(float((t - s).square().sum()) for t, s in zip(self.theta, start, strict=True))
-        return (distance / sum(float(s.square().sum()) for s in start)) ** 0.5
+        inner = self._values()
+        self._set(self.theta)
+        moved = super().moved()
+        self._set(inner)
+        return moved
+
+    def training_state(self) -> dict[str, Any]:
+        """As the base class's, with the meta-prompts and the batch of tasks that is under way."""
+        outer = {"theta": self.theta, "displacement": self.displacement, "tasks_done": self.tasks_done}
+        return {**super().training_state(), **outer}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `training_state` was called."""
+        super().load_training_state(state)
+        on_device = [t.to(self.device) for t in state["theta"]]
+        self.theta, self.tasks_done = on_device, state["tasks_done"]
+        moved = state["displacement"]
+        self.displacement = None if moved is None else [t.to(self.device) for t in moved]
 
     def test(self) -> None:
         """Score what was fed with the meta-prompts."""
@@ -141,7 +156,5 @@ class GRMPPretrainModel(GRMPTrainer):
     def _values(self) -> list[Tensor]:
         return [parameter.detach().clone() for parameter in self.learned.values()]
 
-    @torch.no_grad()
     def _set(self, values: list[Tensor]) -> None:
-        for parameter, value in zip(self.learned.values(), values, strict=True):
-            parameter.copy_(value)
+        self.set_learned(dict(zip(self.learned, values, strict=True)))

@@ -1,6 +1,7 @@
 """What both trainers share, on pyiqa's model class: building, learning parameters, saving, validation."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class GRMPTrainer(GeneralIQAModel):
     def init_training_settings(self) -> None:
         """Choose what learns, and set up optimizer and schedule."""
         self.learned = learn_only(self.net, self.learned_names())
+        self.start_values = {name: p.detach().clone() for name, p in self.learned.items()}
         self.net.train()
         # pyiqa keeps the best network in a second one; here its weights are in a file, and no copy is needed.
         self.net_best = self.net
@@ -127,6 +129,36 @@ class GRMPTrainer(GeneralIQAModel):
             state = {name: tensor for name, tensor in state.items() if name in kept}
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         return Checkpoint(self.start.config, tensors, {**self.start.info, **self.info})
+
+    def moved(self) -> float:
+        """How far what learns is from where it started, relative to its norm there."""
+        distance = sum(
+            float((p.detach() - self.start_values[name]).square().sum()) for name, p in self.learned.items()
+        )
+        norm = sum(float(value.square().sum()) for value in self.start_values.values())
+        return (distance / norm) ** 0.5
+
+    def training_state(self) -> dict[str, Any]:
+        """All that has changed since the trainer was made, for `load_training_state`."""
+        return {
+            "learned": {name: p.detach().cpu().clone() for name, p in self.learned.items()},
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `training_state` was called, on a trainer made with the same options."""
+        self.set_learned(state["learned"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+
+    @torch.no_grad()
+    def set_learned(self, values: Mapping[str, Tensor]) -> None:
+        """Give the parameters that learn other values."""
+        for name, parameter in self.learned.items():
+            parameter.copy_(values[name])
 
     def save_network(
         self, net: nn.Module, net_label: str, current_iter: int | None = None, param_key: str = "params"

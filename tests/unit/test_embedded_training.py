@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 
-from grmp_plugin.config import SCENES
+from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.errors import ConfigError, VocabularyError
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training.embedded import captions, losses, train
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
-from grmp_plugin.training.embedded.settings import read_recipe
+from grmp_plugin.training.embedded.settings import Recipe
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "tiny" / "embedded.yml"
 
@@ -57,7 +57,7 @@ def test_command_writes_a_checkpoint_that_scores(trained):
 
 
 def test_interrupted_training_ends_with_the_same_weights(trained, recipe_file, tmp_path, monkeypatch):
-    recipe = read_recipe(recipe_file)
+    recipe = read_yaml(Recipe, recipe_file)
     corpus = make_corpus(recipe, trained / "corpus", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the command did
@@ -86,7 +86,7 @@ def test_interrupted_training_ends_with_the_same_weights(trained, recipe_file, t
 
 
 def test_corpus(trained, recipe_file):
-    recipe = read_recipe(recipe_file)
+    recipe = read_yaml(Recipe, recipe_file)
     corpus = make_corpus(recipe, trained / "corpus", 1)
     assert corpus.scenes.tolist() == list(range(9))
     assert corpus.quality.shape == (9, 8)
@@ -98,7 +98,7 @@ def test_corpus(trained, recipe_file):
 
 
 def test_corpus_is_a_function_of_the_recipe(trained, recipe_file, tmp_path):
-    recipe = read_recipe(recipe_file)
+    recipe = read_yaml(Recipe, recipe_file)
     first = make_corpus(recipe, trained / "corpus", 1)
     fewer = dataclasses.replace(recipe, corpus=dataclasses.replace(recipe.corpus, pictures=2))
     again = make_corpus(fewer, tmp_path, 1)
@@ -116,16 +116,16 @@ def test_only_the_words_of_the_captions_are_stored(trained):
 
 
 def test_shipped_recipe_reads_and_says_what_is_wrong(tmp_path):
-    assert read_recipe(SHIPPED).network.backbone.name == "grmp-tiny"
+    assert read_yaml(Recipe, SHIPPED).network.backbone.name == "grmp-tiny"
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(SHIPPED.read_text().replace("pictures:", "picture:"))
     with pytest.raises(ConfigError, match=r"corpus: unknown key 'picture'\. Did you mean 'pictures'"):
-        read_recipe(wrong)
+        read_yaml(Recipe, wrong)
     wrong.write_text(SHIPPED.read_text().replace("4.0e-4", "4e-4"))
     with pytest.raises(ConfigError, match=r"learning_rate: expected float.*1\.0e-4"):
-        read_recipe(wrong)
+        read_yaml(Recipe, wrong)
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_recipe(tmp_path / "missing.yml")
+        read_yaml(Recipe, tmp_path / "missing.yml")
 
 
 def test_losses_by_hand():

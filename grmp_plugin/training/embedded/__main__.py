@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
+from grmp_plugin.config import read_yaml
 from grmp_plugin.errors import GRMPError
 from grmp_plugin.network.checkpoint import write_checkpoint
 from grmp_plugin.training.embedded.corpus import make_corpus
-from grmp_plugin.training.embedded.settings import read_recipe
+from grmp_plugin.training.embedded.settings import Recipe
 from grmp_plugin.training.embedded.train import train
 
 
@@ -27,7 +28,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(arguments.threads)
     try:
-        recipe = read_recipe(arguments.recipe)
+        recipe = read_yaml(Recipe, arguments.recipe)
         corpus = make_corpus(recipe, arguments.work / "corpus", arguments.threads)
         write_checkpoint(train(recipe, corpus, arguments.work), arguments.out, half=True)
     except GRMPError as error:

@@ -1,13 +1,8 @@
 """The recipe of the embedded model, read from YAML."""
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import yaml
-
-from grmp_plugin.config import NetworkConfig, from_dict
-from grmp_plugin.errors import ConfigError
+from grmp_plugin.config import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -54,17 +49,3 @@ class Recipe:
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-
-
-def read_recipe(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe.
-
-    Raises:
-        ConfigError: for a missing file, an unknown key or a value of the wrong kind.
-    """
-    file = Path(path)
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
-    return from_dict(Recipe, data, str(file))

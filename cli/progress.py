@@ -1,0 +1,151 @@
+"""What a training says while it runs, on stderr: a bar on a terminal, lines elsewhere; TensorBoard too."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from grmp_plugin.training.loop import Step
+from grmp_plugin.training.watch import Watch
+
+from .output import messages, note
+
+_LINES = 10  # about so many, where there is no terminal
+_SHORT = {"l_quality": "quality loss", "l_semantic": "semantic loss", "l_support": "support loss"}
+_SHORT |= {"l_query": "query loss", "projected": "projected", "angle": "angle", "moved": "moved"}
+_UNITS = {"angle": "°"}
+_WORTH_SAYING = 20.0  # seconds
+
+
+class ShownProgress(Watch):
+    """Shows a training's progress; the first Ctrl-C lets it end the step, the second ends it at once.
+
+    Args:
+        device: for the words of the estimate.
+        tensorboard: folder for TensorBoard's logs.
+        unit: what an epoch's number counts.
+    """
+
+    def __init__(self, device: str, tensorboard: Path | None, unit: str = "epoch") -> None:
+        self._device = device
+        self._unit = unit
+        self._stop = False
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._what = ""
+        self._said_estimate = False
+        self._next_line = 0.0
+        self._writer: Any = None
+        if tensorboard is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(tensorboard))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Show progress, and take Ctrl-C for a wish to stop, while the block runs."""
+        before = signal.signal(signal.SIGINT, self._interrupted)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            self._end_bar()
+            if self._writer is not None:
+                self._writer.close()
+
+    def should_stop(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._stop
+
+    def estimate(self, seconds: float) -> None:
+        """Say how long it will take, where that is worth saying."""
+        if self._said_estimate or seconds < _WORTH_SAYING:
+            return
+        self._said_estimate = True
+        self._end_bar()
+        note(f"this takes about {duration(seconds)} on {self._device} (estimated from a few images)")
+
+    def reading(self, done: int, total: int) -> None:
+        """Images read."""
+        self._advance("reading images", done, total)
+
+    def scoring(self, done: int, total: int, when: str) -> None:
+        """Test images scored."""
+        self._advance(f"scoring {when} training", done, total)
+
+    def drawing(self, done: int, total: int) -> None:
+        """Demo pictures drawn."""
+        self._advance("drawing the demo's pictures (once)", done, total)
+
+    def step(self, step: Step) -> None:
+        """A training step."""
+        if self._writer is not None:
+            self._writer.add_scalar("learning_rate", step.learning_rate, step.step)
+            for name, value in step.losses.items():
+                self._writer.add_scalar(name, value, step.step)
+        details = f"{self._unit} {step.epoch} of {step.epochs}, {_losses(step)}"
+        if messages.is_terminal:
+            self._advance("training", step.step, step.steps, details)
+            return
+        share = step.step / step.steps
+        if share >= self._next_line or step.step == step.steps:
+            self._next_line = (int(share * _LINES) + 1) / _LINES
+            left = f", {duration(step.seconds_left)} left" if step.step < step.steps else ""
+            note(f"{details}{left}")
+
+    def _advance(self, what: str, done: int, total: int, details: str = "") -> None:
+        if not messages.is_terminal:
+            return
+        if self._bar is None or what != self._what:
+            self._end_bar()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[details]}"),
+            )
+            self._bar = Progress(*columns, console=messages, transient=True, redirect_stdout=False)
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=total, details=details)
+            self._what = what
+        self._bar.update(self._task, completed=done, total=total, details=details)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+        note("stopping after this step; Ctrl-C again stops at once, without saving")
+
+
+def duration(seconds: float) -> str:
+    """A duration in words, as precise as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _losses(step: Step) -> str:
+    parts = [
+        f"{_SHORT[name]} {value:.3g}{_UNITS.get(name, '')}"
+        for name, value in step.losses.items()
+        if name in _SHORT
+    ]
+    return ", ".join([*parts, f"learning rate {step.learning_rate:.2g}"])
+
+
+def seconds_since(started: float) -> float:
+    """Seconds since a time of `time.monotonic`, to a tenth."""
+    return round(time.monotonic() - started, 1)

@@ -1,0 +1,341 @@
+"""Few-shot adaptation from start to end: draw shots, score the test images, adapt, score them again."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
+from grmp_plugin.data.shots import Split, draw_split
+from grmp_plugin.errors import InputError
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.training.estimate import estimate_seconds
+from grmp_plugin.training.loop import Batches, Step, run
+from grmp_plugin.training.reference import BestOnTest
+from grmp_plugin.training.settings import AdaptSettings
+from grmp_plugin.training.shots_data import RatedViews, predict
+from grmp_plugin.training.state import SavedState
+from grmp_plugin.training.watch import Watch
+
+_LISTED = 5  # unreadable files that a message names
+
+Judge = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What one split gave.
+
+    Attributes:
+        seed: of the split and of training.
+        scale: of the ratings.
+        split: which of the rated images were learned from (S), and which were tested (T).
+        before: (T,) scores of the start, in [0, 1].
+        after: (T,) scores of the adapted network.
+        shots_before: (S,) scores of the shots by the start.
+        shots_after: (S,) scores of the shots by the adapted network.
+        angle: mean, over the steps, of the degrees between the two gradients; NaN without regularization.
+        projected: mean share of the tensors whose gradient was projected; NaN without regularization.
+        skipped: steps left out because a gradient was not finite.
+        moved: how far the learned parameters moved, relative to their norm at the start.
+        best_epoch: whose weights were kept, where the protocol chooses; else None.
+    """
+
+    seed: int
+    scale: MosScale
+    split: Split
+    before: np.ndarray
+    after: np.ndarray
+    shots_before: np.ndarray
+    shots_after: np.ndarray
+    angle: float
+    projected: float
+    skipped: int
+    moved: float
+    best_epoch: int | None
+
+    def as_plain(self) -> dict[str, Any]:
+        """Lists and numbers only, for `from_plain`."""
+        plain = dataclasses.asdict(self)
+        split = {"shots": self.split.shots.tolist(), "test": self.split.test.tolist()}
+        return {name: _listed(value) for name, value in plain.items()} | {"split": split}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Adapted":
+        """What `as_plain` was called on."""
+        values: dict[str, Any] = {n: np.array(v) if isinstance(v, list) else v for n, v in plain.items()}
+        values["split"] = Split(**{side: np.array(index, int) for side, index in plain["split"].items()})
+        values["scale"] = MosScale(**plain["scale"])
+        return cls(**values)
+
+
+class FewShot:
+    """Adapts one start to ratings, over one or more splits.
+
+    Reads every image once, so that one that cannot be read is found before anything else is done.
+
+    Args:
+        start: what to adapt.
+        ratings: the rated images.
+        settings: how.
+        device: `cpu` or `cuda`.
+        watch: told of the progress.
+        judge: what the reference protocol chooses the best epoch by, from scores and qualities.
+        skip_bad: leave out images that cannot be read (they are listed in `unreadable`).
+        split_column: draw shots and test images by this column of the ratings.
+
+    Raises:
+        InputError: when images cannot be read and may not be left out.
+    """
+
+    def __init__(
+        self,
+        start: Checkpoint,
+        ratings: Ratings,
+        settings: AdaptSettings,
+        *,
+        device: str,
+        watch: Watch,
+        judge: Judge,
+        skip_bad: bool = False,
+        split_column: str | None = None,
+    ) -> None:
+        self._start = start
+        self._settings = settings
+        self._device = device
+        self._watch = watch
+        self._judge = judge
+        self._split_column = split_column
+        self.unreadable: tuple[BadRow, ...] = ()
+        self.ratings, self._images = self._readable(ratings, skip_bad)
+        self._scores_of_start: dict[int, float] = {}
+
+    def split(self, seed: int) -> Split:
+        """Shots and test images of a seed; raises InputError when there are too few."""
+        return draw_split(
+            self.ratings,
+            self._settings.shots,
+            seed,
+            sampling=self._settings.sampling,
+            test_share=self._settings.test_share,
+            column=self._split_column,
+        )
+
+    def splits(
+        self, seed: int, count: int, *, saved: SavedState | None = None, resume: bool = False
+    ) -> Iterator[tuple[Adapted, Checkpoint | None]]:
+        """Adapt on one split after another, of the seeds `seed`, `seed` + 1, ...
+
+        Args:
+            seed: of the first split and its training.
+            count: how many splits.
+            saved: keeps the state, if anything does.
+            resume: go on from the saved state.
+
+        Yields:
+            What each split gave, with the adapted network; without it for splits that were complete when
+            the state was saved.
+
+        Raises:
+            InputError: when the ratings do not suffice.
+            TrainingInterrupted, TrainingError: from training.
+        """
+        for number in range(count):
+            self.split(seed + number)  # too few ratings are found before any work is done
+        state = saved.load() if saved is not None and resume else {"finished": [], "training": None}
+        finished = list(state["finished"])
+        for plain in finished:
+            yield Adapted.from_plain(plain), None
+        training = state["training"]
+        for number in range(len(finished), count):
+
+            def save(now: dict[str, Any] | None) -> None:
+                if saved is not None:
+                    saved.save({"finished": finished, "training": now})
+
+            adapted, checkpoint = self._adapt(seed + number, count - number, training, save)
+            training = None
+            # Only once the caller has kept the checkpoint does the split count as finished.
+            yield adapted, checkpoint
+            finished.append(adapted.as_plain())
+            save(None)
+
+    def _adapt(
+        self,
+        seed: int,
+        splits_left: int,
+        state: dict[str, Any] | None,
+        save: Callable[[dict[str, Any]], None],
+    ) -> tuple[Adapted, Checkpoint]:
+        split = self.split(seed)
+        trainer = GRMPAdaptModel(self._options(seed))
+        scale = self._scale(split)
+        shots = RatedViews(
+            [self.ratings.images[i] for i in split.shots],
+            # Ratings beyond a known range exist; a probability cannot follow them.
+            scale.to_quality(self.ratings.mos[split.shots]).clip(0, 1),
+            trainer.net.config.preprocess,
+            training_views=self._settings.views,
+            seed=seed,
+        )
+        scored = 2 * (len(split.shots) + len(split.test))
+        one = estimate_seconds(trainer, shots, self._images, scored, self._settings.epochs)
+        self._watch.estimate(one * splits_left)
+        before = self._before(trainer, split)
+        choose = self._choose(trainer, split, scale)
+        log = self._train(trainer, shots, seed, state, save, choose)
+        adapted = Adapted(
+            seed=seed,
+            scale=scale,
+            split=split,
+            before=before[: len(split.test)],
+            after=self._predict(trainer, split.test, "after"),
+            shots_before=before[len(split.test) :],
+            shots_after=predict(trainer.net, self._images, split.shots.tolist()),
+            angle=_mean(log, "angle"),
+            projected=_mean(log, "projected"),
+            skipped=sum("skipped" in losses for losses in log),
+            moved=trainer.moved(),
+            best_epoch=None if choose is None else choose.best_epoch,
+        )
+        trainer.info = self._info(adapted)
+        return adapted, trainer.checkpoint()
+
+    def _readable(self, ratings: Ratings, skip_bad: bool) -> tuple[Ratings, RatedViews]:
+        """The ratings whose images can be read, and their views for scoring."""
+        preprocess = self._start.config.preprocess
+        images = RatedViews(ratings.images, np.zeros(len(ratings.images)), preprocess)
+        bad: list[int] = []
+        for number, reason in images.problems():
+            self._watch.reading(number + 1, len(images))
+            if reason is not None:
+                bad.append(number)
+                self.unreadable += (BadRow(None, images.paths[number], reason),)
+        if not bad:
+            return ratings, images
+        if not skip_bad:
+            listed = "\n".join(f"  {row.image}: {row.reason}" for row in self.unreadable[:_LISTED])
+            raise InputError(
+                f"{ratings.source}: {len(bad)} of {len(images)} rated images cannot be read:\n{listed}\n"
+                "Mend these files, or go on without them: --skip-bad"
+            )
+        kept = np.setdiff1d(np.arange(len(images)), bad)
+        rest = ratings.subset(kept)
+        return rest, RatedViews(rest.images, np.zeros(len(kept)), preprocess)
+
+    def _options(self, seed: int) -> dict[str, Any]:
+        """pyiqa's options for the trainer."""
+        settings = self._settings
+        train: dict[str, Any] = {
+            "optim": {
+                "type": "SGD",
+                "lr": settings.learning_rate,
+                "weight_decay": settings.weight_decay,
+            },
+            "strength": settings.strength,
+        }
+        if settings.protocol == "own":
+            train["scheduler"] = {"type": "CosineAnnealingLR", "T_max": settings.epochs}
+        return {
+            "num_gpu": 0 if self._device == "cpu" else 1,
+            "is_train": True,
+            "dist": False,
+            "manual_seed": seed,
+            "network": {"type": "GRMPIQA", "model": self._start},
+            "train": train,
+        }
+
+    def _scale(self, split: Split) -> MosScale:
+        ratings = self.ratings
+        if self._settings.protocol == "reference":  # which always takes the shots' own range
+            ratings = dataclasses.replace(ratings, mos_range=None)
+        return ratings.scale(split.shots)
+
+    def _before(self, trainer: GRMPAdaptModel, split: Split) -> np.ndarray:
+        """Scores by the start of test images and shots; splits share what they have in common."""
+        wanted = [*split.test.tolist(), *split.shots.tolist()]
+        unknown = [i for i in wanted if i not in self._scores_of_start]
+        scores = self._predict(trainer, np.array(unknown, int), "before")
+        self._scores_of_start.update(zip(unknown, scores.tolist(), strict=True))
+        return np.array([self._scores_of_start[i] for i in wanted])
+
+    def _predict(self, trainer: GRMPAdaptModel, indices: np.ndarray, when: str) -> np.ndarray:
+        total = len(indices)
+        return predict(
+            trainer.net, self._images, indices.tolist(), lambda done: self._watch.scoring(done, total, when)
+        )
+
+    def _choose(self, trainer: GRMPAdaptModel, split: Split, scale: MosScale) -> BestOnTest | None:
+        if self._settings.protocol != "reference":
+            return None
+        quality = scale.to_quality(self.ratings.mos[split.test])
+        return BestOnTest(
+            trainer, lambda: self._judge(predict(trainer.net, self._images, split.test.tolist()), quality)
+        )
+
+    def _train(
+        self,
+        trainer: GRMPAdaptModel,
+        shots: RatedViews,
+        seed: int,
+        state: dict[str, Any] | None,
+        save: Callable[[dict[str, Any]], None],
+        choose: BestOnTest | None,
+    ) -> list[dict[str, float]]:
+        """Train, and give what was logged of each step, also before an interruption."""
+        log: list[dict[str, float]] = [] if state is None else list(state["log"])
+
+        def on_step(step: Step) -> None:
+            log.append(dict(step.losses))
+            self._watch.step(step)
+
+        run(
+            trainer,
+            self._batches(shots, seed),
+            self._settings.epochs,
+            state=None if state is None else state["loop"],
+            save=lambda loop: save({"loop": loop, "log": log}),
+            on_step=on_step,
+            should_stop=self._watch.should_stop,
+            after_epoch=choose,
+        )
+        if choose is not None:
+            choose.restore(trainer)
+        return log
+
+    def _batches(self, shots: RatedViews, seed: int) -> Batches:
+        size = self._settings.batch_size
+
+        def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
+            order = np.random.default_rng([seed, epoch]).permutation(len(shots))
+            parts = [order[first : first + size].tolist() for first in range(0, len(order), size)]
+            return [lambda part=part: shots.batch(part) for part in parts]  # type: ignore[misc]
+
+        return batches
+
+    def _info(self, adapted: Adapted) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "stage": "adapted to ratings",
+            "start": self._start.source,
+            "data": self.ratings.source,
+            "shots": len(adapted.split.shots),
+            "seed": adapted.seed,
+            "protocol": settings.protocol,
+            "epochs": settings.epochs,
+            "learning_rate": settings.learning_rate,
+            "strength": settings.strength,
+            "mos_scale": dataclasses.asdict(adapted.scale),
+        }
+
+
+def _mean(log: list[dict[str, float]], name: str) -> float:
+    values = [losses[name] for losses in log if name in losses]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

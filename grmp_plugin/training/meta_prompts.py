@@ -1,0 +1,116 @@
+"""Meta-prompt pre-training from start to end: from sources of tasks to a checkpoint with new prompts."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from grmp_plugin.data.tasks import TaskSource
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.start import with_new_prompts
+from grmp_plugin.training.loop import Batches, Step, run
+from grmp_plugin.training.pretrain import GRMPPretrainModel
+from grmp_plugin.training.settings import PretrainSettings
+from grmp_plugin.training.state import SavedState
+from grmp_plugin.training.tasks_data import TaskViews
+from grmp_plugin.training.watch import Watch
+
+
+def pretrain_prompts(
+    start: Checkpoint,
+    sources: Sequence[TaskSource],
+    settings: PretrainSettings,
+    *,
+    seed: int,
+    device: str,
+    watch: Watch,
+    saved: SavedState | None = None,
+    resume: bool = False,
+) -> Checkpoint:
+    """Learn prompts over distortion tasks; those that the start has are drawn anew.
+
+    Args:
+        start: the backbone, and how images are looked at.
+        sources: where tasks come from.
+        settings: how.
+        seed: of prompts, tasks and views.
+        device: `cpu` or `cuda`.
+        watch: told of the progress.
+        saved: keeps the state, if anything does.
+        resume: go on from the saved state.
+
+    Returns:
+        The checkpoint; its facts say how far the prompts moved.
+
+    Raises:
+        ImageError, InputError: when a task cannot be drawn.
+        TrainingInterrupted, TrainingError: from training.
+    """
+    trainer = GRMPPretrainModel(_options(start, settings, seed, device))
+    tasks = TaskViews(sources, trainer.net.config.preprocess, settings, seed)
+    total = settings.outer_steps * settings.tasks_per_step
+    log: list[dict[str, float]] = []
+
+    def on_step(step: Step) -> None:
+        log.append(dict(step.losses))
+        watch.step(step)
+
+    run(
+        trainer,
+        _batches(tasks, total),
+        math.ceil(total / len(tasks)),
+        state=saved.load() if saved is not None and resume else None,
+        save=None if saved is None else saved.save,
+        on_step=on_step,
+        should_stop=watch.should_stop,
+    )
+    trainer.info = {
+        "stage": "pre-trained prompts",
+        "start": start.source,
+        "data": [source.name for source in sources],
+        "distortions": len(tasks),
+        "seed": seed,
+        "protocol": settings.protocol,
+        "outer_steps": settings.outer_steps,
+        "tasks_per_step": settings.tasks_per_step,
+        "inner_learning_rate": settings.inner_learning_rate,
+        "outer_learning_rate": settings.outer_learning_rate,
+        "prompts_moved": round(trainer.moved(), 4),
+    }
+    return trainer.checkpoint()
+
+
+def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: str) -> dict[str, Any]:
+    """pyiqa's options for the trainer."""
+    return {
+        "num_gpu": 0 if device == "cpu" else 1,
+        "is_train": True,
+        "dist": False,
+        "manual_seed": seed,
+        "network": {"type": "GRMPIQA", "model": with_new_prompts(start, seed)},
+        "train": {
+            "optim": {"type": "Adam", "lr": settings.inner_learning_rate},
+            "protocol": settings.protocol,
+            "outer_lr": settings.outer_learning_rate,
+            "tasks_per_step": settings.tasks_per_step,
+            "support_batch": settings.support_batch,
+            "query_batch": settings.query_batch,
+        },
+    }
+
+
+def _batches(tasks: TaskViews, total: int) -> Batches:
+    """Epochs of all tasks; the last one ends with the last outer step."""
+
+    def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
+        order = tasks.order(epoch)[: total - epoch * len(tasks)]
+        return [lambda index=index: _as_batch(tasks.draw(index, epoch)) for index in order]  # type: ignore[misc]
+
+    return batches
+
+
+def _as_batch(task: dict[str, Any]) -> dict[str, Any]:
+    """One task as pyiqa's data loader would batch it."""
+    batch = {name: value.unsqueeze(0) for name, value in task.items() if isinstance(value, torch.Tensor)}
+    return {**batch, "source": torch.tensor([task["source"]])}

@@ -1,0 +1,69 @@
+"""The state of an interrupted training: one file, whole at any moment, that says which run it belongs to."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grmp_plugin.errors import TrainingError
+from grmp_plugin.files import atomic_write
+
+
+class SavedState:
+    """A file that a run is continued from.
+
+    Args:
+        path: the file; it need not exist.
+        run: what decides the run's result, as plain data: another run's state is refused.
+    """
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        self.path = path
+        self._run = json.loads(json.dumps(run))
+
+    def load(self) -> dict[str, Any]:
+        """What was saved last.
+
+        Raises:
+            TrainingError: when there is no such file, it is damaged, or belongs to another run.
+        """
+        if not self.path.is_file():
+            raise TrainingError(f"there is nothing to resume: no file {self.path}. Run without --resume")
+        try:
+            saved = torch.load(self.path, weights_only=True, map_location="cpu")
+            run, content = json.loads(saved["run"]), saved["content"]
+        # Whatever torch raises on a damaged file.
+        except Exception as error:
+            raise TrainingError(
+                f"{self.path} cannot be read as the state of a training. Remove it and run without --resume"
+            ) from error
+        different = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
+        if different:
+            found = "; ".join(
+                f"{key}: {_short(run.get(key))} there, {_short(self._run.get(key))} here" for key in different
+            )
+            raise TrainingError(
+                f"{self.path} belongs to another run ({found}). Give the same options again, or run without "
+                "--resume to start anew"
+            )
+        return content
+
+    def save(self, content: Mapping[str, Any]) -> None:
+        """Replace what was saved, once the new state is complete.
+
+        Args:
+            content: tensors and plain data.
+        """
+        with atomic_write(self.path) as temporary:
+            torch.save({"run": json.dumps(self._run), "content": dict(content)}, temporary)
+
+    def remove(self) -> None:
+        """Remove the file: the run is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
