@@ -58,7 +58,7 @@ def print_adaptation(document: dict[str, Any]) -> None:
     for title in ("before", "after", "difference"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, title in _NAMES.items():
-        unit = f", {scale['low']:g} to {scale['high']:g}" if name == "rmse" else ""
+        unit = f" (scale {scale['low']:.3g} to {scale['high']:.3g})" if name == "rmse" else ""
         difference = _with_interval(document["difference"], name, signed=True) if name == "srcc" else ""
         table.add_row(
             title + unit,

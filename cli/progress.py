@@ -1,7 +1,6 @@
 """What a training says while it runs, on stderr: a bar on a terminal, lines elsewhere; TensorBoard too."""
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,7 +94,7 @@ class ShownProgress(Watch):
         share = step.step / step.steps
         if share >= self._next_line or step.step == step.steps:
             self._next_line = (int(share * _LINES) + 1) / _LINES
-            left = f", {duration(step.seconds_left)} left" if step.step < step.steps else ""
+            left = f", {duration(step.seconds_left)} left" if step.seconds_left else ""
             note(f"{details}{left}")
 
     def _advance(self, what: str, done: int, total: int, details: str = "") -> None:
@@ -144,8 +143,3 @@ def _losses(step: Step) -> str:
         if name in _SHORT
     ]
     return ", ".join([*parts, f"learning rate {step.learning_rate:.2g}"])
-
-
-def seconds_since(started: float) -> float:
-    """Seconds since a time of `time.monotonic`, to a tenth."""
-    return round(time.monotonic() - started, 1)

@@ -22,7 +22,9 @@ def starting_checkpoint(model: str, seed: int) -> Checkpoint:
         BackboneError: for a model of open_clip that does not work here.
         CheckpointError, WeightsUnavailableError: when a file cannot be read or fetched.
     """
-    if model in MODELS or Path(model).expanduser().exists() or not _is_open_clips(model):
+    if model in MODELS:
+        return dataclasses.replace(find_checkpoint(model), source=model)
+    if Path(model).expanduser().exists() or not _is_open_clips(model):
         return find_checkpoint(model)
     config = NetworkConfig(backbone=BackboneConfig(name=model))
     info = {"licence": "as the backbone's weights", "origin": f"CLIP {model} with new prompts"}

@@ -4,6 +4,7 @@ pyiqa's own loop cannot resume on a CPU and counts no step where a batch is larg
 drives the same trainers.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Step:
         steps: that there will be.
         learning_rate: it was taken with.
         losses: what the trainer logged.
-        seconds_left: until the last step, as fast as so far.
+        seconds_left: until the last step, as fast as so far; None after the first one.
     """
 
     epoch: int
@@ -36,7 +37,7 @@ class Step:
     steps: int
     learning_rate: float
     losses: Mapping[str, float]
-    seconds_left: float
+    seconds_left: float | None
 
 
 class AfterEpoch(Protocol):
@@ -88,8 +89,9 @@ def run(
         trainer.load_training_state(state["trainer"])
         if after_epoch is not None:
             after_epoch.load_state(state["after_epoch"])
-    first_step, started = step, time.monotonic()
-    saved_at = started
+    saved_at = time.monotonic()
+    # The first step, which may have to prepare things, tells nothing about the others.
+    first_step, first_done = step + 1, math.inf
 
     def save_now() -> None:
         if save is not None:
@@ -111,10 +113,10 @@ def run(
             trainer.optimize_parameters(step + 1)
             done, step = done + 1, step + 1
             steps = epochs * len(todo)
-            pace = (time.monotonic() - started) / (step - first_step)
-            on_step(
-                Step(epoch + 1, epochs, step, steps, learning_rate, trainer.log_dict, pace * (steps - step))
-            )
+            first_done = min(first_done, time.monotonic())
+            pace = (time.monotonic() - first_done) / (step - first_step) if step > first_step else None
+            left = None if pace is None else pace * (steps - step)
+            on_step(Step(epoch + 1, epochs, step, steps, learning_rate, trainer.log_dict, left))
             if should_stop():
                 save_now()
                 raise TrainingInterrupted(f"interrupted after step {step} of {steps}")

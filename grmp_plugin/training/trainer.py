@@ -128,7 +128,11 @@ class GRMPTrainer(GeneralIQAModel):
             kept = self.start.tensors.keys() | self.learned.keys()
             state = {name: tensor for name, tensor in state.items() if name in kept}
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-        return Checkpoint(self.start.config, tensors, {**self.start.info, **self.info})
+        # The rest of the start's facts are about how the start came to be.
+        kept_facts = {
+            name: self.start.info[name] for name in ("licence", "origin") if name in self.start.info
+        }
+        return Checkpoint(self.start.config, tensors, {**kept_facts, **self.info})
 
     def moved(self) -> float:
         """How far what learns is from where it started, relative to its norm there."""
