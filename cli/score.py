@@ -4,11 +4,13 @@ import enum
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from grmp_plugin.errors import InputError
 
 from .output import (
     Format,
@@ -26,6 +28,7 @@ from .output import (
 )
 
 if TYPE_CHECKING:
+    from grmp_plugin.data.ratings import MosScale
     from grmp_plugin.evaluation.scoring import ImageScore, Scorer
 
 # One line a paragraph: the help keeps line breaks.
@@ -49,6 +52,13 @@ class Sort(str, enum.Enum):
     name = "name"
     best = "best"
     worst = "worst"
+
+
+class Scale(str, enum.Enum):
+    """What a score is."""
+
+    quality = "quality"
+    mos = "mos"
 
 
 class Device(str, enum.Enum):
@@ -101,6 +111,20 @@ def score(
     sort: Annotated[
         Sort, typer.Option(help="Order of the rows; best and worst put errors last.")
     ] = Sort.input,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            help="quality: 0 to 1. mos: predicted MOS, on the scale of the ratings that the model learned from."
+        ),
+    ] = Scale.quality,
+    mos_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="With --scale mos: ends of the scale, instead of the model's own.",
+            show_default=False,
+        ),
+    ] = None,
     flat: Annotated[bool, typer.Option("--flat", help="Do not search the folders inside folders.")] = False,
     pixel_limit: Annotated[
         int, typer.Option(min=1, help="Refuse images of more pixels (decompression bombs).")
@@ -109,6 +133,8 @@ def score(
     """Score files and folders, and print or write the rows (see `HELP`)."""
     if out is not None:
         check_out(out)
+    if mos_range is not None and scale is not Scale.mos:
+        raise InputError("--mos-range goes with --scale mos")
     from grmp_plugin.data.paths import expand_paths
 
     files = expand_paths(paths, recursive=not flat)
@@ -121,7 +147,9 @@ def score(
     )
     pick_device(options.device)  # before anything is downloaded for nothing
     scorer = Scorer(GRMPIQA(model), options)
-    run = _describe_run(model, scorer)
+    mos = _mos_scale(model, scorer.network.info, mos_range) if scale is Scale.mos else None
+    sign = -1 if mos is not None and mos.lower_better else 1
+    run = _describe_run(model, scorer, mos)
     shown = output_format or (None if out is not None else Format.table)
     streamed = sort is Sort.input and shown in (Format.csv, Format.jsonl)
     rows: list[dict[str, Any]] = []
@@ -133,7 +161,7 @@ def score(
         with_bar = messages.is_terminal and not (streamed and sys.stdout.isatty())
         results = scorer.score(files)
         for result in _with_progress(results, len(files)) if with_bar else results:
-            rows.append({"image": result.image, "score": result.score, "error": result.error})
+            rows.append(_row(result, mos))
             if streamed and shown is not None:
                 try:
                     print_data(_streamed_row(rows[-1], shown))
@@ -143,10 +171,10 @@ def score(
                     shown = None  # nobody reads on, but the file is still wanted
     except KeyboardInterrupt:
         interrupted = True
-    run |= _summary(rows, time.monotonic() - started)
+    run |= _summary(rows, time.monotonic() - started, sign)
     if interrupted:
         _leave_interrupted(out, rows, len(files), run)
-    rows = _sorted(rows, sort)
+    rows = _sorted(rows, sort, sign)
     document = {"run": run, "images": rows}
     if out is not None:
         write_rows(out, rows, COLUMNS, document)
@@ -157,7 +185,30 @@ def score(
         raise typer.Exit(_SOME_FAILED)
 
 
-def _describe_run(model: str, scorer: "Scorer") -> dict[str, Any]:
+def _mos_scale(model: str, info: "Mapping[str, Any]", mos_range: tuple[float, float] | None) -> "MosScale":
+    """The scale of predicted MOS: declared, or the one that the checkpoint remembers.
+
+    Raises:
+        InputError: when there is neither.
+    """
+    from grmp_plugin.data.ratings import DECLARED, MosScale
+    from grmp_plugin.errors import ConfigError
+
+    known = info.get("mos_scale")
+    if mos_range is not None:
+        try:
+            return MosScale(*mos_range, lower_better=bool(known and known["lower_better"]), source=DECLARED)
+        except ConfigError as problem:
+            raise InputError(f"--mos-range: {problem}") from problem
+    if known is None:
+        raise InputError(
+            f"{model} was not adapted to ratings, so it knows no MOS scale: declare one with "
+            "--mos-range LOW HIGH, or adapt the model with grmp adapt"
+        )
+    return MosScale(**known)
+
+
+def _describe_run(model: str, scorer: "Scorer", mos: "MosScale | None") -> dict[str, Any]:
     from dataclasses import asdict
 
     from grmp_plugin.network.models import weights_digest
@@ -172,6 +223,7 @@ def _describe_run(model: str, scorer: "Scorer") -> dict[str, Any]:
         "device": str(scorer.device),
         "precision": scorer.precision,
         "preprocess": asdict(config.preprocess),
+        "scale": "quality" if mos is None else asdict(mos),
         "seed": None,  # nothing is random here
         "versions": package_versions(),
     }
@@ -204,7 +256,8 @@ def _streamed_row(row: dict[str, Any], shown: Format | None) -> str:
     return csv_text([row], COLUMNS).split("\n", 1)[1]
 
 
-def _summary(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+def _summary(rows: list[dict[str, Any]], seconds: float, sign: int) -> dict[str, Any]:
+    """Counts, median and extremes; `sign` is -1 where a low score is a good one."""
     scored = [row for row in rows if row["score"] is not None]
     summary: dict[str, Any] = {
         "images": len(rows),
@@ -213,8 +266,8 @@ def _summary(rows: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     }
     if scored:
         scores = [row["score"] for row in scored]
-        best = max(scored, key=lambda row: row["score"])
-        worst = min(scored, key=lambda row: row["score"])
+        best = max(scored, key=lambda row: sign * row["score"])
+        worst = min(scored, key=lambda row: sign * row["score"])
         summary["median"] = statistics.median(scores)
         summary["best"] = {"image": best["image"], "score": best["score"]}
         summary["worst"] = {"image": worst["image"], "score": worst["score"]}
@@ -244,14 +297,14 @@ def _leave_interrupted(out: Path | None, rows: list[dict[str, Any]], total: int,
     sys.exit(_INTERRUPTED)
 
 
-def _sorted(rows: list[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
+def _sorted(rows: list[dict[str, Any]], sort: Sort, sign: int) -> list[dict[str, Any]]:
     if sort is Sort.input:
         return rows
     if sort is Sort.name:
         from grmp_plugin.data.paths import natural_key
 
         return sorted(rows, key=lambda row: natural_key(row["image"]))
-    sign = -1 if sort is Sort.best else 1
+    sign = -sign if sort is Sort.best else sign
     return sorted(rows, key=lambda row: (row["score"] is None, sign * (row["score"] or 0)))
 
 
@@ -275,7 +328,13 @@ def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
 
     known = MODELS.get(run["model"])
     about = f", trained on {known.trained_on}" if known else ""
-    print_data(f"{run['model']}{about} ({run['device']}, {run['precision']}); 0 bad, 1 good\n")
+    scale = "0 bad, 1 good"
+    if run["scale"] != "quality":
+        worst, best = (run["scale"][end] for end in ("low", "high"))
+        if run["scale"]["lower_better"]:
+            worst, best = best, worst
+        scale = f"predicted MOS, {worst:.4g} bad, {best:.4g} good"
+    print_data(f"{run['model']}{about} ({run['device']}, {run['precision']}); {scale}\n")
     table = Table()
     table.add_column("image", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)

@@ -65,7 +65,7 @@ class MosScale:
         position = (np.asarray(mos, np.float64) - self.low) / (self.high - self.low)
         return 1 - position if self.lower_better else position
 
-    def to_mos(self, quality: np.ndarray) -> np.ndarray:
+    def to_mos(self, quality: np.ndarray | float) -> np.ndarray:
         """Map qualities back to ratings: the inverse of `to_quality`.
 
         Args:
