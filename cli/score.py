@@ -113,9 +113,7 @@ def score(
     ] = Sort.input,
     scale: Annotated[
         Scale,
-        typer.Option(
-            help="quality: 0 to 1. mos: predicted MOS, on the scale of the ratings that the model learned from."
-        ),
+        typer.Option(help="quality: 0 to 1. mos: predicted MOS, on the scale of the ratings learned from."),
     ] = Scale.quality,
     mos_range: Annotated[
         tuple[float, float] | None,
@@ -183,6 +181,13 @@ def score(
     _say_summary(run, out)
     if run["failed"]:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _row(result: "ImageScore", mos: "MosScale | None") -> dict[str, Any]:
+    score = result.score
+    if score is not None and mos is not None:
+        score = float(mos.to_mos(score))
+    return {"image": result.image, "score": score, "error": result.error}
 
 
 def _mos_scale(model: str, info: "Mapping[str, Any]", mos_range: tuple[float, float] | None) -> "MosScale":
