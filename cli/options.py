@@ -9,6 +9,8 @@ import typer
 
 from grmp_plugin.errors import ConfigError, InputError
 
+from .output import check_place
+
 T = TypeVar("T", bound=Any)
 
 
@@ -76,10 +78,7 @@ def check_checkpoint_out(out: Path | None, resume: bool) -> None:
         raise InputError(
             f"--out {out}: checkpoints are written as .safetensors; call it {out.stem}.safetensors"
         )
-    if out.is_dir():
-        raise InputError(f"--out {out}: that is a folder; name a file in it")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {out.parent} does not exist; create it first")
+    check_place(out)
 
 
 def with_options(settings: T, **given: Any) -> T:

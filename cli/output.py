@@ -57,6 +57,15 @@ def check_out(path: Path) -> None:
         raise InputError(
             f"--out {path}: the extension decides the format; it is one of {', '.join(FILE_FORMATS)}"
         )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no file could be written in the end, before any work is done.
+
+    Raises:
+        InputError: for a folder, and in a folder that is not there or cannot be written to.
+    """
     if path.is_dir():
         raise InputError(f"--out {path}: that is a folder; name a file in it")
     if not path.parent.is_dir():

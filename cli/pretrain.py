@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from grmp_plugin.errors import InputError, TrainingInterrupted
+from grmp_plugin.errors import DataUnavailableError, InputError, TrainingInterrupted
 
 from .options import (
     DATA_ROOT,
@@ -99,7 +99,12 @@ def pretrain(
     settings = with_options(wanted.training, outer_steps=outer_steps, protocol=protocol)
     names = [str(pristine)] if pristine is not None else (data or list(wanted.data))
     used = pick_training_device(device)
-    sources = task_sources(names, seed=seed, data_root=data_root)
+    try:
+        sources = task_sources(names, seed=seed, data_root=data_root)
+    except DataUnavailableError as problem:
+        raise DataUnavailableError(
+            f"{problem}. Without a download: --data drawn, or --pristine FOLDER"
+        ) from problem
     kinds = sum(len(source.distortions) for source in sources)
     listed = ", ".join(source.name for source in sources)
     note(f"{listed}: {kinds} distortions; learning prompts for {start.source}")

@@ -1,7 +1,8 @@
 """Meta-prompt pre-training over distortion tasks, as a model of pyiqa."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -108,11 +109,8 @@ class GRMPPretrainModel(GRMPTrainer):
 
     def moved(self) -> float:
         """How far the meta-prompts are from where they started, relative to their norm there."""
-        inner = self._values()
-        self._set(self.theta)
-        moved = super().moved()
-        self._set(inner)
-        return moved
+        with self._meta_prompts():
+            return super().moved()
 
     def training_state(self) -> dict[str, Any]:
         """As the base class's, with the meta-prompts and the batch of tasks that is under way."""
@@ -129,18 +127,21 @@ class GRMPPretrainModel(GRMPTrainer):
 
     def test(self) -> None:
         """Score what was fed with the meta-prompts."""
-        inner = self._values()
-        self._set(self.theta)
-        super().test()
-        self._set(inner)
+        with self._meta_prompts():
+            super().test()
 
     def checkpoint(self) -> Checkpoint:
         """The network with the meta-prompts as a checkpoint."""
+        with self._meta_prompts():
+            return super().checkpoint()
+
+    @contextmanager
+    def _meta_prompts(self) -> Iterator[None]:
+        """Put the meta-prompts in the place of those adapted to the last task."""
         inner = self._values()
         self._set(self.theta)
-        checkpoint = super().checkpoint()
+        yield
         self._set(inner)
-        return checkpoint
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self.net.quality_logits(self.net.image_features(batch.pixels))
