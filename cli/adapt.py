@@ -280,6 +280,7 @@ def _compared(adapted: "Adapted", rated: "Ratings") -> dict[str, Any]:
         **without_nan(numbers),
         "mos_scale": dataclasses.asdict(scale),
         "skipped_steps": adapted.skipped,
+        "not_finite_gradients": adapted.not_finite,
         "moved": adapted.moved,
         "best_epoch": adapted.best_epoch,
     }

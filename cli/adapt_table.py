@@ -94,8 +94,17 @@ def say_verdict(document: dict[str, Any]) -> None:
     before = document["before"]["srcc"]
     if before is not None and before < -0.3:
         note("before adaptation the scores ran against the ratings. Is a low one good? Say --lower-better")
-    if any(split["skipped_steps"] for split in splits):
-        note("some steps were left out, as their gradients were not finite: take a smaller learning rate")
+    skipped, ignored = (
+        sum(split[key] for split in splits) for key in ("skipped_steps", "not_finite_gradients")
+    )
+    if skipped:
+        note(
+            f"{skipped} steps were left out, as their gradients were not finite: take a smaller learning rate"
+        )
+    if ignored:
+        note(f"{ignored} semantic gradients were not finite; the quality gradients beside them were kept")
+    scale = splits[0]["mos_scale"]
+    note(f"MOS scale {scale['low']:.4g} to {scale['high']:.4g} ({scale['source']})")
 
 
 def _with_interval(numbers: dict[str, Any], name: str, *, signed: bool = False) -> str:

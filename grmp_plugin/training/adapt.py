@@ -77,6 +77,8 @@ class GRMPAdaptModel(GRMPTrainer):
         result = regularize(first, second, self.strength)
         self.log_dict["angle"] = result.angle
         self.log_dict["projected"] = result.share_projected
+        if result.not_finite:
+            self.log_dict["not_finite"] = result.not_finite
         return result
 
     def try_gradients(self, data: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ class Adapted:
         shots_after: (S,) scores of the shots by the adapted network.
         angle: mean, over the steps, of the degrees between the two gradients; NaN without regularization.
         projected: mean share of the tensors whose gradient was projected; NaN without regularization.
-        skipped: steps left out because a gradient was not finite.
+        skipped: steps left out because a quality gradient was not finite.
+        not_finite: semantic gradients, over all steps, that were not finite and so changed nothing.
         moved: how far the learned parameters moved, relative to their norm at the start.
         best_epoch: whose weights were kept, where the protocol chooses; else None.
     """
@@ -54,6 +55,7 @@ class Adapted:
     angle: float
     projected: float
     skipped: int
+    not_finite: int
     moved: float
     best_epoch: int | None
 
@@ -198,6 +200,7 @@ class FewShot:
             angle=_mean(log, "angle"),
             projected=_mean(log, "projected"),
             skipped=sum("skipped" in losses for losses in log),
+            not_finite=int(sum(losses.get("not_finite", 0) for losses in log)),
             moved=trainer.moved(),
             best_epoch=None if choose is None else choose.best_epoch,
         )
