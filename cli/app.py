@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grmp_plugin.errors import GRMPError, InputError
+from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
 from . import adapt, models, pretrain, pyiqa, score
 
@@ -63,7 +63,7 @@ def main() -> None:
     try:
         app()
     except GRMPError as problem:
-        _fail(str(problem), 2 if isinstance(problem, InputError) else 1)
+        _fail(str(problem), 2 if isinstance(problem, InputError | ConfigError) else 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader (`head`, say) has seen enough

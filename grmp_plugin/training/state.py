@@ -1,5 +1,6 @@
 """The state of an interrupted training: one file, whole at any moment, that says which run it belongs to."""
 
+import glob
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,8 +61,10 @@ class SavedState:
             torch.save({"run": json.dumps(self._run), "content": dict(content)}, temporary)
 
     def remove(self) -> None:
-        """Remove the file: the run is complete."""
+        """Remove the file: the run is complete. What killed runs left of unfinished files goes, too."""
         self.path.unlink(missing_ok=True)
+        for unfinished in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
+            unfinished.unlink(missing_ok=True)
 
 
 def _short(value: Any) -> str:

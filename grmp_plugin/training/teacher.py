@@ -13,6 +13,7 @@ from grmp_plugin.network.towers import encode_image, project_image
 class Teacher(nn.Module):
     """Plain CLIP as it is now: image tower without prompts, and its features of the scene texts.
 
+    A model that was adapted before is taken as it was adapted, and not as the CLIP that it once was.
     Only what the student learns of the image tower is copied. The text tower is read once, here, so of
     it nothing is kept.
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 _IMPORTED = (
+    "open_clip",
     "pyiqa",
+    "safetensors.torch",
     "scipy.stats",
     "grmp_cli.adapt_table",
     "grmp_cli.progress",
