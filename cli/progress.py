@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from grmp_plugin.training.loop import Step
 from grmp_plugin.training.watch import Watch
@@ -15,9 +16,16 @@ from grmp_plugin.training.watch import Watch
 from .output import messages, note
 
 _LINES = 10  # about so many, where there is no terminal
-_SHORT = {"l_quality": "quality loss", "l_semantic": "semantic loss", "l_support": "support loss"}
-_SHORT |= {"l_query": "query loss", "projected": "projected", "angle": "angle", "moved": "moved"}
-_UNITS = {"angle": "°"}
+# How a trainer's numbers are told.
+_TOLD = {
+    "l_quality": "quality loss {:.3f}",
+    "l_semantic": "semantic loss {:.3f}",
+    "l_support": "support loss {:.3f}",
+    "l_query": "query loss {:.3f}",
+    "angle": "angle {:.1f}°",
+    "projected": "projected {:.0%}",
+    "moved": "prompts moved {:.1%}",
+}
 _WORTH_SAYING = 20.0  # seconds
 
 
@@ -103,11 +111,12 @@ class ShownProgress(Watch):
         if self._bar is None or what != self._what:
             self._end_bar()
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[details]}"),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len(what))),
+                BarColumn(bar_width=12, table_column=Column(min_width=12)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
+                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+                # Whatever room is left.
+                TextColumn("{task.fields[details]}", table_column=Column(no_wrap=True, ratio=1)),
             )
             self._bar = Progress(*columns, console=messages, transient=True, redirect_stdout=False)
             self._bar.start()
@@ -137,9 +146,5 @@ def duration(seconds: float) -> str:
 
 
 def _losses(step: Step) -> str:
-    parts = [
-        f"{_SHORT[name]} {value:.3g}{_UNITS.get(name, '')}"
-        for name, value in step.losses.items()
-        if name in _SHORT
-    ]
-    return ", ".join([*parts, f"learning rate {step.learning_rate:.2g}"])
+    told = [_TOLD[name].format(value) for name, value in step.losses.items() if name in _TOLD]
+    return ", ".join([*told, f"learning rate {step.learning_rate:.2g}"])

@@ -29,7 +29,7 @@ from sklearn.datasets import load_sample_image
 from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.data.demo import demo_ratings
 from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.observer import GRADES, Observer
+from grmp_plugin.data.observer import Observer
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.ratings import Ratings, read_ratings
 from grmp_plugin.data.scenes import draw_scene
@@ -67,26 +67,19 @@ def photographs() -> dict[str, np.ndarray]:
     return {name: np.asarray(image) for name, image in images.items()}
 
 
-def distorted(pristine: np.ndarray, versions: int, rng: np.random.Generator, seed: int):
-    """Yield kind, level and image: the pristine one first, then different kinds and levels at random."""
-    yield None, 0, pristine
-    every = [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]
-    for number in rng.choice(len(every), versions - 1, replace=False):
-        kind, level = every[number]
-        yield kind, level, distort(pristine, kind, level, seed)
-
-
 def make_photographs(folder: Path) -> list[Ratings]:
+    every = [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]
     rows = []
     for number, (name, pristine) in enumerate(photographs().items()):
-        rng = np.random.default_rng([1, number])
-        for kind, level, image in distorted(pristine, _VERSIONS, rng, number):
+        chosen = np.random.default_rng([1, number]).choice(len(every), _VERSIONS - 1, replace=False)
+        for kind, level in [(None, 0), *(every[index] for index in chosen)]:
+            image = distort(pristine, kind, level, number) if kind else pristine
             rows.append((_save(folder, image, name, kind, level), name, pseudo_mos(pristine, image)))
     return [_ratings(folder, "photographs", ("mos",), rows, (0.0, 1.0), "mos")]
 
 
 def make_tuning(folder: Path) -> list[Ratings]:
-    families = sorted({kind.family for kind in DISTORTIONS.values()})
+    families = ("blur", "noise", "compression", "tone", "colour", "spatial", "sharpness")
     observers = []
     for number in range(3):
         taste = np.random.default_rng([77, number]).uniform(0.25, 0.85, len(families))
@@ -97,11 +90,14 @@ def make_tuning(folder: Path) -> list[Ratings]:
         name = f"{SCENES[number % len(SCENES)]}_{number:02d}"
         pristine = draw_scene(SCENES[number % len(SCENES)], _TUNING_SEED + number, 288, 288)
         rng = np.random.default_rng([5, number])
-        for kind, level, image in distorted(pristine, 8, rng, number):
+        kinds = rng.choice(list(DISTORTIONS), 7, replace=False)
+        for kind in (None, *(str(kind) for kind in kinds)):
+            level = int(rng.integers(1, 6)) if kind else 0
+            image = distort(pristine, kind, level, number) if kind else pristine
             file = _save(folder, image, name, kind, level)
             rows.append((file, name, *(observer.mos(name, kind, level) for observer in observers)))
     columns = tuple(f"mos{number}" for number in range(3))
-    return [_ratings(folder, "tuning", columns, rows, GRADES, column) for column in columns]
+    return [_ratings(folder, "tuning", columns, rows, None, column) for column in columns]
 
 
 def _save(folder: Path, image: np.ndarray, name: str, kind: str | None, level: int) -> str:
@@ -111,7 +107,12 @@ def _save(folder: Path, image: np.ndarray, name: str, kind: str | None, level: i
 
 
 def _ratings(
-    folder: Path, name: str, columns: tuple[str, ...], rows: list, ends: tuple[float, float], column: str
+    folder: Path,
+    name: str,
+    columns: tuple[str, ...],
+    rows: list,
+    ends: tuple[float, float] | None,
+    column: str,
 ) -> Ratings:
     with (folder / f"{name}.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
