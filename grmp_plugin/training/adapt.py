@@ -1,12 +1,13 @@
 """Few-shot adaptation with quality-aware gradient regularization, as a model of pyiqa."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grmp_plugin.errors import TrainingError
+from grmp_plugin.errors import ConfigError, TrainingError
 from grmp_plugin.network.learned import adaptation_names
 from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import Regularized, regularize
@@ -18,11 +19,23 @@ from grmp_plugin.training.trainer import GRMPTrainer
 _PATIENCE = 10
 
 
+@dataclass(frozen=True)
+class AdaptOptions:
+    """What `GRMPAdaptModel` reads of pyiqa's section `train`."""
+
+    strength: float = 5.0  # lambda of the gradient regularization
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work, quoting the value."""
+        if self.strength < 0:
+            raise ConfigError(f"train: strength is not negative, as {self.strength} is")
+
+
 class GRMPAdaptModel(GRMPTrainer):
     """Learns from rated images: quality, without the part of the gradient that is about the scene.
 
     Args:
-        opt: as for `GRMPTrainer`; `train.strength` is the paper's lambda (5 unless given).
+        opt: as for `GRMPTrainer`; `train` as `AdaptOptions`.
 
     Source: arXiv:2409.05381.
     """
@@ -38,7 +51,7 @@ class GRMPAdaptModel(GRMPTrainer):
 
     def init_training_settings(self) -> None:
         """Choose what learns, make the teacher from what the network is now."""
-        self.strength = float(self.opt["train"].get("strength", 5.0))
+        self.strength = self.train_options(AdaptOptions).strength
         super().init_training_settings()
         self.teacher = Teacher(self.net, self.learned) if self.strength else None
         self.frozen = FrozenPart(self.net, self.teacher)

@@ -336,8 +336,9 @@ class FewShot:
 
 
 def _mean(log: list[dict[str, float]], name: str) -> float:
-    values = [losses[name] for losses in log if name in losses]
-    return float(np.mean(values)) if values else float("nan")
+    values = np.array([losses[name] for losses in log if name in losses])
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _listed(value: Any) -> Any:

@@ -22,7 +22,8 @@ class Regularized:
         projected: whether each tensor's gradient was changed.
         unreached: tensors whose semantic gradient is absent or all zero: they keep their quality gradient.
         not_finite: tensors whose semantic gradient has NaN or infinity: they keep theirs, too.
-        usable: False when a quality gradient itself has NaN or infinity: no step should be taken with it.
+        usable: False when a gradient to step with has NaN or infinity, from the quality loss or because the
+            change overflowed: no step should be taken.
         angle: degrees between the quality gradient and the semantic one, over all tensors together;
             NaN when one of them is zero or not finite.
     """
@@ -56,6 +57,7 @@ def regularize(
     gradients: list[Tensor | None] = []
     projected: list[bool] = []
     unreached = not_finite = 0
+    usable = True
     quality_square = semantic_square = product = 0.0
     for gq, gs in zip(quality, semantic, strict=True):
         quality_square += 0.0 if gq is None else _dot(gq, gq)
@@ -72,13 +74,16 @@ def regularize(
         # A product that is not finite comes from the quality gradient: the whole step is unusable.
         change = strength != 0 and 0 < dot < math.inf
         projected.append(change)
-        gradients.append(gq - (strength * dot / square) * gs if change else gq)
+        regularized = gq - (strength * dot / square) * gs if change else gq
+        # In float16 the change itself may overflow.
+        usable = usable and (not change or bool(regularized.isfinite().all()))
+        gradients.append(regularized)
     return Regularized(
         tuple(gradients),
         tuple(projected),
         unreached,
         not_finite,
-        math.isfinite(quality_square),
+        usable and math.isfinite(quality_square),
         _angle(product, quality_square, semantic_square),
     )
 

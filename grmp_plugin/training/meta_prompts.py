@@ -76,7 +76,7 @@ def pretrain_prompts(
         "tasks_per_step": settings.tasks_per_step,
         "inner_learning_rate": settings.inner_learning_rate,
         "outer_learning_rate": settings.outer_learning_rate,
-        "prompts_moved": round(trainer.moved(), 4),
+        "prompts_moved": round(trainer.moved(), 6),
     }
     return trainer.checkpoint()
 

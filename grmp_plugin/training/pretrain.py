@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,25 @@ from grmp_plugin.training.settings import META_PROTOCOLS
 from grmp_plugin.training.trainer import GRMPTrainer, as_floats
 
 
+@dataclass(frozen=True)
+class PretrainOptions:
+    """What `GRMPPretrainModel` reads of pyiqa's section `train`."""
+
+    outer_lr: float = 1.0  # beta
+    tasks_per_step: int = 5
+    support_batch: int = 75  # images
+    query_batch: int = 50  # images
+    protocol: str = "paper"
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work, quoting the value."""
+        for name in ("outer_lr", "tasks_per_step", "support_batch", "query_batch"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"train: {name} is positive, not {getattr(self, name)}")
+        if self.protocol not in META_PROTOCOLS:
+            raise ConfigError(f"train: protocol is {' or '.join(META_PROTOCOLS)}, not {self.protocol!r}")
+
+
 class GRMPPretrainModel(GRMPTrainer):
     """Learns prompts from which every kind of distortion is a few steps away.
 
@@ -26,9 +46,9 @@ class GRMPPretrainModel(GRMPTrainer):
     holds the meta-prompts.
 
     Args:
-        opt: as for `GRMPTrainer`; `train.optim` is the inner optimizer, `train.outer_lr` beta,
-            `train.tasks_per_step`, `train.support_batch`, `train.query_batch`, and `train.protocol` as in
-            `PretrainSettings`. The prompts are drawn anew from `manual_seed`, whatever the model's were.
+        opt: as for `GRMPTrainer`; `train.optim` is the inner optimizer, the rest of `train` as
+            `PretrainOptions`. Prompts of a model that is given by name or file are drawn anew from
+            `manual_seed`; those of a `Checkpoint` are taken as they are.
 
     Source: arXiv:2409.05381.
     """
@@ -49,14 +69,19 @@ class GRMPPretrainModel(GRMPTrainer):
 
     def init_training_settings(self) -> None:
         """Read the options of the outer loop."""
-        train = self.opt["train"]
-        self.beta = float(train.get("outer_lr", 1.0))
-        self.tasks_per_step = int(train.get("tasks_per_step", 5))
-        self.support_batch = int(train.get("support_batch", 75))
-        self.query_batch = int(train.get("query_batch", 50))
-        self.chained = train.get("protocol", "paper") == "reference"
-        if train.get("protocol", "paper") not in META_PROTOCOLS:
-            raise ConfigError(f"train: protocol is {' or '.join(META_PROTOCOLS)}, not {train['protocol']!r}")
+        options = self.train_options(PretrainOptions)
+        self.beta, self.tasks_per_step = options.outer_lr, options.tasks_per_step
+        self.support_batch, self.query_batch = options.support_batch, options.query_batch
+        self.chained = options.protocol == "reference"
+        if self.opt["train"].get("scheduler"):
+            raise ConfigError(
+                "train: scheduler: the inner optimizer is new for each task, so there can be none"
+            )
+        if self.chained and "datasets" in self.opt:
+            raise ConfigError(
+                "train: protocol: reference needs its tasks in an order that pyiqa's loader does not keep; "
+                "use grmp pretrain --protocol reference"
+            )
         super().init_training_settings()
 
     def feed_data(self, data: dict[str, Any]) -> None:
@@ -140,8 +165,10 @@ class GRMPPretrainModel(GRMPTrainer):
         """Put the meta-prompts in the place of those adapted to the last task."""
         inner = self._values()
         self._set(self.theta)
-        yield
-        self._set(inner)
+        try:
+            yield
+        finally:
+            self._set(inner)
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self.net.quality_logits(self.net.image_features(batch.pixels))

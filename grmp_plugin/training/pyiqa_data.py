@@ -1,75 +1,120 @@
 """Our data sets in pyiqa's registry, for `python -m pyiqa.train`: few-shot ratings, and distortion tasks."""
 
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from grmp_plugin.config import check_keys
+from grmp_plugin.config import from_dict
 from grmp_plugin.data.ratings import read_ratings
 from grmp_plugin.data.shots import draw_split
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.start import starting_checkpoint
-from grmp_plugin.training.settings import AdaptSettings, PretrainSettings
+from grmp_plugin.training.named_data import DATA_ROOT
+from grmp_plugin.training.settings import PretrainSettings
 from grmp_plugin.training.shots_data import RatedViews
-from grmp_plugin.training.task_sources import task_sources
+from grmp_plugin.training.task_sources import DRAWN, task_sources
 from grmp_plugin.training.tasks_data import TaskViews
+
+T = TypeVar("T")
 
 # What pyiqa itself puts into, or reads from, every data set's options.
 _PYIQAS = (
     *("name", "type", "phase", "batch_size_per_gpu", "num_worker_per_gpu", "use_shuffle"),
     *("dataset_enlarge_ratio", "prefetch_mode", "num_prefetch_queue", "pin_memory", "persistent_workers"),
 )
-_SHOTS = (
-    *("dataroot_target", "meta_info_file", "model", "shots", "seed", "sampling", "test_share"),
-    *("split_column", "mos_range", "lower_better", "image_column", "mos_column", "reference_column", "views"),
-)
-_TASKS = ("data", "dataroot", "model", "seed", "images_per_task", "support_share")
+
+
+@dataclass(frozen=True)
+class ShotsOptions:
+    """What `GRMPShotsDataset` reads of its section; see `read_ratings`, `draw_split` and `AdaptSettings`."""
+
+    meta_info_file: str | None = None  # a ratings file; needed
+    model: str | None = None  # the model that is trained, which decides how images are cut; needed
+    dataroot_target: str | None = None  # folder of the images; the file's own by default
+    shots: int = 50
+    seed: int = 0  # of the shots: the same for both phases, as all that says which images are shots
+    sampling: str = "random"
+    test_share: float | None = None
+    split_column: str | None = None
+    mos_range: Sequence[float] | None = None  # low and high
+    lower_better: bool | None = None
+    image_column: str | None = None
+    mos_column: str | None = None
+    reference_column: str | None = None
+    views: int = 16
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work, quoting the value."""
+        _needed(self, "meta_info_file", "model")
+        ends = self.mos_range
+        if ends is not None and (not isinstance(ends, list | tuple) or len(ends) != 2):
+            raise ConfigError(f"datasets: mos_range: expected a list of low and high, found {ends!r}")
+
+
+@dataclass(frozen=True)
+class TasksOptions:
+    """What `GRMPTasksDataset` reads of its section."""
+
+    model: str | None = None  # the model that is trained, which decides how images are cut; needed
+    data: tuple[str, ...] = (DRAWN,)  # or pyiqa's tid2013 and kadid10k, or folders of pristine images
+    dataroot: str = DATA_ROOT  # of pyiqa's data sets
+    seed: int = 0
+    images_per_task: int | None = None  # at most so many, drawn anew each time
+    support_share: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work."""
+        _needed(self, "model")
 
 
 class GRMPShotsDataset(RatedViews):
     """Few-shot ratings: in phase `train` the shots, in phase `val` the images to test on.
 
     Args:
-        opt: `meta_info_file` is a ratings file (see `read_ratings`), `dataroot_target` the folder of its
-            images, `model` the model that is trained, which decides how images are cut. `shots` (50),
-            `seed` (0), `sampling`, `test_share` and `split_column` say which images; give the same to
-            both phases. `mos_range`, `lower_better` and the names of columns as for `read_ratings`.
+        opt: as `ShotsOptions`, beside what pyiqa reads.
 
     Raises:
-        ConfigError: for an unknown key.
+        ConfigError: for an unknown key, a value of the wrong kind, or a batch larger than the shots, of which
+            pyiqa would make no step at all.
         InputError: when the ratings cannot be used.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        check_keys(opt, [*_PYIQAS, *_SHOTS], f"datasets: {opt.get('name', opt['type'])}")
         self.opt = opt
-        mos_range = opt.get("mos_range")
+        options = _read(ShotsOptions, opt)
+        low_high = options.mos_range
         ratings = read_ratings(
-            opt["meta_info_file"],
-            images_folder=opt.get("dataroot_target"),
-            image_column=opt.get("image_column"),
-            mos_column=opt.get("mos_column"),
-            reference_column=opt.get("reference_column"),
-            lower_better=opt.get("lower_better"),
-            mos_range=None if mos_range is None else (float(mos_range[0]), float(mos_range[1])),
+            str(options.meta_info_file),
+            images_folder=options.dataroot_target,
+            image_column=options.image_column,
+            mos_column=options.mos_column,
+            reference_column=options.reference_column,
+            lower_better=options.lower_better,
+            mos_range=None if low_high is None else (float(low_high[0]), float(low_high[1])),
         )
-        defaults = AdaptSettings()
         split = draw_split(
             ratings,
-            int(opt.get("shots", defaults.shots)),
-            int(opt.get("seed", 0)),
-            sampling=opt.get("sampling", defaults.sampling),
-            test_share=opt.get("test_share"),
-            column=opt.get("split_column"),
+            options.shots,
+            options.seed,
+            sampling=options.sampling,
+            test_share=options.test_share,
+            column=options.split_column,
         )
         training = opt.get("phase", "train") == "train"
+        batch = opt.get("batch_size_per_gpu", 1)
+        if training and batch > len(split.shots):
+            raise ConfigError(
+                f"datasets: {opt.get('name')}: batch_size_per_gpu: at most {len(split.shots)}, the number of "
+                f"shots, not {batch}: pyiqa drops a batch that is not full, and would take no step at all"
+            )
         chosen = ratings.subset(split.shots if training else split.test)
         quality = ratings.scale(split.shots).to_quality(chosen.mos)
         super().__init__(
             chosen.images,
-            quality.clip(0, 1),
-            starting_checkpoint(opt["model"], 0).config.preprocess,
-            training_views=int(opt.get("views", defaults.views)) if training else None,
-            seed=int(opt.get("seed", 0)),
+            quality.clip(0, 1) if training else quality,
+            starting_checkpoint(str(options.model), 0).config.preprocess,
+            training_views=options.views if training else None,
+            seed=options.seed,
         )
 
 
@@ -77,27 +122,33 @@ class GRMPTasksDataset(TaskViews):
     """Distortion tasks: an item is one task with its support and query images.
 
     Args:
-        opt: `data`: a list of `drawn`, data sets of pyiqa with synthetic distortions (`tid2013`,
-            `kadid10k`; `dataroot` holds them), or folders of pristine images; `model` the model that is
-            trained. `seed`, and `images_per_task` and `support_share` as in `PretrainSettings`.
+        opt: as `TasksOptions`, beside what pyiqa reads.
 
     Raises:
-        ConfigError: for an unknown key.
+        ConfigError: for an unknown key or a value of the wrong kind.
         InputError, DataUnavailableError: when a source of tasks cannot be used.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        check_keys(opt, [*_PYIQAS, *_TASKS], f"datasets: {opt.get('name', opt['type'])}")
         self.opt = opt
-        data = opt.get("data", ["drawn"])
-        if isinstance(data, str):
-            raise ConfigError(f"datasets: {opt.get('name')}: data: expected a list, found {data!r}")
-        settings = PretrainSettings()
-        given = {key: opt[key] for key in ("images_per_task", "support_share") if key in opt}
-        seed = int(opt.get("seed", 0))
-        super().__init__(
-            task_sources(data, seed=seed, data_root=opt.get("dataroot")),
-            starting_checkpoint(opt["model"], 0).config.preprocess,
-            dataclasses.replace(settings, **given),
-            seed,
+        options = _read(TasksOptions, opt)
+        settings = PretrainSettings(
+            images_per_task=options.images_per_task, support_share=options.support_share
         )
+        super().__init__(
+            task_sources(options.data, seed=options.seed, data_root=options.dataroot),
+            starting_checkpoint(str(options.model), 0).config.preprocess,
+            settings,
+            options.seed,
+        )
+
+
+def _read(kind: type[T], opt: dict[str, Any]) -> T:
+    given = {key: value for key, value in opt.items() if key not in _PYIQAS}
+    return from_dict(kind, given, f"datasets: {opt.get('name', opt.get('type'))}")
+
+
+def _needed(options: object, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) is None:
+            raise ConfigError(f"datasets: {name} is missing")

@@ -5,6 +5,7 @@ learning rate falls to 0.3 of itself when none of six measurements was better. R
 can be compared; a fair number must not be chosen so.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,8 +29,9 @@ class BestOnTest:
     """
 
     def __init__(self, trainer: GRMPTrainer, judge: Callable[[], float]) -> None:
-        self._judge = judge
-        self._latest = self._best = judge()
+        # Constant predictions have no correlation: NaN, which would compare as neither better nor worse.
+        self._judge = lambda: -math.inf if math.isnan(found := judge()) else found
+        self._latest = self._best = self._judge()
         self._weights = _copy(trainer)
         self._since_best = 0
         self.best_epoch = 0

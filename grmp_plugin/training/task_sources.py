@@ -7,6 +7,8 @@ from grmp_plugin.data.tasks import RatedTasks, TaskSource, drawn_tasks, pristine
 from grmp_plugin.training.named_data import DATA_ROOT, named_ratings
 
 DRAWN = "drawn"
+# Scenes to take from, ten of each kind: drawing one takes as long as training on ten of its versions.
+_PICTURES = 90
 
 
 def task_sources(
@@ -31,7 +33,7 @@ def task_sources(
     sources: list[TaskSource] = []
     for name in names:
         if name == DRAWN:
-            sources.append(drawn_tasks(seed=seed, kinds=kinds))
+            sources.append(drawn_tasks(pictures=_PICTURES, seed=seed, kinds=kinds))
         elif os.path.isdir(name):
             sources.append(pristine_tasks(name, kinds=kinds))
         else:

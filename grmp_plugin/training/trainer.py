@@ -1,15 +1,17 @@
 """What both trainers share, on pyiqa's model class: building, learning parameters, saving, validation."""
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pyiqa.models.base_model import BaseModel
 from pyiqa.models.general_iqa_model import GeneralIQAModel
 from torch import Tensor, nn
 
+from grmp_plugin.config import check_keys, from_dict
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.checkpoint import Checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -18,6 +20,12 @@ from grmp_plugin.network.start import starting_checkpoint
 
 # Draws of different seeds must not meet at different steps.
 _SEEDS_APART = 1_000_003
+
+
+# What pyiqa reads of the section `train`.
+_PYIQAS = ("optim", "scheduler", "total_iter", "total_epoch", "warmup_iter")
+
+T = TypeVar("T")
 
 
 class GRMPTrainer(GeneralIQAModel):
@@ -41,6 +49,7 @@ class GRMPTrainer(GeneralIQAModel):
         network = dict(opt["network"])
         if network.get("type", "GRMPIQA") != "GRMPIQA":
             raise ConfigError(f"network: type: this trainer trains GRMPIQA, not {network['type']}")
+        check_keys(network, ("type", "model", "pretrained_model_path"), "network")
         if opt.get("path", {}).get("pretrain_network"):
             raise ConfigError(
                 "path: pretrain_network is not read by this trainer: name the checkpoint as network: "
@@ -76,17 +85,34 @@ class GRMPTrainer(GeneralIQAModel):
 
     def setup_optimizers(self) -> None:
         """The optimizer of `train.optim` over the parameters that learn."""
-        options = {name: value for name, value in self.opt["train"]["optim"].items() if name != "type"}
-        for name in ("lr", "weight_decay"):
-            if isinstance(options.get(name), str):
+        options = dict(self.opt["train"]["optim"])
+        kind = options.pop("type", None)
+        for name, value in options.items():
+            if isinstance(value, str):
                 raise ConfigError(
-                    f"train: optim: {name}: expected a number, found the text {options[name]!r} (YAML reads "
-                    "1e-4 as text: write 1.0e-4)"
+                    f"train: optim: {name}: expected a number, found the text {value!r} (YAML reads 1e-4 as "
+                    "text: write 1.0e-4)"
                 )
-        self.optimizer = self.get_optimizer(
-            self.opt["train"]["optim"]["type"], list(self.learned.values()), **options
-        )
+        try:
+            self.optimizer = self.get_optimizer(kind, list(self.learned.values()), **options)
+        # pyiqa takes the class from torch.optim by its name.
+        except (AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"train: optim: {error}. Expected type, the name of a class of torch.optim, and its options"
+            ) from error
         self.optimizers = [self.optimizer]
+
+    def train_options(self, kind: type[T]) -> T:
+        """What the section `train` says for this trainer, beside what pyiqa itself reads there.
+
+        Args:
+            kind: a frozen dataclass of the options, with their defaults.
+
+        Raises:
+            ConfigError: for an unknown key or a value of the wrong kind.
+        """
+        given = {name: value for name, value in self.opt["train"].items() if name not in _PYIQAS}
+        return from_dict(kind, given, "train")
 
     def reseed(self, step: int) -> torch.Generator:
         """Make all that is random a function of the seed and the step.
@@ -146,7 +172,8 @@ class GRMPTrainer(GeneralIQAModel):
         """All that has changed since the trainer was made, for `load_training_state`."""
         return {
             "learned": {name: p.detach().cpu().clone() for name, p in self.learned.items()},
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            # Its tensors are the optimizer's own, which the next step changes.
+            "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 

@@ -10,6 +10,7 @@ import torch
 from grmp_plugin.network.authors import own_name
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import regularize
 from grmp_plugin.training.teacher import Teacher
 
@@ -35,7 +36,7 @@ def make_trainer(network, dtype, strength=5.0):
         }
     )
     trainer.net.to(dtype)
-    trainer.teacher = Teacher(trainer.net, trainer.learned)  # its texts in this precision, too
+    trainer.frozen = FrozenPart(trainer.net, Teacher(trainer.net, trainer.learned))  # in this precision
     trainer.net.visual_prompts.dropout.p = 0.0
     return trainer
 
@@ -171,7 +172,7 @@ def test_blocks_below_the_first_learned_one_run_without_gradient(network, number
                 )
             )
     trainer.net.train()
-    pixels = torch.rand(1, 3, 224, 224)
-    trainer.losses(pixels, torch.tensor([0.5]))
+    tokens = trainer.net.tokens(torch.rand(1, 3, 224, 224))
+    trainer.losses(Shown(tokens, trainer.teacher(tokens)), torch.tensor([0.5]))
     visual = [tracked["clip.visual.transformer", number] for number in range(12)]
     assert visual == [False] * 8 + [True] * 4

@@ -29,7 +29,7 @@ from grmp_plugin.training.reference import BestOnTest
 from grmp_plugin.training.settings import PretrainSettings
 from grmp_plugin.training.shots_data import RatedViews
 from grmp_plugin.training.tasks_data import TaskViews
-from grmp_plugin.training.views import pick_views
+from grmp_plugin.training.views import draw_crops, pick_views
 
 SQUASH = PreprocessConfig(size=32, resize=36)
 CROPS = PreprocessConfig(kind="crops", size=32, short_side=64)
@@ -303,6 +303,20 @@ def test_remembered_and_computed_anew_are_the_same(small_checkpoint, monkeypatch
     assert calls[1] == [6] * uses
     # 0, 3 and 5 came first; all others are computed each time.
     assert calls[2] == [6] * (3 + sum(number not in (0, 3, 5) for order in ORDERS for number in order))
+
+
+def test_what_is_remembered_is_the_view_that_is_picked(small_checkpoint):
+    trainer = make_trainer(GRMPAdaptModel, small_checkpoint("vit", "crops"))
+    batch, flips = mixed_batch(range(8)), set()
+    for seed in range(4):
+        shown, picked = (
+            trainer.frozen.show(batch["img"], numbers, torch.Generator().manual_seed(seed))
+            for numbers in (range(8), None)
+        )
+        torch.testing.assert_close(shown.tokens, picked.tokens)
+        torch.testing.assert_close(shown.scenes, picked.scenes)
+        flips |= set(draw_crops(8, 3, torch.Generator().manual_seed(seed))[1].tolist())
+    assert flips == {True, False}
 
 
 def test_what_is_remembered_of_an_image_does_not_hang_on_its_batch(small_checkpoint):
@@ -897,7 +911,7 @@ def test_support_share():
 
 
 def test_every_epoch_visits_all_tasks():
-    tasks = task_views(Flat("a", 3), Flat("b", 4))
+    tasks = task_views(Flat("a", 3), Flat("b", 4), tasks_per_step=2)
     assert len(tasks) == 7
     assert tasks.tasks == [(0, "a0"), (0, "a1"), (0, "a2"), (1, "b0"), (1, "b1"), (1, "b2"), (1, "b3")]
     orders = [tasks.order(epoch) for epoch in range(8)]
