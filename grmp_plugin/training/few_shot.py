@@ -1,6 +1,7 @@
 """Few-shot adaptation from start to end: draw shots, score the test images, adapt, score them again."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -299,6 +300,7 @@ class FewShot:
             trainer,
             self._batches(shots, seed),
             self._settings.epochs,
+            self._settings.epochs * math.ceil(len(shots) / self._settings.batch_size),
             state=None if state is None else state["loop"],
             save=lambda loop: save({"loop": loop, "log": log}),
             on_step=on_step,

@@ -60,6 +60,7 @@ def run(
     trainer: GRMPTrainer,
     batches: Batches,
     epochs: int,
+    steps: int,
     *,
     state: Mapping[str, Any] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
@@ -71,8 +72,9 @@ def run(
 
     Args:
         trainer: is changed in place.
-        batches: gives, for an epoch from 0, functions that make its batches; each epoch has equally many.
+        batches: gives, for an epoch from 0, functions that make its batches.
         epochs: how many.
+        steps: how many batches there are in all epochs, for the progress.
         state: what `save` was given last, to go on from there.
         save: keeps a state.
         on_step: told every step.
@@ -112,7 +114,6 @@ def run(
             trainer.feed_data(todo[done]())
             trainer.optimize_parameters(step + 1)
             done, step = done + 1, step + 1
-            steps = epochs * len(todo)
             first_done = min(first_done, time.monotonic())
             pace = (time.monotonic() - first_done) / (step - first_step) if step > first_step else None
             left = None if pace is None else pace * (steps - step)

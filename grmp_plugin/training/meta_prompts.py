@@ -60,6 +60,7 @@ def pretrain_prompts(
         trainer,
         _batches(tasks, total),
         math.ceil(total / len(tasks)),
+        total,
         state=saved.load() if saved is not None and resume else None,
         save=None if saved is None else saved.save,
         on_step=on_step,
