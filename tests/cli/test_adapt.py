@@ -685,6 +685,7 @@ def test_interrupt_without_out_says_that_nothing_is_kept(forked, folder):
     before = set(folder.rglob("*"))
     run = forked.start(*LONG)
     _wait_until(lambda: "epoch 1 of" in run.err, run)
+    time.sleep(0.05)  # into a step
     run.send(signal.SIGINT)
     result = run.wait()
     assert result.code == 130

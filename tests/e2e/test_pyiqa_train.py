@@ -206,6 +206,15 @@ def wrong_options(data):
         "other-network": {**few(data), "network": {"type": "CNNIQA"}},
         "protocol": changed(meta(data), ("train",), protocol="own"),
         "two-tasks": changed(meta(data), tasks, batch_size_per_gpu=2),
+        "larger-batch": changed(few(data), shots, batch_size_per_gpu=50),
+        "no-model": changed(few(data), shots, model=None),
+        "no-range": changed(few(data), shots, mos_range=100),
+        "misspelled-strength": changed(few(data), ("train",), strenght=1.0),
+        "misspelled-network": changed(few(data), ("network",), mdel="grmp_iqa"),
+        "no-optimizer": changed(few(data), ("train", "optim"), type="SGDD"),
+        "scheduler": changed(meta(data), ("train",), scheduler={"type": "StepLR", "step_size": 1}),
+        "chained": changed(meta(data), ("train",), protocol="reference"),
+        "no-tasks": changed(meta(data), ("train",), tasks_per_step=0),
     }
 
 
@@ -351,10 +360,7 @@ def test_what_was_trained_scores(runs, scored):
 
 @pytest.mark.parametrize(
     ("name", "shots"),
-    [
-        ("adapt", 8),
-        ("pretrain", 2),
-    ],
+    [("adapt", 8), ("pretrain", 2)],
 )
 def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, shots):
     """The SRCC that pyiqa logged, from `grmp score`'s numbers of the images that are no shots."""
@@ -383,6 +389,15 @@ def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, 
         ("other-network", ("GRMPIQA, not CNNIQA",)),
         ("protocol", ("paper or reference, not 'own'",)),
         ("two-tasks", ("batch_size_per_gpu is 1 task, not 2",)),
+        ("larger-batch", ("batch_size_per_gpu: at most 8", "not 50", "no step")),
+        ("no-model", ("model is missing",)),
+        ("no-range", ("mos_range", "100")),
+        ("misspelled-strength", ("train: unknown key 'strenght'", "Did you mean 'strength'?")),
+        ("misspelled-network", ("network: unknown key 'mdel'", "Did you mean 'model'?")),
+        ("no-optimizer", ("train: optim", "SGDD")),
+        ("scheduler", ("train: scheduler",)),
+        ("chained", ("grmp pretrain --protocol reference",)),
+        ("no-tasks", ("tasks_per_step is positive, not 0",)),
     ],
 )
 def test_wrong_options_are_told(runs, name, said):
