@@ -1,7 +1,6 @@
 """`grmp adapt`: learn from a few rated images, and show what they bought."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grmp_plugin.errors import TrainingInterrupted
+from grmp_plugin.errors import InputError, TrainingInterrupted
 
 from .options import (
     DATA_ROOT,
@@ -25,11 +24,12 @@ from .options import (
     TensorBoardOption,
     check_checkpoint_out,
     find_config,
+    leave_interrupted,
     pick_training_device,
     state_file,
     with_options,
 )
-from .output import error, json_text, note, print_data, without_nan
+from .output import json_text, note, print_data, without_nan
 from .ratings import (
     DirectionOption,
     ImageColumnOption,
@@ -61,9 +61,10 @@ HELP = (
 )
 
 _SOME_SKIPPED = 3
-_INTERRUPTED = 130
 # What decides the result, by its name in `run`: a state of another run is not gone on from.
-_IDENTITY = ("model", "weights_sha256", "ratings_sha256", "settings", "seed", "splits", "device")
+_IDENTITY = (
+    *("model", "weights_sha256", "ratings_sha256", "split_column", "settings", "seed", "splits", "device"),
+)
 
 
 def adapt(
@@ -122,7 +123,7 @@ def adapt(
     from grmp_plugin.config import read_yaml
     from grmp_plugin.training.settings import AdaptConfig
 
-    wanted = read_yaml(AdaptConfig, find_config(config)) if config else None
+    wanted = read_yaml(AdaptConfig, find_config(config, "adapt")) if config else None
     name = ratings or (wanted.data if wanted else None)
     options = {
         "images_folder": images,
@@ -135,40 +136,49 @@ def adapt(
     }
     # A mistake in a file is told at once; what follows costs seconds of imports.
     rated = find_ratings(name, data_root, _unseen, **options) if name and is_ratings_file(name) else None
-    from grmp_plugin.network.start import starting_checkpoint
+    from grmp_plugin.network.start import start_digest, starting_checkpoint
     from grmp_plugin.training.few_shot import FewShot
 
     from .progress import ShownProgress
 
     seed = seed if seed is not None else (wanted.seed if wanted else 0)
-    start = starting_checkpoint(model or (wanted.model if wanted else "grmp_iqa-tiny"), seed)
+    word = model or (wanted.model if wanted else "grmp_iqa-tiny")
+    start = starting_checkpoint(word, seed)
     wanted = wanted or _default_config(start)
     settings = with_options(wanted.training, shots=shots, protocol=protocol, sampling=sampling)
+    if mos_range is not None and settings.protocol == "reference":
+        raise InputError("--protocol reference always takes the range of the shots: leave --mos-range out")
     used = pick_training_device(device)
     watch = ShownProgress(used, tensorboard)
     started = time.monotonic()
-    with watch.running():
-        if rated is None:
-            rated = find_ratings(name, data_root, watch.drawing, **options)
-        _say_plan(rated, settings, start, out)
-        few_shot = FewShot(
-            start,
-            rated,
-            settings,
-            device=used,
-            watch=watch,
-            judge=_plcc_and_srcc,
-            skip_bad=skip_bad,
-            split_column=split_column,
-        )
-        run = _describe_run(start, few_shot.ratings, settings, seed, splits or wanted.splits, used)
-        done = _adapt_all(few_shot, run, out, resume)
-    run |= {"seconds": round(time.monotonic() - started, 1)}
-    _report(done, few_shot, run, out, output_format)
+    try:
+        with watch.running():
+            if rated is None:
+                rated = find_ratings(name, data_root, watch.drawing, **options)
+            _say_plan(rated, settings, start, out)
+            few_shot = FewShot(
+                start,
+                rated,
+                settings,
+                device=used,
+                watch=watch,
+                judge=_plcc_and_srcc,
+                skip_bad=skip_bad,
+                split_column=split_column,
+            )
+            run = _describe_run(start, few_shot.ratings, settings, used)
+            run |= {"seed": seed, "splits": splits or wanted.splits, "split_column": split_column}
+            run |= {"weights_sha256": start_digest(word)}
+            done = _adapt_all(few_shot, run, out, resume)
+    except TrainingInterrupted as stopped:
+        leave_interrupted(stopped, out)
+    run |= {"seconds": round(time.monotonic() - started, 1), "out": None if out is None else str(out)}
     skipped = [*rated.skipped, *few_shot.unreadable]
+    run |= {"skipped": [dataclasses.asdict(row) for row in skipped]}
+    _report(done, few_shot, run, out, output_format)
     if skipped:
         list_skipped(skipped)
-    if skip_bad and skipped:
+    if not all(row.repeated for row in skipped):
         raise typer.Exit(_SOME_SKIPPED)
 
 
@@ -182,7 +192,7 @@ def _default_config(start: "Checkpoint") -> "AdaptConfig":
     from grmp_plugin.training.settings import AdaptConfig
 
     if start.config.backbone.name == "grmp-tiny":
-        return read_yaml(AdaptConfig, find_config("tiny/adapt"))
+        return read_yaml(AdaptConfig, find_config("tiny/adapt", "adapt"))
     return AdaptConfig()
 
 
@@ -207,16 +217,12 @@ def _adapt_all(few_shot: "FewShot", run: dict[str, Any], out: Path | None, resum
 
     saved = None if out is None else SavedState(state_file(out), {name: run[name] for name in _IDENTITY})
     done: list[Adapted] = []
-    try:
-        for adapted, checkpoint in few_shot.splits(run["seed"], run["splits"], saved=saved, resume=resume):
-            done.append(adapted)
-            if out is not None and checkpoint is not None and len(done) == 1:
-                compared = _compared(adapted, few_shot.ratings)
-                info = {**checkpoint.info, "metrics": {k: compared[k] for k in ("before", "after")}}
-                write_checkpoint(dataclasses.replace(checkpoint, info=info), out)
-    except TrainingInterrupted as stopped:
-        error(f"{stopped}. " + ("Go on with the same command and --resume" if out else "Nothing was kept"))
-        sys.exit(_INTERRUPTED)
+    for adapted, checkpoint in few_shot.splits(run["seed"], run["splits"], saved=saved, resume=resume):
+        done.append(adapted)
+        if out is not None and checkpoint is not None and len(done) == 1:
+            compared = _compared(adapted, few_shot.ratings)
+            info = {**checkpoint.info, "metrics": {k: compared[k] for k in ("before", "after")}}
+            write_checkpoint(dataclasses.replace(checkpoint, info=info), out)
     if saved is not None:
         saved.remove()
     return done
@@ -229,24 +235,20 @@ def _plcc_and_srcc(scores: Any, quality: Any) -> float:
 
 
 def _describe_run(
-    start: "Checkpoint", rated: "Ratings", settings: "AdaptSettings", seed: int, splits: int, device: str
+    start: "Checkpoint", rated: "Ratings", settings: "AdaptSettings", device: str
 ) -> dict[str, Any]:
     import torch
 
-    from grmp_plugin.network.checkpoint import tensors_digest
     from grmp_plugin.versions import package_versions
 
     return {
         "command": "adapt",
         "model": start.source,
-        "weights_sha256": tensors_digest(start.tensors),
         "backbone": start.config.backbone.name,
         "data": rated.source,
         "images": len(rated.images),
         "ratings_sha256": rated.digest(),
         "settings": dataclasses.asdict(settings),
-        "seed": seed,
-        "splits": splits,
         "device": device,
         "threads": torch.get_num_threads(),
         "versions": package_versions(),
@@ -283,6 +285,13 @@ def _compared(adapted: "Adapted", rated: "Ratings") -> dict[str, Any]:
         "not_finite_gradients": adapted.not_finite,
         "moved": adapted.moved,
         "best_epoch": adapted.best_epoch,
+        "learned_from": [rated.images[i] for i in adapted.split.shots],
+        "tested": [
+            {"image": rated.images[i], "mos": mos_, "before": before_, "after": after_}
+            for i, mos_, before_, after_ in zip(
+                test, mos.tolist(), before.tolist(), after.tolist(), strict=True
+            )
+        ],
     }
 
 

@@ -79,7 +79,8 @@ def say_verdict(document: dict[str, Any]) -> None:
     low, high = difference["srcc_interval"]
     change = f"{shots} ratings changed SRCC by {difference['srcc']:+.3f}"
     if low is None:
-        note(f"{change}; there are too few images for an interval")
+        few = "images" if len(splits) == 1 else "splits"
+        note(f"{change}; there are too few {few} for an interval")
     else:
         told = "a real difference" if low > 0 or high < 0 else "not to be told from none"
         note(f"{change} (95% interval {low:+.3f} to {high:+.3f}): {told}")
@@ -94,6 +95,9 @@ def say_verdict(document: dict[str, Any]) -> None:
     before = document["before"]["srcc"]
     if before is not None and before < -0.3:
         note("before adaptation the scores ran against the ratings. Is a low one good? Say --lower-better")
+    if splits[0]["best_epoch"] is not None:
+        epochs = ", ".join(str(split["best_epoch"]) for split in splits)
+        note(f"best epoch on the test images: {epochs} (0: the start, which no epoch surpassed)")
     skipped, ignored = (
         sum(split[key] for split in splits) for key in ("skipped_steps", "not_finite_gradients")
     )

@@ -2,16 +2,19 @@
 
 import dataclasses
 import enum
+import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from grmp_plugin.errors import ConfigError, InputError
 
-from .output import check_place
+from .output import check_place, error, note
 
 T = TypeVar("T", bound=Any)
+
+_INTERRUPTED = 130
 
 
 class Device(str, enum.Enum):
@@ -62,6 +65,11 @@ DataRootOption = Annotated[
     Path, typer.Option(help="Folder of pyiqa's data sets, where they are downloaded to.", show_default=True)
 ]
 DATA_ROOT = Path("datasets")
+# Configurations inside this package, by the command that takes them.
+SHIPPED = {
+    "adapt": ("tiny/adapt", "paper/livec", "paper/koniq"),
+    "pretrain": ("tiny/pretrain", "paper/pretrain"),
+}
 
 
 def check_checkpoint_out(out: Path | None, resume: bool) -> None:
@@ -74,11 +82,16 @@ def check_checkpoint_out(out: Path | None, resume: bool) -> None:
         if resume:
             raise InputError("--resume goes on from the state that is kept beside --out FILE: name that file")
         return
-    if out.suffix != ".safetensors":
+    if out.suffix != ".safetensors" and not out.is_dir():
         raise InputError(
             f"--out {out}: checkpoints are written as .safetensors; call it {out.stem}.safetensors"
         )
     check_place(out)
+    state = state_file(out)
+    if resume and not state.exists() and out.exists():
+        raise InputError(f"there is nothing to resume: {out} is already there, and complete")
+    if not resume and state.exists():
+        note(f"starting anew: the state of an interrupted run, {state}, will be replaced")
 
 
 def with_options(settings: T, **given: Any) -> T:
@@ -95,6 +108,13 @@ def with_options(settings: T, **given: Any) -> T:
         raise InputError(str(problem)) from problem
 
 
+def leave_interrupted(stopped: Exception, out: Path | None) -> NoReturn:
+    """End after Ctrl-C, and say how to go on."""
+    kept = out is not None and state_file(out).exists()
+    error(f"{stopped}. " + ("Go on with the same command and --resume" if kept else "Nothing was kept"))
+    sys.exit(_INTERRUPTED)
+
+
 def state_file(out: Path) -> Path:
     """Where the state of a training is kept until it is done."""
     return out.with_name(f"{out.name}.state")
@@ -109,20 +129,25 @@ def pick_training_device(device: Device) -> str:
     return "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
 
 
-def find_config(name: str) -> Path:
+def find_config(name: str, command: str) -> Path:
     """A configuration file by path, or by the name of one that is shipped.
+
+    Args:
+        name: as it was typed.
+        command: which one it is for.
 
     Raises:
         InputError: when it is neither.
     """
+    import difflib
     from importlib.resources import files
 
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    shipped = Path(str(files("grmp_configs")))
-    for candidate in (shipped / f"{name}.yml", shipped / name):
-        if candidate.is_file():
-            return candidate
-    known = sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.glob("*/*.yml"))
-    raise InputError(f"--config {name}: no such file. Shipped: {', '.join(known)}")
+    known = SHIPPED[command]
+    if name.removesuffix(".yml") in known:
+        return Path(str(files("grmp_configs"))) / f"{name.removesuffix('.yml')}.yml"
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    raise InputError(f"--config {name}: no such file. {hint}Shipped for {command}: {', '.join(known)}")

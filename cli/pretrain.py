@@ -1,7 +1,6 @@
 """`grmp pretrain`: learn prompts over kinds of distortion, before any ratings of one's own."""
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +23,12 @@ from .options import (
     TensorBoardOption,
     check_checkpoint_out,
     find_config,
+    leave_interrupted,
     pick_training_device,
     state_file,
     with_options,
 )
-from .output import error, json_text, note, print_data
+from .output import json_text, note, print_data
 
 HELP = (
     "Learn prompts by meta-learning over kinds of distortion: support and query images of one kind after "
@@ -38,7 +38,6 @@ HELP = (
     "Examples: grmp pretrain --data drawn --out prompts.safetensors · grmp pretrain --pristine photos/ "
     "--out prompts.safetensors, and then grmp adapt ratings.csv --model prompts.safetensors"
 )
-_INTERRUPTED = 130
 
 
 def pretrain(
@@ -79,9 +78,11 @@ def pretrain(
     if data and pristine:
         raise InputError("--data and --pristine are two sources of tasks: give one of them")
     # Only now, as it costs seconds.
+    import torch
+
     from grmp_plugin.config import read_yaml
-    from grmp_plugin.network.checkpoint import tensors_digest, write_checkpoint
-    from grmp_plugin.network.start import starting_checkpoint
+    from grmp_plugin.network.checkpoint import write_checkpoint
+    from grmp_plugin.network.start import start_digest, starting_checkpoint
     from grmp_plugin.training.meta_prompts import pretrain_prompts
     from grmp_plugin.training.settings import PretrainConfig
     from grmp_plugin.training.state import SavedState
@@ -90,17 +91,20 @@ def pretrain(
 
     from .progress import ShownProgress
 
-    wanted = read_yaml(PretrainConfig, find_config(config)) if config else None
+    wanted = read_yaml(PretrainConfig, find_config(config, "pretrain")) if config else None
     seed = seed if seed is not None else (wanted.seed if wanted else 0)
-    start = starting_checkpoint(model or (wanted.model if wanted else "grmp_iqa-tiny"), seed)
+    word = model or (wanted.model if wanted else "grmp_iqa-tiny")
+    start = starting_checkpoint(word, seed)
     if wanted is None:
         tiny = start.config.backbone.name == "grmp-tiny"
-        wanted = read_yaml(PretrainConfig, find_config("tiny/pretrain")) if tiny else PretrainConfig()
+        wanted = (
+            read_yaml(PretrainConfig, find_config("tiny/pretrain", "pretrain")) if tiny else PretrainConfig()
+        )
     settings = with_options(wanted.training, outer_steps=outer_steps, protocol=protocol)
-    names = [str(pristine)] if pristine is not None else (data or list(wanted.data))
+    names = data or list(wanted.data)
     used = pick_training_device(device)
     try:
-        sources = task_sources(names, seed=seed, data_root=data_root)
+        sources = task_sources(names, seed=seed, pristine=pristine, data_root=data_root)
     except DataUnavailableError as problem:
         raise DataUnavailableError(
             f"{problem}. Without a download: --data drawn, or --pristine FOLDER"
@@ -111,27 +115,30 @@ def pretrain(
     run: dict[str, Any] = {
         "command": "pretrain",
         "model": start.source,
-        "weights_sha256": tensors_digest(start.tensors),
+        "weights_sha256": start_digest(word),
         "backbone": start.config.backbone.name,
-        "data": names,
+        "data": names if pristine is None else [str(pristine)],
         "settings": dataclasses.asdict(settings),
         "seed": seed,
         "device": used,
     }
     saved = SavedState(state_file(out), run)
-    watch = ShownProgress(used, tensorboard, unit="round of tasks")
+    watch = ShownProgress(used, tensorboard, unit="task")
     started = time.monotonic()
-    with watch.running():
-        try:
+    try:
+        with watch.running():
             checkpoint = pretrain_prompts(
                 start, sources, settings, seed=seed, device=used, watch=watch, saved=saved, resume=resume
             )
-        except TrainingInterrupted as stopped:
-            error(f"{stopped}. Go on with the same command and --resume")
-            sys.exit(_INTERRUPTED)
+    except TrainingInterrupted as stopped:
+        leave_interrupted(stopped, out)
     write_checkpoint(checkpoint, out)
     saved.remove()
-    run |= {"seconds": round(time.monotonic() - started, 1), "versions": package_versions()}
+    run |= {
+        "seconds": round(time.monotonic() - started, 1),
+        "threads": torch.get_num_threads(),
+        "versions": package_versions(),
+    }
     moved = checkpoint.info["prompts_moved"]
     if output_format is Format.json:
         print_data(json_text({"run": run, "prompts": dict(checkpoint.info)}) + "\n")

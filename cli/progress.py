@@ -1,5 +1,6 @@
 """What a training says while it runs, on stderr: a bar on a terminal, lines elsewhere; TensorBoard too."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from grmp_plugin.errors import TrainingInterrupted
 from grmp_plugin.training.loop import Step
 from grmp_plugin.training.watch import Watch
 
@@ -35,7 +37,7 @@ class ShownProgress(Watch):
     Args:
         device: for the words of the estimate.
         tensorboard: folder for TensorBoard's logs.
-        unit: what an epoch's number counts.
+        unit: what is counted, epochs or tasks.
     """
 
     def __init__(self, device: str, tensorboard: Path | None, unit: str = "epoch") -> None:
@@ -59,6 +61,8 @@ class ShownProgress(Watch):
         before = signal.signal(signal.SIGINT, self._interrupted)
         try:
             yield
+        except KeyboardInterrupt as stopped:
+            raise TrainingInterrupted("interrupted") from stopped
         finally:
             signal.signal(signal.SIGINT, before)
             self._end_bar()
@@ -79,23 +83,34 @@ class ShownProgress(Watch):
 
     def reading(self, done: int, total: int) -> None:
         """Images read."""
+        self._stop_if_wanted("reading images")
         self._advance("reading images", done, total)
 
     def scoring(self, done: int, total: int, when: str) -> None:
         """Test images scored."""
+        self._stop_if_wanted(f"scoring {when} training")
         self._advance(f"scoring {when} training", done, total)
 
     def drawing(self, done: int, total: int) -> None:
         """Demo pictures drawn."""
+        self._stop_if_wanted("drawing pictures")
         self._advance("drawing the demo's pictures (once)", done, total)
+
+    def split(self, number: int, splits: int, seed: int) -> None:
+        """One of several splits begins."""
+        self._end_bar()
+        note(f"split {number} of {splits}, seed {seed}")
 
     def step(self, step: Step) -> None:
         """A training step."""
+        if step.step == 1:
+            self._next_line = 0.0
         if self._writer is not None:
             self._writer.add_scalar("learning_rate", step.learning_rate, step.step)
             for name, value in step.losses.items():
                 self._writer.add_scalar(name, value, step.step)
-        details = f"{self._unit} {step.epoch} of {step.epochs}, {_losses(step)}"
+        number, last = (step.step, step.steps) if self._unit == "task" else (step.epoch, step.epochs)
+        details = f"{self._unit} {number} of {last}, {_losses(step)}"
         if messages.is_terminal:
             self._advance("training", step.step, step.steps, details)
             return
@@ -133,7 +148,12 @@ class ShownProgress(Watch):
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
-        note("stopping after this step; Ctrl-C again stops at once, without saving")
+        # Not by the console: it may be in the middle of a message.
+        os.write(2, b"stopping as soon as the state is whole; Ctrl-C again stops at once\n")
+
+    def _stop_if_wanted(self, doing: str) -> None:
+        if self._stop:
+            raise TrainingInterrupted(f"interrupted while {doing}")
 
 
 def duration(seconds: float) -> str:

@@ -75,12 +75,14 @@ def find_ratings(
         from grmp_plugin.data.ratings import read_ratings
 
         return read_ratings(name, **options)
-    given = [key for key, value in options.items() if value and key not in ("lower_better", "skip_bad")]
-    if given:
+    demo = name in (None, "demo")
+    beside = ("skip_bad",) if demo else ("skip_bad", "lower_better")
+    if any(value is not None for key, value in options.items() if key not in beside):
         raise InputError(
-            f"options about columns, images and range are for a ratings file; {name or 'the demo'} is none"
+            "options about columns, images, range and direction are for a ratings file; "
+            f"{name or 'the demo'} is none"
         )
-    if name in (None, "demo"):
+    if demo:
         from grmp_plugin.data.demo import default_folder, demo_ratings
 
         words = "no ratings given: " if name is None else ""
@@ -93,9 +95,9 @@ def find_ratings(
 
 def list_skipped(skipped: "Sequence[BadRow]") -> None:
     """Say on stderr what was left out, and why."""
-    note(f"{len(skipped)} rows were left out:")
+    note(f"{len(skipped)} {'row was' if len(skipped) == 1 else 'rows were'} left out:")
     for row in skipped[:_LISTED]:
-        line = "" if row.row is None else f"line {row.row}: "
-        note(f"  {line}{row.image}: {row.reason}")
+        parts = ("" if row.row is None else f"line {row.row}", row.image, row.reason)
+        note("  " + ": ".join(part for part in parts if part))
     if len(skipped) > _LISTED:
         note(f"  and {len(skipped) - _LISTED} more")

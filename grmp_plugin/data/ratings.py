@@ -86,6 +86,7 @@ class BadRow:
     row: int | None  # line in the file as an editor counts, the header is usually 1; None without a file
     image: str  # as the file has it
     reason: str
+    repeated: bool = False  # nothing is wrong with it: it says again what another row says
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +138,11 @@ class Ratings:
         return MosScale(low, high, self.lower_better, SHOTS_RANGE)
 
     def digest(self) -> str:
-        """SHA-256 of images' names and ratings, by which a run knows them again."""
-        content = hashlib.sha256()
-        for image, mos in zip(self.images, self.mos.tolist(), strict=True):
-            content.update(f"{image}\t{mos!r}\n".encode(errors="surrogateescape"))
+        """SHA-256 of names, ratings, references, range and direction: a run knows them again by it."""
+        content = hashlib.sha256(f"{self.mos_range} {self.lower_better}\n".encode())
+        references = self.references or ("",) * len(self.images)
+        for row in zip(self.images, self.mos.tolist(), references, strict=True):
+            content.update(f"{row!r}\n".encode(errors="surrogateescape"))
         return content.hexdigest()
 
     def subset(self, index: np.ndarray) -> "Ratings":
@@ -497,7 +499,7 @@ def _merge_repetitions(rows: Sequence[_Row]) -> tuple[list[_Row], list[BadRow], 
         if what is None:
             kept.append(first)
             reason = f"the image of line {first.line} again, rated the same: used once"
-            repeated += [BadRow(row.line, row.image, reason) for row in same[1:]]
+            repeated += [BadRow(row.line, row.image, reason, repeated=True) for row in same[1:]]
             continue
         for row in same:
             others = ", ".join(str(other.line) for other in same if other is not row)

@@ -104,10 +104,10 @@ def _check_options(
     if sampling not in SAMPLINGS:
         raise InputError(f"--sampling is {' or '.join(SAMPLINGS)}, not '{sampling}'.")
     if test_share is not None and not 0 < test_share < 1:
-        raise InputError(f"--test-share lies between 0 and 1, not {test_share}.")
+        raise InputError(f"test_share lies between 0 and 1, not {test_share}.")
     if test_share is not None and column is not None:
         raise ConfigError(
-            f"--test-share and --split-column contradict: the column '{column}' says what the test set is."
+            f"test_share and --split-column contradict: the column '{column}' says what the test set is."
         )
 
 
@@ -134,9 +134,7 @@ def _sides_of_images(count: int, test_share: float | None, chance: np.random.Gen
     order = chance.permutation(count)
     tested = _rounded(test_share * count)
     words = f"there are {count - tested} rated images beside the {tested} of the test set"
-    return _Sides(
-        order[tested:], order[:tested], words, "make --test-share smaller", "make --test-share larger"
-    )
+    return _Sides(order[tested:], order[:tested], words, "make test_share smaller", "make test_share larger")
 
 
 def _sides_of_references(
@@ -158,16 +156,22 @@ def _sides_of_references(
         f"the shots' side has {len(pool)} images, of {len(order) - tested} of the {len(order)} references "
         "(no reference may be on both sides)"
     )
-    remedy = "make --test-share smaller, or take another --seed"
+    remedy = "take another --seed, or make test_share smaller in the --config file"
     return _Sides(
-        pool, np.flatnonzero(in_test), words, remedy, "make --test-share larger, or take another --seed"
+        pool,
+        np.flatnonzero(in_test),
+        words,
+        remedy,
+        "take another --seed, or make test_share larger in the --config file",
     )
 
 
 def _sides_of_column(ratings: Ratings, column: str) -> _Sides:
     if column not in ratings.splits:
         present = ", ".join(f"'{name}'" for name in ratings.splits)
-        hint = f"Split columns: {present}." if present else "No column has 'split' in its name."
+        hint = "A split column has 'split' in its name" + (
+            f", as has {present}." if present else "; there is none."
+        )
         raise InputError(f"{ratings.source}: no split column '{column}'. {hint}")
     values = np.array(ratings.splits[column])
     pool, test = np.flatnonzero(values == "train"), np.flatnonzero(values == "test")

@@ -4,7 +4,6 @@ A checkpoint holds either every tensor of the network, or those that differ from
 had again (open_clip's, by tag). The authors' files are converted on reading.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -88,16 +87,6 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, ha
     }
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names and values, which says whether two checkpoints hold the same numbers."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

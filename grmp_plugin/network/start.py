@@ -6,7 +6,7 @@ from pathlib import Path
 from grmp_plugin.config import BackboneConfig, NetworkConfig
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.initial import initial_prompts
-from grmp_plugin.network.models import MODELS, find_checkpoint
+from grmp_plugin.network.models import MODELS, find_checkpoint, weights_digest
 
 
 def starting_checkpoint(model: str, seed: int) -> Checkpoint:
@@ -29,6 +29,13 @@ def starting_checkpoint(model: str, seed: int) -> Checkpoint:
     config = NetworkConfig(backbone=BackboneConfig(name=model))
     info = {"licence": "as the backbone's weights", "origin": f"CLIP {model} with new prompts"}
     return Checkpoint(config, initial_prompts(config, seed), info, model)
+
+
+def start_digest(model: str) -> str | None:
+    """SHA-256 of the file that `starting_checkpoint` reads; None for a model of open_clip."""
+    if model in MODELS or Path(model).expanduser().exists():
+        return weights_digest(model)
+    return None
 
 
 def with_new_prompts(checkpoint: Checkpoint, seed: int) -> Checkpoint:

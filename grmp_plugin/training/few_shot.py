@@ -159,6 +159,8 @@ class FewShot:
                 if saved is not None:
                     saved.save({"finished": finished, "training": now})
 
+            if count > 1:
+                self._watch.split(number + 1, count, seed + number)
             adapted, checkpoint = self._adapt(seed + number, count - number, training, save)
             training = None
             # Only once the caller has kept the checkpoint does the split count as finished.
@@ -333,6 +335,7 @@ class FewShot:
             "epochs": settings.epochs,
             "learning_rate": settings.learning_rate,
             "strength": settings.strength,
+            "best_epoch": adapted.best_epoch,
             "mos_scale": dataclasses.asdict(adapted.scale),
         }
 

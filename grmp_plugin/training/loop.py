@@ -128,3 +128,4 @@ def run(
         if after_epoch is not None and after_epoch(trainer, epoch):
             return
         epoch, done = epoch + 1, 0
+    save_now()  # what comes after training may be interrupted, too

@@ -57,6 +57,11 @@ def named_ratings(
         raise InputError(f"'{name}' is neither a ratings file nor a data set that pyiqa knows. {hint}")
     info = known[pyiqas_name]
     direction = info.get("lower_better", lower_better)
+    if lower_better not in (None, direction):
+        raise InputError(
+            f"{name}: in this data set a {'low' if direction else 'high'} rating is the good one, as pyiqa "
+            "knows: leave --lower-better or --higher-better out"
+        )
     if direction is None:
         raise InputError(
             f"pyiqa does not know whether a high rating is a good one in '{name}': say --higher-better or "

@@ -56,7 +56,8 @@ class TasksOptions:
     """What `GRMPTasksDataset` reads of its section."""
 
     model: str | None = None  # the model that is trained, which decides how images are cut; needed
-    data: tuple[str, ...] = (DRAWN,)  # or pyiqa's tid2013 and kadid10k, or folders of pristine images
+    data: tuple[str, ...] = (DRAWN,)  # or pyiqa's tid2013 and kadid10k
+    pristine: str | None = None  # a folder of pristine images, instead of data
     dataroot: str = DATA_ROOT  # of pyiqa's data sets
     seed: int = 0
     images_per_task: int | None = None  # at most so many, drawn anew each time
@@ -136,7 +137,9 @@ class GRMPTasksDataset(TaskViews):
             images_per_task=options.images_per_task, support_share=options.support_share
         )
         super().__init__(
-            task_sources(options.data, seed=options.seed, data_root=options.dataroot),
+            task_sources(
+                options.data, seed=options.seed, pristine=options.pristine, data_root=options.dataroot
+            ),
             starting_checkpoint(str(options.model), 0).config.preprocess,
             settings,
             options.seed,

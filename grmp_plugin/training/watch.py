@@ -4,7 +4,10 @@ from grmp_plugin.training.loop import Step
 
 
 class Watch:
-    """Told of everything that takes time; does nothing, and is to be subclassed."""
+    """Told of everything that takes time; does nothing, and is to be subclassed.
+
+    `reading` and `scoring` may raise TrainingInterrupted: nothing is lost there.
+    """
 
     def estimate(self, seconds: float) -> None:
         """How long all of it will take, before anything long has begun."""
@@ -14,6 +17,9 @@ class Watch:
 
     def scoring(self, done: int, total: int, when: str) -> None:
         """Test images scored so far, and in all; `when`: before, or after training."""
+
+    def split(self, number: int, splits: int, seed: int) -> None:
+        """One of several splits begins, counted from 1."""
 
     def step(self, step: Step) -> None:
         """A training step was taken."""

@@ -292,12 +292,7 @@ OUT = ["--out", "refused.safetensors"]
         (["--data", "drawn", "--config", "small.yml", *OUT], 2, ["small.yml", "unknown key 'epochs'"]),
         (["--data", "drawn", "--config", "tiny/pre", *OUT], 2, ["--config tiny/pre", "tiny/pretrain"]),
         (["--data", "drawn", "--resume", *OUT], 1, ["nothing to resume", "refused.safetensors.state"]),
-        pytest.param(
-            ["--pristine", "nowhere", *OUT],
-            2,
-            ["nowhere", "no such folder"],
-            marks=pytest.mark.xfail(strict=True, reason="it is taken for a data set of pyiqa"),
-        ),
+        (["--pristine", "nowhere", *OUT], 2, ["nowhere", "no such folder"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("--") else None,
 )
