@@ -4,9 +4,10 @@
     python tests/benchmarks/adaptation.py photographs --prompts prompts.safetensors
 
 `prompts.safetensors` is what `grmp pretrain --data drawn --out prompts.safetensors` writes. `demo` is the
-demo's ratings; `photographs` are photographs of scikit-image and scikit-learn in distorted versions, rated
-by pseudo-MOS. `tuning` are drawn pictures with three simulated observers of other tastes than the demo's,
-on which learning rate and epochs were chosen (--learning-rate, --epochs try others):
+demo's ratings; `photographs` are 16 pictures of scikit-image and scikit-learn in 36 versions each, rated by
+the demo's simulated observer; `photographs-pseudo` are the same, rated by pseudo-MOS, which the embedded
+model was trained on. `tuning` are drawn pictures with three simulated observers of other tastes than the
+demo's, on which learning rate and epochs were chosen (--learning-rate, --epochs try others):
 
     python tests/benchmarks/adaptation.py tuning --learning-rate 0.1 --epochs 100 --variants shipped
 
@@ -29,7 +30,7 @@ from sklearn.datasets import load_sample_image
 from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.data.demo import demo_ratings
 from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.observer import Observer
+from grmp_plugin.data.observer import GRADES, Observer
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.ratings import Ratings, read_ratings
 from grmp_plugin.data.scenes import draw_scene
@@ -49,6 +50,7 @@ _SKLEARN = ("china.jpg", "flower.jpg")
 _LONGEST = 512  # pixels; larger photographs are reduced to it
 _VERSIONS = 36  # of each photograph, the pristine one included
 _TUNING_SEED = 2**34
+_ENDS = {"mos": GRADES, "pseudo": (0.0, 1.0)}
 VARIANTS = {
     "shipped": "the released prompts",
     "meta-prompts": "prompts of grmp pretrain",
@@ -67,15 +69,17 @@ def photographs() -> dict[str, np.ndarray]:
     return {name: np.asarray(image) for name, image in images.items()}
 
 
-def make_photographs(folder: Path) -> list[Ratings]:
+def make_photographs(folder: Path, column: str) -> list[Ratings]:
     every = [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]
+    observer = Observer()
     rows = []
     for number, (name, pristine) in enumerate(photographs().items()):
         chosen = np.random.default_rng([1, number]).choice(len(every), _VERSIONS - 1, replace=False)
         for kind, level in [(None, 0), *(every[index] for index in chosen)]:
             image = distort(pristine, kind, level, number) if kind else pristine
-            rows.append((_save(folder, image, name, kind, level), name, pseudo_mos(pristine, image)))
-    return [_ratings(folder, "photographs", ("mos",), rows, (0.0, 1.0), "mos")]
+            labels = {"mos": observer.mos(name, kind, level), "pseudo": pseudo_mos(pristine, image)}
+            rows.append((_save(folder, image, name, kind, level), name, labels[column]))
+    return [_ratings(folder, "photographs", (column,), rows, _ENDS[column], column)]
 
 
 def make_tuning(folder: Path) -> list[Ratings]:
@@ -199,7 +203,7 @@ def _cell(values: np.ndarray, sign: str = "") -> str:
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("set", choices=("demo", "photographs", "tuning"))
+    parser.add_argument("set", choices=("demo", "photographs", "photographs-pseudo", "tuning"))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--prompts", type=Path, help="meta-prompts, for the variant of that name")
     parser.add_argument(
@@ -219,7 +223,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     make = {
         "demo": lambda: [demo_ratings()],
-        "photographs": lambda: make_photographs(folder),
+        "photographs": lambda: make_photographs(folder, "mos"),
+        "photographs-pseudo": lambda: make_photographs(folder, "pseudo"),
         "tuning": lambda: make_tuning(folder),
     }
     variants = arguments.variants.split(",")

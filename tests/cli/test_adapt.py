@@ -516,7 +516,7 @@ def test_bad_rows_are_left_out_listed_and_told_by_the_exit_code(forked, mistakes
         "photos/cut.png: truncated",
         "line 20: photos/rocket_0.png: text where a number should be: 'fine'",
         "line 21: photos/rocket_1.png: MOS inf is not a finite number",
-        "line 22: : no image name",
+        "line 22: no image name",
     ):
         assert words in result.err
     document = result.json
@@ -612,7 +612,7 @@ def test_interrupt_ends_after_the_step_and_keeps_the_state(interrupted):
     assert found.code == 130
     assert found.out == b""
     _assert_no_traceback(found.err)
-    assert "stopping after this step" in found.err
+    assert "stopping as soon as" in found.err
     said = re.search(rf"interrupted after step (\d+) of {EPOCHS}", found.err)
     assert said
     assert "--resume" in found.err
