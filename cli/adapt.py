@@ -23,6 +23,7 @@ from .options import (
     SeedOption,
     TensorBoardOption,
     check_checkpoint_out,
+    config_files,
     find_config,
     leave_interrupted,
     pick_training_device,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from grmp_plugin.data.ratings import Ratings
     from grmp_plugin.network.checkpoint import Checkpoint
     from grmp_plugin.training.few_shot import Adapted, FewShot
-    from grmp_plugin.training.settings import AdaptConfig, AdaptSettings
+    from grmp_plugin.training.settings import AdaptSettings
 
 HELP = (
     "Adapt a model to your ratings: learn from a few rated images, then compare predictions with the "
@@ -144,7 +145,7 @@ def adapt(
     seed = seed if seed is not None else (wanted.seed if wanted else 0)
     word = model or (wanted.model if wanted else "grmp_iqa-tiny")
     start = starting_checkpoint(word, seed)
-    wanted = wanted or _default_config(start)
+    wanted = read_yaml(AdaptConfig, *config_files("adapt", config, start))
     settings = with_options(wanted.training, shots=shots, protocol=protocol, sampling=sampling)
     if mos_range is not None and settings.protocol == "reference":
         raise InputError("--protocol reference always takes the range of the shots: leave --mos-range out")
@@ -184,16 +185,6 @@ def adapt(
 
 def _unseen(done: int, total: int) -> None:
     """Progress of what a ratings file does not need."""
-
-
-def _default_config(start: "Checkpoint") -> "AdaptConfig":
-    """The paper's settings; for the embedded backbone those measured on it."""
-    from grmp_plugin.config import read_yaml
-    from grmp_plugin.training.settings import AdaptConfig
-
-    if start.config.backbone.name == "grmp-tiny":
-        return read_yaml(AdaptConfig, find_config("tiny/adapt", "adapt"))
-    return AdaptConfig()
 
 
 def _say_plan(rated: "Ratings", settings: "AdaptSettings", start: "Checkpoint", out: Path | None) -> None:

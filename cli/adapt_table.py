@@ -82,7 +82,11 @@ def say_verdict(document: dict[str, Any]) -> None:
         few = "images" if len(splits) == 1 else "splits"
         note(f"{change}; there are too few {few} for an interval")
     else:
-        told = "a real difference" if low > 0 or high < 0 else "not to be told from none"
+        told = "not to be told from none"
+        if low > 0:
+            told = "a real gain"
+        elif high < 0:
+            told = "a real loss. The model knew these ratings better before; more shots may help"
         note(f"{change} (95% interval {low:+.3f} to {high:+.3f}): {told}")
     if seen["before"] is not None and seen["after"] is not None:
         details = f"on the shots themselves SRCC went from {seen['before']:.3f} to {seen['after']:.3f}"

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -12,9 +12,13 @@ from grmp_plugin.errors import ConfigError, InputError
 
 from .output import check_place, error, note
 
+if TYPE_CHECKING:
+    from grmp_plugin.network.checkpoint import Checkpoint
+
 T = TypeVar("T", bound=Any)
 
 _INTERRUPTED = 130
+_TINY = "grmp-tiny"  # the embedded backbone
 
 
 class Device(str, enum.Enum):
@@ -48,8 +52,8 @@ ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config",
-        help="Settings from a YAML file, or from one that is shipped, such as paper/livec; options given "
-        "beside it go first.",
+        help="Settings from a YAML file, or from one that is shipped, such as paper/livec; what it leaves "
+        "out is as without it, and options beside it go first.",
         show_default=False,
     ),
 ]
@@ -106,6 +110,19 @@ def with_options(settings: T, **given: Any) -> T:
         )
     except ConfigError as problem:
         raise InputError(str(problem)) from problem
+
+
+def config_files(command: str, config: str | None, start: "Checkpoint") -> list[Path]:
+    """The settings' files, the later ones going first: those measured for the backbone, then the user's.
+
+    Without any, the settings are the paper's.
+    """
+    files = []
+    if start.config.backbone.name == _TINY:
+        files.append(find_config(f"tiny/{command}", command))
+    if config is not None:
+        files.append(find_config(config, command))
+    return files
 
 
 def leave_interrupted(stopped: Exception, out: Path | None) -> NoReturn:

@@ -95,11 +95,7 @@ def pretrain(
     seed = seed if seed is not None else (wanted.seed if wanted else 0)
     word = model or (wanted.model if wanted else "grmp_iqa-tiny")
     start = starting_checkpoint(word, seed)
-    if wanted is None:
-        tiny = start.config.backbone.name == "grmp-tiny"
-        wanted = (
-            read_yaml(PretrainConfig, find_config("tiny/pretrain", "pretrain")) if tiny else PretrainConfig()
-        )
+    wanted = read_yaml(PretrainConfig, *config_files("pretrain", config, start))
     settings = with_options(wanted.training, outer_steps=outer_steps, protocol=protocol)
     names = data or list(wanted.data)
     used = pick_training_device(device)

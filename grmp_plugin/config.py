@@ -99,18 +99,31 @@ def check_keys(data: Mapping[str, Any], known: Sequence[str], source: str) -> No
         raise ConfigError(f"{source}: unknown key '{key}'. {hint}")
 
 
-def read_yaml(cls: type[T], path: str | os.PathLike[str]) -> T:
-    """Read one of the frozen config dataclasses from a YAML file; safe, and strict as `from_dict`.
+def read_yaml(cls: type[T], *paths: str | os.PathLike[str]) -> T:
+    """Read one of the frozen config dataclasses from YAML files; safe, and strict as `from_dict`.
+
+    Args:
+        cls: one of the config dataclasses.
+        paths: files; what a later one does not say is taken from those before it.
 
     Raises:
         ConfigError: for a missing file, an unknown key or a value of the wrong kind.
     """
-    file = Path(path)
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
-    return from_dict(cls, data, str(file))
+    merged: Any = {}
+    for path in paths:
+        file = Path(path)
+        try:
+            data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{file} cannot be read as YAML: {error}") from error
+        merged = _overlaid(merged, data)
+    return from_dict(cls, merged, str(paths[-1]) if paths else cls.__name__)
+
+
+def _overlaid(base: Any, data: Any) -> Any:
+    if not isinstance(base, Mapping) or not isinstance(data, Mapping):
+        return data
+    return {**base, **{name: _overlaid(base.get(name), value) for name, value in data.items()}}
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], source: str) -> T:
