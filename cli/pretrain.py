@@ -22,6 +22,7 @@ from .options import (
     SeedOption,
     TensorBoardOption,
     check_checkpoint_out,
+    config_files,
     find_config,
     leave_interrupted,
     pick_training_device,
