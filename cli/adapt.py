@@ -62,6 +62,7 @@ HELP = (
 )
 
 _SOME_SKIPPED = 3
+_NARROW = 0.25  # share of a declared scale below which ratings look as if on another
 # What decides the result, by its name in `run`: a state of another run is not gone on from.
 _IDENTITY = (
     *("model", "weights_sha256", "ratings_sha256", "split_column", "settings", "seed", "splits", "device"),
@@ -144,7 +145,15 @@ def adapt(
 
     seed = seed if seed is not None else (wanted.seed if wanted else 0)
     word = model or (wanted.model if wanted else "grmp_iqa-tiny")
-    start = starting_checkpoint(word, seed)
+    try:
+        start = starting_checkpoint(word, seed)
+    except InputError as problem:
+        if model is not None or config is None:
+            raise
+        raise InputError(
+            f"{problem}; --config {config} names it. Write it with grmp pretrain --out {word}, or name "
+            "another with --model"
+        ) from problem
     wanted = read_yaml(AdaptConfig, *config_files("adapt", config, start))
     settings = with_options(wanted.training, shots=shots, protocol=protocol, sampling=sampling)
     if mos_range is not None and settings.protocol == "reference":
@@ -188,10 +197,19 @@ def _unseen(done: int, total: int) -> None:
 
 
 def _say_plan(rated: "Ratings", settings: "AdaptSettings", start: "Checkpoint", out: Path | None) -> None:
-    groups = ""
+    groups = ", taken as independent: no column of originals"
     if rated.references is not None:
         groups = f" of {len(set(rated.references))} originals ({rated.references_source})"
+    import numpy as np
+
     note(f"{rated.source}: {len(rated.images)} rated images{groups}; adapting {start.source}")
+    if rated.mos_range is not None:
+        low, high = rated.mos_range
+        if np.ptp(rated.mos) < _NARROW * (high - low):
+            note(
+                f"the ratings run from {rated.mos.min():.4g} to {rated.mos.max():.4g} only, on a scale of "
+                f"{low:g} to {high:g}: is that their scale?"
+            )
     if settings.protocol == "reference":
         note(
             "protocol reference: the best epoch is chosen on the test ratings, as in the authors' released "
@@ -299,4 +317,4 @@ def _report(
         print_adaptation(document)
     say_verdict(document)
     if out is not None:
-        note(f"written to {out}; now: grmp score photos/ --model {out}")
+        note(f"written to {out}; now: grmp score photos/ --model {out} --scale mos")

@@ -46,7 +46,6 @@ def print_adaptation(document: dict[str, Any]) -> None:
     """Print the table on stdout."""
     splits = document["splits"]
     first, run = splits[0], document["run"]
-    scale = first["mos_scale"]
     tested = f"{first['before']['images']} images"
     if len(splits) > 1:
         tested += f", medians of {len(splits)} splits"
@@ -54,14 +53,13 @@ def print_adaptation(document: dict[str, Any]) -> None:
         f"{run['model']} adapted to {first['shots']} ratings of {run['data']}; on {tested} not learned from\n"
     )
     table = Table()
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in ("before", "after", "difference"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, title in _NAMES.items():
-        unit = f" (scale {scale['low']:.3g} to {scale['high']:.3g})" if name == "rmse" else ""
         difference = _with_interval(document["difference"], name, signed=True) if name == "srcc" else ""
         table.add_row(
-            title + unit,
+            title,
             _with_interval(document["before"], name),
             _with_interval(document["after"], name),
             difference,
@@ -86,8 +84,10 @@ def say_verdict(document: dict[str, Any]) -> None:
         if low > 0:
             told = "a real gain"
         elif high < 0:
-            told = "a real loss. The model knew these ratings better before; more shots may help"
+            told = "a real loss; keep the model as it was"
         note(f"{change} (95% interval {low:+.3f} to {high:+.3f}): {told}")
+        if len(splits) == 1:
+            note("the interval is about the test images; --splits 10 shows how much hangs on which shots")
     if seen["before"] is not None and seen["after"] is not None:
         details = f"on the shots themselves SRCC went from {seen['before']:.3f} to {seen['after']:.3f}"
         if splits[0]["angle"] is not None:
@@ -96,6 +96,11 @@ def say_verdict(document: dict[str, Any]) -> None:
                 f"{splits[0]['projected']:.0%} of the tensors projected"
             )
         note(f"{details}; parameters moved by {splits[0]['moved']:.2%}")
+    _say_what_is_odd(document)
+
+
+def _say_what_is_odd(document: dict[str, Any]) -> None:
+    splits = document["splits"]
     before = document["before"]["srcc"]
     if before is not None and before < -0.3:
         note("before adaptation the scores ran against the ratings. Is a low one good? Say --lower-better")
@@ -112,7 +117,20 @@ def say_verdict(document: dict[str, Any]) -> None:
     if ignored:
         note(f"{ignored} semantic gradients were not finite; the quality gradients beside them were kept")
     scale = splits[0]["mos_scale"]
-    note(f"MOS scale {scale['low']:.4g} to {scale['high']:.4g} ({scale['source']})")
+    declare = "" if scale["source"] == "declared" else "; --mos-range LOW HIGH declares another"
+    note(f"MOS scale {scale['low']:.4g} to {scale['high']:.4g} ({scale['source']}){declare}")
+    low, high = scale["low"], scale["high"]
+    far = [
+        row
+        for split in splits
+        for row in split["tested"]
+        if not 2 * low - high <= row["mos"] <= 2 * high - low
+    ]
+    if far:
+        note(
+            f"{len(far)} test ratings lie far outside of it, such as {far[0]['mos']:g} of {far[0]['image']}: "
+            "a slip of the pen? With --mos-range LOW HIGH such rows are refused"
+        )
 
 
 def _with_interval(numbers: dict[str, Any], name: str, *, signed: bool = False) -> str:
@@ -121,4 +139,5 @@ def _with_interval(numbers: dict[str, Any], name: str, *, signed: bool = False) 
     sign = "+" if signed else ""
     text = f"{numbers[name]:{sign}.3f}"
     low, high = numbers[f"{name}_interval"]
-    return text if low is None else f"{text} ({low:{sign}.3f} to {high:{sign}.3f})"
+    # Three of these fit into 80 columns.
+    return text if low is None else f"{text} [{low:{sign}.3f}, {high:{sign}.3f}]"

@@ -79,7 +79,7 @@ class ShownProgress(Watch):
             return
         self._said_estimate = True
         self._end_bar()
-        note(f"this takes about {duration(seconds)} on {self._device} (estimated from a few images)")
+        note(f"this takes about {duration(seconds)} on {self._device}, with scoring (from a few images)")
 
     def reading(self, done: int, total: int) -> None:
         """Images read."""

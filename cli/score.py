@@ -119,7 +119,7 @@ def score(
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="With --scale mos: ends of the scale, instead of the model's own.",
+            help="With --scale mos: ends of the scale, instead of the model's own; which one is good stays.",
             show_default=False,
         ),
     ] = None,
@@ -207,8 +207,8 @@ def _mos_scale(model: str, info: "Mapping[str, Any]", mos_range: tuple[float, fl
             raise InputError(f"--mos-range: {problem}") from problem
     if known is None:
         raise InputError(
-            f"{model} was not adapted to ratings, so it knows no MOS scale: declare one with "
-            "--mos-range LOW HIGH, or adapt the model with grmp adapt"
+            f"{model} does not say on what scale its ratings were, if it was adapted to any (grmp adapt "
+            "notes it, pyiqa.train does not): declare one with --mos-range LOW HIGH"
         )
     return MosScale(**known)
 
@@ -286,6 +286,8 @@ def _say_summary(run: dict[str, Any], out: Path | None) -> None:
         counted += f"; median {run['median']:.4f}"
         for which in ("best", "worst"):
             counted += f", {which} {run[which]['score']:.4f} ({Path(run[which]['image']).name})"
+    if run["scale"] != "quality":
+        counted += f"; {_mos_words(run['scale'])}"
     note(counted)
     if out is not None:
         note(f"written to {out}")
@@ -325,6 +327,13 @@ def _show(shown: Format, document: dict[str, Any]) -> None:
         _show_table(rows, document["run"])
 
 
+def _mos_words(scale: dict[str, Any]) -> str:
+    worst, best = scale["low"], scale["high"]
+    if scale["lower_better"]:
+        worst, best = best, worst
+    return f"predicted MOS, {worst:.4g} bad, {best:.4g} good"
+
+
 def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -333,12 +342,7 @@ def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
 
     known = MODELS.get(run["model"])
     about = f", trained on {known.trained_on}" if known else ""
-    scale = "0 bad, 1 good"
-    if run["scale"] != "quality":
-        worst, best = (run["scale"][end] for end in ("low", "high"))
-        if run["scale"]["lower_better"]:
-            worst, best = best, worst
-        scale = f"predicted MOS, {worst:.4g} bad, {best:.4g} good"
+    scale = "0 bad, 1 good" if run["scale"] == "quality" else _mos_words(run["scale"])
     print_data(f"{run['model']}{about} ({run['device']}, {run['precision']}); {scale}\n")
     table = Table()
     table.add_column("image", overflow="fold")

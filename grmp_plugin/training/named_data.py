@@ -50,6 +50,7 @@ def named_ratings(
     from pyiqa import get_dataset_info
 
     known = get_dataset_info()
+    name = next((found for found in data_set_names() if found.lower() == name.lower()), name)
     pyiqas_name = "livec" if name == _WITH_FIRST_SEVEN else name
     if pyiqas_name not in known or not _has_mos(known[pyiqas_name]):
         near = difflib.get_close_matches(name, data_set_names(), n=1)
