@@ -136,7 +136,7 @@ def test_json_holds_all_that_was_found(first):
 def test_table_on_stdout_has_the_numbers_of_the_json(first):
     text = first.table.out.decode()
     cells = {
-        line.split("│")[1].split("(")[0].strip(): [cell.strip() for cell in line.split("│")[2:5]]
+        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:5]]
         for line in text.splitlines()
         if line.startswith("│")
     }
@@ -144,10 +144,10 @@ def test_table_on_stdout_has_the_numbers_of_the_json(first):
     for name in NAMES:
         for cell, when in zip(cells[name.upper()], ("before", "after"), strict=False):
             value, (low, high) = (first.document[when][key] for key in (name, f"{name}_interval"))
-            assert cell == f"{value:.3f} ({low:.3f} to {high:.3f})"
+            assert cell == f"{value:.3f} [{low:.3f}, {high:.3f}]"
     difference = first.document["difference"]
     low, high = difference["srcc_interval"]
-    assert cells["SRCC"][2] == f"{difference['srcc']:+.3f} ({low:+.3f} to {high:+.3f})"
+    assert cells["SRCC"][2] == f"{difference['srcc']:+.3f} [{low:+.3f}, {high:+.3f}]"
     title, *table = text.splitlines()
     assert "6 ratings" in title
     assert "10 images" in title

@@ -119,7 +119,7 @@ def failure(name, folder=root, **options):
 names = ("livec", "livec-1169", "koniq10k", "kadid10k", "tid2013", "csiq")
 result["read"] = {name: read(name) for name in names}
 result["again"] = {name: read(name) for name in reversed(names)}
-result["told otherwise"] = read("csiq", lower_better=False)
+result["told the same"] = read("csiq", lower_better=True)
 result["names"] = data_set_names()
 result["spoken"] = spoken.getvalue()
 
@@ -134,6 +134,7 @@ result["failures"] = {
     "no list": failure("csiq"),
     "no images": failure("koniq10k"),
     "nothing": failure("spaq"),
+    "told otherwise": failure("kadid10k", lower_better=True),
     "other folder": failure("tid2013", root / "elsewhere"),
 }
 (root / "LIVEC" / "Images" / "away.bmp").rename(root / "LIVEC" / "Images" / "3.bmp")
@@ -255,8 +256,14 @@ def test_one_reading_does_not_change_the_next(read):
     assert read["again"] == read["read"]
 
 
-def test_what_pyiqa_knows_goes_before_what_is_said(read):
-    assert read["told otherwise"] == read["read"]["csiq"]
+def test_a_direction_that_pyiqa_knows_may_be_said(read):
+    assert read["told the same"] == read["read"]["csiq"]
+
+
+def test_a_direction_that_contradicts_pyiqa_is_refused(read):
+    kind, message, _ = read["failures"]["told otherwise"]
+    assert kind == "InputError"
+    assert "kadid10k: in this data set a high rating is the good one" in message
 
 
 def test_stdout_is_left_to_data(read):

@@ -94,7 +94,7 @@ def few_shot_options(data, name="few"):
 def meta_options(data, name="meta"):
     options = on_ratings(shipped("pretrain"), data, shots=2)
     options["name"] = name
-    options["datasets"]["train"].update(data=[str(data.pristine)], images_per_task=10)
+    options["datasets"]["train"].update(pristine=str(data.pristine), images_per_task=10)
     options["train"].update(total_iter=4, tasks_per_step=2, support_batch=4, query_batch=2)
     return options
 
