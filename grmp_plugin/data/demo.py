@@ -6,6 +6,7 @@ cache, where people can look at them.
 """
 
 import csv
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,8 @@ def demo_ratings(
                 f"the demo's images cannot be written to {root}: {error.strerror or error}. Set "
                 "XDG_CACHE_HOME to a folder that can be written to"
             ) from error
-    return read_ratings(table, mos_range=GRADES, reference_column="reference")
+    ratings = read_ratings(table, mos_range=GRADES, reference_column="reference")
+    return dataclasses.replace(ratings, source=NAME)
 
 
 def default_folder() -> Path:
