@@ -36,7 +36,7 @@ VERSIONS = 8
 def demo_ratings(
     folder: str | os.PathLike[str] | None = None, on_picture: Callable[[int, int], None] | None = None
 ) -> Ratings:
-    """The demo's ratings; its images are drawn where they are not there yet (about 20 s on one core).
+    """The demo's ratings; its images are drawn where they are not there yet.
 
     Args:
         folder: where the images are kept; by default a folder in the user's cache.
