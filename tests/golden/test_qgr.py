@@ -149,8 +149,13 @@ def test_what_is_frozen_stays(stepped, network):
         assert (name in trainer.learned) or torch.equal(tensor.float(), start[name]), name
 
 
-def test_teacher_shares_what_does_not_change(network):
-    trainer = make_trainer(network, torch.float32)
+@pytest.fixture(scope="module")
+def trainer(network):
+    """A trainer that takes no step."""
+    return make_trainer(network, torch.float32)
+
+
+def test_teacher_shares_what_does_not_change(trainer):
     storages = {}
     for module in (trainer.net, trainer.teacher):
         for tensor in (*module.parameters(), *module.buffers()):
@@ -161,8 +166,7 @@ def test_teacher_shares_what_does_not_change(network):
     assert 1.1 < ratio <= 1.28
 
 
-def test_blocks_below_the_first_learned_one_run_without_gradient(network, numbers):
-    trainer = make_trainer(network, torch.float32)
+def test_blocks_below_the_first_learned_one_run_without_gradient(trainer):
     tracked = {}
     for tower in ("clip.visual.transformer", "clip.transformer"):
         for number, block in enumerate(trainer.net.get_submodule(tower).resblocks):
