@@ -1,11 +1,11 @@
 """`grmp models`: which models there are, and what a checkpoint says of itself."""
 
-import enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .options import Format, FormatOption
 from .output import json_text, print_data, print_table
 
 app = typer.Typer(
@@ -13,16 +13,6 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Format(str, enum.Enum):
-    """What is printed."""
-
-    table = "table"
-    json = "json"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
 
 
 @app.callback()
