@@ -153,7 +153,10 @@ def from_dict(cls: type[T], data: Mapping[str, Any], source: str) -> T:
             values[name] = from_dict(type(default), value, f"{source}: {name}")
         else:
             values[name] = _same_kind(value, default, f"{source}: {name}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ConfigError as error:  # the class knows what is wrong, but not where it stands
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:

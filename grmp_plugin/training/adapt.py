@@ -28,7 +28,7 @@ class AdaptOptions:
     def __post_init__(self) -> None:
         """Reject what cannot work, quoting the value."""
         if self.strength < 0:
-            raise ConfigError(f"train: strength is not negative, as {self.strength} is")
+            raise ConfigError(f"strength is not negative, as {self.strength} is")
 
 
 class GRMPAdaptModel(GRMPTrainer):

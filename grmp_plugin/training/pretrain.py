@@ -33,9 +33,9 @@ class PretrainOptions:
         """Reject what cannot work, quoting the value."""
         for name in ("outer_lr", "tasks_per_step", "support_batch", "query_batch"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"train: {name} is positive, not {getattr(self, name)}")
+                raise ConfigError(f"{name} is positive, not {getattr(self, name)}")
         if self.protocol not in META_PROTOCOLS:
-            raise ConfigError(f"train: protocol is {' or '.join(META_PROTOCOLS)}, not {self.protocol!r}")
+            raise ConfigError(f"protocol is {' or '.join(META_PROTOCOLS)}, not {self.protocol!r}")
 
 
 class GRMPPretrainModel(GRMPTrainer):

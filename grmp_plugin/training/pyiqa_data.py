@@ -48,7 +48,7 @@ class ShotsOptions:
         _needed(self, "meta_info_file", "model")
         ends = self.mos_range
         if ends is not None and (not isinstance(ends, list | tuple) or len(ends) != 2):
-            raise ConfigError(f"datasets: mos_range: expected a list of low and high, found {ends!r}")
+            raise ConfigError(f"mos_range: expected a list of low and high, found {ends!r}")
 
 
 @dataclass(frozen=True)
@@ -154,4 +154,4 @@ def _read(kind: type[T], opt: dict[str, Any]) -> T:
 def _needed(options: object, *names: str) -> None:
     for name in names:
         if getattr(options, name) is None:
-            raise ConfigError(f"datasets: {name} is missing")
+            raise ConfigError(f"{name} is missing")

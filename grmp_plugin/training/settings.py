@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from grmp_plugin.data.shots import SAMPLINGS
 from grmp_plugin.errors import ConfigError
 
 PROTOCOLS = ("own", "reference")
 META_PROTOCOLS = ("paper", "reference")
-SAMPLINGS = ("random", "spread")
 
 
 @dataclass(frozen=True)
