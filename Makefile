@@ -25,7 +25,7 @@ types: $(READY)
 embedded: $(READY)
 	MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	$(BIN)/python -m grmp_plugin.training.embedded configs/tiny/embedded.yml --work .work/embedded \
-		--out .work/embedded/grmp_iqa-tiny.safetensors --threads $(or $(THREADS),1)
+		--threads $(or $(THREADS),1)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

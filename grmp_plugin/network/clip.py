@@ -10,7 +10,7 @@ from torch import Tensor
 from grmp_plugin.config import BackboneConfig
 from grmp_plugin.errors import BackboneError
 from grmp_plugin.network.download import Remote, fetch
-from grmp_plugin.network.stem import ConvStem
+from grmp_plugin.network.stem import StatisticsStem
 from grmp_plugin.network.tensors import read_tensors
 
 _SUPPORTED = (
@@ -59,7 +59,7 @@ def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, devic
     with torch.device(device):
         clip = open_clip.CLIP(**architecture)
         if stem is not None:
-            clip.visual.conv1 = ConvStem(width=clip.visual.conv1.out_channels, **stem)
+            clip.visual.conv1 = StatisticsStem(width=clip.visual.conv1.out_channels, **stem)
     # Causal masks are made where they are needed; this one would stay behind on the meta device.
     clip.attn_mask = None
     return clip

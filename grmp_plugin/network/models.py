@@ -62,6 +62,12 @@ MODELS = {
             licence="Apache-2.0",
         ),
         Model(
+            "grmp_iqa-tiny-meta",
+            backbone="grmp-tiny, without quality labels",
+            trained_on="captions of drawn scenes; meta-prompts on 22 kinds of distortion",
+            licence="Apache-2.0",
+        ),
+        Model(
             "grmp_iqa",
             backbone="ViT-B-16-quickgelu (OpenAI)",
             trained_on="LIVE Challenge, 50 shots (the authors' weights)",

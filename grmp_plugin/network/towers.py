@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grmp_plugin.network.stem import ConvStem
+from grmp_plugin.network.stem import StatisticsStem
 
 
 class KeysValues(NamedTuple):
@@ -38,18 +38,19 @@ def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     return F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
 
-def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
+def embed_pixels(visual: Any, pixels: Tensor, statistics: Tensor | None = None) -> Tensor:
     """What enters the first block: class token and patches, with positions, after `ln_pre`.
 
     Args:
         visual: open_clip's VisionTransformer.
         pixels: (B, 3, S, S), normalised.
+        statistics: where a stem reads them and they are known already, those of the pixels.
 
     Returns:
         (B, 1 + patches, width).
     """
-    if isinstance(visual.conv1, ConvStem):
-        x, summary = visual.conv1.tokens(pixels)
+    if isinstance(visual.conv1, StatisticsStem):
+        x, summary = visual.conv1.tokens(pixels, statistics)
         class_token = (visual.class_embedding + summary).unsqueeze(1)
     else:
         x = visual.conv1(pixels)

@@ -1,31 +1,33 @@
-"""What 50 ratings, meta-prompts and gradient regularization buy on the embedded backbone.
+"""What few ratings, meta-prompts and gradient regularization buy on the embedded backbones.
 
-    python tests/benchmarks/adaptation.py demo --prompts prompts.safetensors [--seeds 10] [--work FOLDER]
-    python tests/benchmarks/adaptation.py photographs --prompts prompts.safetensors
+    python tests/benchmarks/adaptation.py demo [--seeds 10] [--variants metric,meta,random] [--work FOLDER]
+    python tests/benchmarks/adaptation.py photographs
+    python tests/benchmarks/adaptation.py demo --shots 10 25 50 100 200 --seeds 5 --variants metric,meta,ridge
 
-`prompts.safetensors` is what `grmp pretrain --data drawn --out prompts.safetensors` writes. `demo` is the
-demo's ratings; `photographs` are 16 pictures of scikit-image and scikit-learn in 36 versions each, rated by
-the demo's simulated observer; `photographs-pseudo` are the same, rated by pseudo-MOS, which the embedded
-model was trained on. `tuning` are drawn pictures with three simulated observers of other tastes than the
-demo's, on which learning rate and epochs were chosen (--learning-rate, --epochs try others):
+`demo` is the demo's ratings; `photographs` are 16 pictures of scikit-image and scikit-learn in 36 versions
+each, rated by the demo's simulated observer; `photographs-pseudo` are the same, rated by pseudo-MOS, which
+grmp_iqa-tiny was trained on. `tuning` are drawn pictures with three simulated observers of other tastes than
+the demo's, on which learning rate and epochs were chosen (--learning-rate, --epochs try others).
 
-    python tests/benchmarks/adaptation.py tuning --learning-rate 0.1 --epochs 100 --variants shipped
-
-Prints Markdown. Results are kept in the work folder, and what is there is not computed again.
+Variants: `metric` starts from grmp_iqa-tiny; `meta` from grmp_iqa-tiny-meta, `random` from its backbone with
+random prompts (-1, -0: with lambda 1 and 0; else 5); `zero-shot` is that backbone read through hand-written
+texts; `ridge` is ridge regression on its features, with the same shots. Prints Markdown. Each result is kept
+in the work folder, and what is there is not computed again.
 """
 
 import argparse
 import csv
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-import skimage.data
 import torch
+from photographs import OTHERS, TWELVE, photographs
 from PIL import Image
-from sklearn.datasets import load_sample_image
+from sklearn.linear_model import RidgeCV
 
 from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.data.demo import demo_ratings
@@ -35,45 +37,42 @@ from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.ratings import Ratings, read_ratings
 from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.evaluation.statistics import plcc, spread, srcc
-from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
+from grmp_plugin.training.embedded.captions import PLAIN_QUALITY_TEXTS
 from grmp_plugin.training.few_shot import FewShot
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings
+from grmp_plugin.training.shots_data import RatedViews
 from grmp_plugin.training.watch import Watch
 
-_PHOTOGRAPHS = (
-    *("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "camera.png"),
-    *("brick.png", "grass.png", "gravel.png", "coins.png", "moon.png", "hubble_deep_field.jpg"),
-    *("retina.jpg", "ihc.png"),
-)
-_SKLEARN = ("china.jpg", "flower.jpg")
 _LONGEST = 512  # pixels; larger photographs are reduced to it
 _VERSIONS = 36  # of each photograph, the pristine one included
 _TUNING_SEED = 2**34
 _ENDS = {"mos": GRADES, "pseudo": (0.0, 1.0)}
-VARIANTS = {
-    "shipped": "the released prompts",
-    "meta-prompts": "prompts of grmp pretrain",
-    "random prompts": "no pre-training of prompts",
-    "unregularized": "the released prompts, lambda 0",
+_METRIC, _HONEST = "grmp_iqa-tiny", "grmp_iqa-tiny-meta"
+_ALPHAS = np.logspace(-3, 3, 13)
+
+# Start and lambda.
+TRAINED = {
+    "metric": (_METRIC, 5.0),
+    "metric-0": (_METRIC, 0.0),
+    "meta": (_HONEST, 5.0),
+    "meta-1": (_HONEST, 1.0),
+    "meta-0": (_HONEST, 0.0),
+    "random": ("random", 5.0),
+    "random-1": ("random", 1.0),
+    "random-0": ("random", 0.0),
 }
-
-
-def photographs() -> dict[str, np.ndarray]:
-    """Name -> (H, W, 3) uint8; grey ones are repeated."""
-    folder = Path(skimage.data.__file__).parent
-    images = {Path(name).stem: Image.open(folder / name).convert("RGB") for name in _PHOTOGRAPHS}
-    images |= {Path(name).stem: Image.fromarray(load_sample_image(name)) for name in _SKLEARN}
-    for image in images.values():
-        image.thumbnail((_LONGEST, _LONGEST))
-    return {name: np.asarray(image) for name, image in images.items()}
+ON_FEATURES = ("zero-shot", "ridge")
 
 
 def make_photographs(folder: Path, column: str) -> list[Ratings]:
     every = [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]
     observer = Observer()
     rows = []
-    for number, (name, pristine) in enumerate(photographs().items()):
+    for number, (name, pristine) in enumerate(photographs(TWELVE + OTHERS, _LONGEST).items()):
         chosen = np.random.default_rng([1, number]).choice(len(every), _VERSIONS - 1, replace=False)
         for kind, level in [(None, 0), *(every[index] for index in chosen)]:
             image = distort(pristine, kind, level, number) if kind else pristine
@@ -126,72 +125,109 @@ def _ratings(
 
 
 class Told(Watch):
-    """Says on stderr what is going on."""
+    """Says on stderr that something goes on."""
 
     def step(self, step) -> None:
         if step.step == step.steps:
             print(".", end="", file=sys.stderr, flush=True)
 
 
-def start_of(variant: str, prompts: Path | None, seed: int) -> Checkpoint:
-    shipped = starting_checkpoint("grmp_iqa-tiny", 0)
-    if variant == "meta-prompts":
-        if prompts is None:
-            raise SystemExit("--prompts FILE is needed for the variant meta-prompts")
-        return read_checkpoint(prompts)
-    return with_new_prompts(shipped, seed) if variant == "random prompts" else shipped
+class Bench:
+    """Ratings, and what was computed on them."""
 
+    def __init__(self, name: str, ratings: Ratings, settings: AdaptSettings, kept: Path) -> None:
+        self.name, self.ratings, self.settings, self.kept = name, ratings, settings, kept
 
-def run(variant: str, ratings: Ratings, settings: AdaptSettings, prompts: Path | None, seeds: int) -> list:
-    """One row for each seed: SRCC before and after, and what happened in training."""
-    if variant == "unregularized":
-        settings = dataclasses.replace(settings, strength=0.0)
-    judge = lambda scores, quality: plcc(scores, quality) + srcc(scores, quality)  # noqa: E731
-    rows = []
-    few_shot = None
-    for seed in range(seeds):
-        if few_shot is None or variant == "random prompts":
-            start = start_of(variant, prompts, seed)
-            few_shot = FewShot(start, ratings, settings, device="cpu", watch=Told(), judge=judge)
+    def rows(self, variant: str, shots: int, seeds: int) -> list[dict[str, float]]:
+        """One row for each seed: SRCC before and after, and what happened in training."""
+        return [self._row(variant, shots, seed) for seed in range(seeds)]
+
+    def _row(self, variant: str, shots: int, seed: int) -> dict[str, float]:
+        settings = dataclasses.replace(self.settings, shots=shots)
+        key = f"{self.name} {variant} {shots} {seed} {settings.learning_rate} {settings.epochs}"
+        known = _read(self.kept)
+        if key not in known:
+            found = self._features(variant, settings, seed) if variant in ON_FEATURES else None
+            found = found or self._trained(variant, settings, seed)
+            # Read again: another process may have written meanwhile.
+            known = _read(self.kept) | {key: found}
+            self.kept.write_text(json.dumps(known, indent=0))
+        return known[key]
+
+    def _trained(self, variant: str, settings: AdaptSettings, seed: int) -> dict[str, float]:
+        model, strength = TRAINED[variant]
+        few_shot = self._few_shot(_start(model, seed), dataclasses.replace(settings, strength=strength))
         ((adapted, _),) = few_shot.splits(seed, 1)
-        mos = ratings.mos[adapted.split.test]
-        rows.append(
-            {
-                "before": srcc(adapted.before, mos),
-                "after": srcc(adapted.after, mos),
-                "shots before": srcc(adapted.shots_before, ratings.mos[adapted.split.shots]),
-                "shots after": srcc(adapted.shots_after, ratings.mos[adapted.split.shots]),
-                "angle": adapted.angle,
-                "projected": adapted.projected,
-                "moved": adapted.moved,
-            }
-        )
-    return rows
+        mos = self.ratings.mos
+        return {
+            "before": srcc(adapted.before, mos[adapted.split.test]),
+            "after": srcc(adapted.after, mos[adapted.split.test]),
+            "shots before": srcc(adapted.shots_before, mos[adapted.split.shots]),
+            "shots after": srcc(adapted.shots_after, mos[adapted.split.shots]),
+            "angle": adapted.angle,
+            "projected": adapted.projected,
+            "moved": adapted.moved,
+        }
+
+    def _features(self, variant: str, settings: AdaptSettings, seed: int) -> dict[str, float]:
+        split = self._few_shot(_start(_HONEST, 0), settings).split(seed)
+        features, scores = self._frozen
+        mos = self.ratings.mos
+        row = {"before": srcc(scores[split.test], mos[split.test])}
+        if variant == "zero-shot":
+            return row
+        ridge = RidgeCV(alphas=_ALPHAS).fit(features[split.shots], mos[split.shots])
+        return row | {"after": srcc(ridge.predict(features[split.test]), mos[split.test])}
+
+    def _few_shot(self, start: Checkpoint, settings: AdaptSettings) -> FewShot:
+        judge = lambda scores, quality: plcc(scores, quality) + srcc(scores, quality)  # noqa: E731
+        return FewShot(start, self.ratings, settings, device="cpu", watch=Told(), judge=judge)
+
+    @functools.cached_property
+    def _frozen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, D) of the plain backbone, mean over views, and zero-shot scores (N,)."""
+        network = GRMPIQA(_HONEST)
+        config = network.config.preprocess
+        images = RatedViews(self.ratings.images, np.zeros(len(self.ratings.images)), config)
+        features, scores = [], []
+        with torch.inference_mode():
+            texts = network.text_features(PLAIN_QUALITY_TEXTS)
+            for number in range(len(images)):
+                found = network.plain_image_features(normalize(images.views(number).float() / 255, config))
+                logits = network.clip.logit_scale.exp() * found @ texts.T
+                features.append(found.mean(0).numpy())
+                scores.append(logits.softmax(-1)[:, 0].mean().item())
+        return np.array(features), np.array(scores)
 
 
-def report(name: str, results: dict[str, list[dict[str, float]]]) -> None:
-    """Print the table of one set."""
+def _start(model: str, seed: int) -> Checkpoint:
+    if model == "random":
+        return with_new_prompts(starting_checkpoint(_HONEST, 0), seed)
+    return starting_checkpoint(model, 0)
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def report(name: str, shots: int, results: dict[str, list[dict[str, float]]]) -> None:
+    """Print the table of one set at one number of shots."""
     seeds = len(next(iter(results.values())))
-    print(f"\n{name}, {seeds} seeds: medians with 95% bootstrap intervals over seeds\n")
-    print("| start | SRCC before | after | change | against shipped | shots, after | moved |")
-    print("|---|---|---|---|---|---|---|")
-    base = np.array([row["after"] for row in results.get("shipped", next(iter(results.values())))])
+    print(f"\n{name}, {shots} shots, {seeds} seeds: medians with 95% bootstrap intervals over seeds\n")
+    print("| variant | SRCC before | after | change | shots, after | moved | angle | projected |")
+    print("|---|---|---|---|---|---|---|---|")
     for variant, rows in results.items():
         columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        cells = [
-            _cell(columns["before"]),
-            _cell(columns["after"]),
-            _cell(columns["after"] - columns["before"], "+"),
-            "" if variant == "shipped" else _cell(columns["after"] - base, "+"),
-            f"{np.median(columns['shots after']):.3f}",
-            f"{np.median(columns['moved']):.2%}",
-        ]
+        cells = [_cell(columns["before"])]
+        cells += (
+            [_cell(columns["after"]), _cell(columns["after"] - columns["before"], "+")]
+            if "after" in columns
+            else ["", ""]
+        )
+        for key, form in (("shots after", ".3f"), ("moved", ".2%"), ("angle", ".1f"), ("projected", ".0%")):
+            known = columns.get(key, np.array([np.nan]))
+            cells.append(f"{np.median(known):{form}}" if np.isfinite(known).all() else "")
         print(f"| {variant} | " + " | ".join(cells) + " |")
-    regular = [row for variant, rows in results.items() if variant != "unregularized" for row in rows]
-    print(
-        f"\nGradients at {np.median([row['angle'] for row in regular]):.1f} degrees, "
-        f"{np.median([row['projected'] for row in regular]):.0%} of the tensors projected (medians)."
-    )
 
 
 def _cell(values: np.ndarray, sign: str = "") -> str:
@@ -205,10 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("set", choices=("demo", "photographs", "photographs-pseudo", "tuning"))
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--prompts", type=Path, help="meta-prompts, for the variant of that name")
-    parser.add_argument(
-        "--variants", default=",".join(VARIANTS), help="which rows, by comma: " + ", ".join(VARIANTS)
-    )
+    parser.add_argument("--shots", type=int, nargs="+", default=[50])
+    parser.add_argument("--variants", default=",".join([*ON_FEATURES, *TRAINED]), help="which rows, by comma")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--work", type=Path, default=Path(".work/adaptation"))
@@ -227,20 +261,12 @@ def main() -> None:
         "photographs-pseudo": lambda: make_photographs(folder, "pseudo"),
         "tuning": lambda: make_tuning(folder),
     }
-    variants = arguments.variants.split(",")
     for number, ratings in enumerate(make[arguments.set]()):
-        results = {}
-        for variant in variants:
-            key = f"{arguments.set}{number} {variant} {settings} {arguments.seeds}"
-            kept = arguments.work / "results.json"
-            known = json.loads(kept.read_text()) if kept.exists() else {}
-            if key not in known:
-                rows = run(variant, ratings, settings, arguments.prompts, arguments.seeds)
-                known = json.loads(kept.read_text()) if kept.exists() else {}
-                known[key] = rows
-                kept.write_text(json.dumps(known))
-            results[variant] = known[key]
-        report(f"{arguments.set} {number}" if arguments.set == "tuning" else arguments.set, results)
+        name = f"{arguments.set} {number}" if arguments.set == "tuning" else arguments.set
+        bench = Bench(name, ratings, settings, arguments.work / "results.json")
+        for shots in arguments.shots:
+            variants = arguments.variants.split(",")
+            report(name, shots, {v: bench.rows(v, shots, arguments.seeds) for v in variants})
 
 
 if __name__ == "__main__":

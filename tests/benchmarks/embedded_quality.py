@@ -1,43 +1,60 @@
-"""How well the embedded model judges distorted photographs, none of which it was trained on.
+"""How well the embedded models judge distorted photographs, none of which they were trained on.
 
-    python tests/benchmarks/embedded_quality.py [--model NAME|FILE] [--photographs N]
+    python tests/benchmarks/embedded_quality.py [--model NAME|FILE ...] [--photographs N]
 
-Twelve photographs from scikit-image and scikit-learn, every kind of the distortion bank at every level.
-Beside it PIQE (pyiqa) and the variance of the Laplacian, on the images valid for all three. Prints the
-Markdown tables of the model card.
+Twelve photographs from scikit-image and scikit-learn, every kind of the distortion bank at every level,
+leaving out what changes nothing (the colours of a grey photograph). Beside the models PIQE (pyiqa) and the
+variance of the Laplacian, on the images valid for all. Then 48 disjoint regions, quarters of the photographs,
+each in one random version; and each photograph beside its copy of half the size. Prints the Markdown tables
+of the model card.
 """
 
 import argparse
 import contextlib
-import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import skimage.data
 import torch
-from PIL import Image
-from scipy.stats import spearmanr
-from sklearn.datasets import load_sample_image
+from photographs import photographs
 
 from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.data.pseudo_mos import pseudo_mos
+from grmp_plugin.evaluation.statistics import bootstrap_interval, srcc
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 
-_SKIMAGE = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "camera")
-_SKIMAGE_TEXTURES = ("brick", "grass", "gravel", "coins")
-_SKLEARN = ("china.jpg", "flower.jpg")
 SEED = 0
+# Kinds that no task of the meta-prompts of grmp_iqa-tiny-meta had.
+HELD_OUT = tuple(DISTORTIONS)[::4]
+
+Judge = Callable[[np.ndarray], float]
 
 
-def photographs() -> dict[str, np.ndarray]:
-    """Name -> (H, W, 3) uint8; grey ones are repeated."""
-    folder = Path(skimage.data.__file__).parent
-    images = {name: next(folder.glob(f"{name}.*")) for name in (*_SKIMAGE, *_SKIMAGE_TEXTURES)}
-    loaded = {name: np.asarray(Image.open(path).convert("RGB")) for name, path in images.items()}
-    return loaded | {name.split(".")[0]: load_sample_image(name) for name in _SKLEARN}
+@dataclass
+class Table:
+    """Images with their labels and everyone's scores.
+
+    Attributes:
+        photograph, kind, level, label: one entry for each image; kind "" is pristine.
+        scores: by metric.
+    """
+
+    photograph: np.ndarray
+    kind: np.ndarray
+    level: np.ndarray
+    label: np.ndarray
+    scores: dict[str, np.ndarray]
+
+    def where(self, chosen: np.ndarray) -> "Table":
+        """Some of the images."""
+        columns = (self.photograph, self.kind, self.level, self.label)
+        return Table(*(c[chosen] for c in columns), {m: v[chosen] for m, v in self.scores.items()})
+
+    def valid(self) -> "Table":
+        """The images for which every metric gave a number."""
+        return self.where(np.all([np.isfinite(values) for values in self.scores.values()], axis=0))
 
 
 def variance_of_laplacian(image: np.ndarray) -> float:
@@ -45,96 +62,144 @@ def variance_of_laplacian(image: np.ndarray) -> float:
     return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
 
 
-def metrics(model: str) -> dict[str, Callable[[np.ndarray], float]]:
+def metrics(models: list[str]) -> dict[str, Judge]:
     """Metrics by name, all with higher = better."""
     with contextlib.redirect_stdout(sys.stderr):
         import pyiqa
 
         piqe = pyiqa.create_metric("piqe", device="cpu")
-    network = GRMPIQA(model)
 
     def tensor(image: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
 
-    def ours(image: np.ndarray) -> float:
-        with torch.inference_mode():
-            return network(tensor(image)).item()
+    def ours(model: str) -> Judge:
+        network = GRMPIQA(model)
+
+        def judge(image: np.ndarray) -> float:
+            with torch.inference_mode():
+                return network(tensor(image)).item()
+
+        return judge
 
     return {
-        model: ours,
+        **{model: ours(model) for model in models},
         "PIQE": lambda image: -float(piqe(tensor(image))),
         "variance of the Laplacian": variance_of_laplacian,
     }
 
 
-def srcc(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation; 0 where one side is constant."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
+def all_versions(pictures: dict[str, np.ndarray], judges: dict[str, Judge]) -> Table:
+    """Every kind at every level of every picture."""
+    rows, scores = [], []
+    for number, (name, pristine) in enumerate(pictures.items()):
+        print(f"{name} {pristine.shape[1]}x{pristine.shape[0]}", file=sys.stderr)
+        for kind, level in [("", 0)] + [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]:
+            image = distort(pristine, kind, level, SEED + number) if level else pristine
+            if level and np.array_equal(image, pristine):
+                continue
+            rows.append((name, kind, level, pseudo_mos(pristine, image)))
+            scores.append([judge(image) for judge in judges.values()])
+    return _table(rows, scores, judges)
+
+
+def regions(pictures: dict[str, np.ndarray], judges: dict[str, Judge]) -> Table:
+    """The quarters of the pictures, each in one random version."""
+    rng = np.random.default_rng(SEED)
+    rows, scores = [], []
+    for name, picture in pictures.items():
+        height, width = (side // 2 for side in picture.shape[:2])
+        for top in (0, height):
+            for left in (0, width):
+                pristine = picture[top : top + height, left : left + width]
+                kind, level = str(rng.choice(list(DISTORTIONS))), int(rng.integers(6))
+                image = distort(pristine, kind, level, SEED) if level else pristine
+                rows.append((name, kind if level else "", level, pseudo_mos(pristine, image)))
+                scores.append([judge(image) for judge in judges.values()])
+    return _table(rows, scores, judges)
+
+
+def _table(rows: list, scores: list, judges: dict[str, Judge]) -> Table:
+    columns = (np.array(column) for column in zip(*rows, strict=True))
+    return Table(*columns, dict(zip(judges, np.array(scores).T, strict=True)))
+
+
+def report_versions(table: Table) -> None:
+    """The tables about all versions."""
+    count = len(table.label)
+    table = table.valid()
+    names = list(dict.fromkeys(table.photograph))
+    print(f"{len(table.label)} of {count} images valid for all metrics, {len(names)} photographs\n")
+    print(
+        "| metric | SRCC, pseudo-MOS (95%, by photograph) | SRCC, level | pristine above level 3 | "
+        "SRCC, held-out kinds |\n|---|---|---|---|---|"
+    )
+    per_kind: dict[str, dict[str, float]] = {}
+    for metric, values in table.scores.items():
+        found: dict[str, list[float]] = {kind: [] for kind in DISTORTIONS}
+        pairs = []
+        for name in names:
+            own = table.photograph == name
+            original = values[own & (table.level == 0)]
+            for kind in DISTORTIONS:
+                chosen = own & (table.kind == kind)
+                if chosen.sum() >= 3:
+                    found[kind].append(np.nan_to_num(srcc(values[chosen], -table.level[chosen])))
+                third = values[chosen & (table.level == 3)]
+                if len(third) and len(original):
+                    pairs.append(original[0] > third[0])
+        per_kind[metric] = {kind: float(np.mean(correlations)) for kind, correlations in found.items()}
+        within = np.mean([value for correlations in found.values() for value in correlations])
+        unseen = np.isin(table.kind, ("", *HELD_OUT))
+        held_out = srcc(values[unseen], table.label[unseen])
+        overall = _with_interval(table, values)
+        print(f"| {metric} | {overall} | {within:.3f} | {np.mean(pairs):.3f} | {held_out:.3f} |")
+    print("\n| distortion | " + " | ".join(table.scores) + " |\n|---|" + "---|" * len(table.scores))
+    for kind in DISTORTIONS:
+        cells = " | ".join(f"{per_kind[metric][kind]:.2f}" for metric in table.scores)
+        print(f"| {kind} | {cells} |")
+
+
+def report_regions(table: Table) -> None:
+    """SRCC between different pictures."""
+    count = len(table.label)
+    table = table.valid()
+    print(f"\n{len(table.label)} of {count} regions valid for all metrics\n")
+    print("| metric | SRCC, pseudo-MOS, between regions (95%, by photograph) |\n|---|---|")
+    for metric, values in table.scores.items():
+        print(f"| {metric} | {_with_interval(table, values)} |")
+
+
+def report_sizes(pictures: dict[str, np.ndarray], judges: dict[str, Judge]) -> None:
+    """Scores of the photographs, and of their copies of half the size."""
+    print("\n| metric | photographs | half size minus whole, mean | mean of the absolute difference |")
+    print("|---|---|---|---|")
+    for metric, judge in judges.items():
+        whole = np.array([judge(picture) for picture in pictures.values()])
+        half = [
+            judge(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+            for picture in pictures.values()
+        ]
+        change = np.array(half) - whole
+        spread = f"{whole.min():.2f} to {whole.max():.2f}"
+        print(f"| {metric} | {spread} | {change.mean():+.3f} | {np.abs(change).mean():.3f} |")
+
+
+def _with_interval(table: Table, values: np.ndarray) -> str:
+    interval = bootstrap_interval(values, table.label, groups=list(table.photograph), resamples=1000)
+    return f"{srcc(values, table.label):.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--model", default="grmp_iqa-tiny")
+    parser.add_argument("--model", nargs="+", default=["grmp_iqa-tiny", "grmp_iqa-tiny-meta"])
     parser.add_argument("--photographs", type=int, default=12, help="how many of the twelve (12)")
     arguments = parser.parse_args()
     judges = metrics(arguments.model)
-    rows: list[tuple[str, str, int]] = []
-    labels: list[float] = []
-    scores: dict[str, list[float]] = {name: [] for name in judges}
-    for number, (name, pristine) in enumerate(list(photographs().items())[: arguments.photographs]):
-        print(f"{name} {pristine.shape[1]}x{pristine.shape[0]}", file=sys.stderr)
-        versions = [("", 0)] + [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]
-        for kind, level in versions:
-            image = distort(pristine, kind, level, SEED + number) if level else pristine
-            rows.append((name, kind, level))
-            labels.append(pseudo_mos(pristine, image))
-            for metric, judge in judges.items():
-                scores[metric].append(judge(image))
-    report(rows, np.array(labels), {name: np.array(values) for name, values in scores.items()})
-
-
-def report(rows: list[tuple[str, str, int]], labels: np.ndarray, scores: dict[str, np.ndarray]) -> None:
-    """Print the tables."""
-    valid = np.all([np.isfinite(values) for values in scores.values()], axis=0)
-    names, kinds, levels = (np.array(column) for column in zip(*rows, strict=True))
-    print(f"{valid.sum()} of {len(rows)} images valid for all metrics, {len(set(names))} photographs\n")
-    print("| metric | SRCC, pseudo-MOS (95%, by photograph) | SRCC, level | pristine above level 3 |")
-    print("|---|---|---|---|")
-    per_kind: dict[str, dict[str, list[float]]] = {}
-    for metric, values in scores.items():
-        pairs = []
-        per_kind[metric] = {kind: [] for kind in DISTORTIONS}
-        for name in dict.fromkeys(names):
-            original = values[(names == name) & (levels == 0)][0]
-            for kind in DISTORTIONS:
-                chosen = valid & (names == name) & (kinds == kind)
-                if chosen.sum() >= 3:
-                    per_kind[metric][kind].append(srcc(values[chosen], -levels[chosen]))
-                third = values[(names == name) & (kinds == kind) & (levels == 3)][0]
-                if math.isfinite(third) and math.isfinite(original):
-                    pairs.append(original > third)
-        low, high = _interval(names[valid], values[valid], labels[valid])
-        overall = f"{srcc(values[valid], labels[valid]):.3f} ({low:.3f} to {high:.3f})"
-        within = np.mean([value for found in per_kind[metric].values() for value in found])
-        print(f"| {metric} | {overall} | {within:.3f} | {np.mean(pairs):.3f} |")
-    print("\n| distortion | " + " | ".join(scores) + " |\n|---|" + "---|" * len(scores))
-    for kind in DISTORTIONS:
-        cells = " | ".join(f"{np.mean(per_kind[metric][kind]):.2f}" for metric in scores)
-        print(f"| {kind} | {cells} |")
-
-
-def _interval(names: np.ndarray, values: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """95% bootstrap interval of the SRCC, resampling whole photographs."""
-    rng = np.random.default_rng(SEED)
-    groups = [np.flatnonzero(names == name) for name in dict.fromkeys(names)]
-    found = []
-    for _ in range(1000):
-        index = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
-        found.append(srcc(values[index], labels[index]))
-    return float(np.percentile(found, 2.5)), float(np.percentile(found, 97.5))
+    pictures = dict(list(photographs().items())[: arguments.photographs])
+    report_versions(all_versions(pictures, judges))
+    report_regions(regions(pictures, judges))
+    report_sizes(pictures, {model: judges[model] for model in arguments.model})
 
 
 if __name__ == "__main__":

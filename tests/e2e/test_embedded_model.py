@@ -23,6 +23,30 @@ from grmp_plugin.network.models import MODELS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(str(path) for path in (ROOT / "examples").glob("*.jpg"))
+TINY = ("grmp_iqa-tiny", "grmp_iqa-tiny-meta")
+# Scores of the released files.
+RELEASED = {
+    "grmp_iqa-tiny": {
+        "astronaut": 0.4464,
+        "astronaut_gaussian_blur": 0.3902,
+        "chelsea": 0.5631,
+        "chelsea_white_noise": 0.2282,
+        "coffee": 0.6796,
+        "coffee_jpeg": 0.2490,
+        "rocket": 0.6638,
+        "rocket_contrast_decrease": 0.2512,
+    },
+    "grmp_iqa-tiny-meta": {
+        "astronaut": 0.5545,
+        "astronaut_gaussian_blur": 0.4615,
+        "chelsea": 0.4675,
+        "chelsea_white_noise": 0.2059,
+        "coffee": 0.7322,
+        "coffee_jpeg": 0.1307,
+        "rocket": 0.5252,
+        "rocket_contrast_decrease": 0.1949,
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +54,45 @@ def network():
     return GRMPIQA("grmp_iqa-tiny")
 
 
-def scores(precision="fp32"):
-    scorer = Scorer(GRMPIQA("grmp_iqa-tiny"), ScoringOptions(device="cpu", precision=precision))
+def scores(precision="fp32", model="grmp_iqa-tiny"):
+    scorer = Scorer(GRMPIQA(model), ScoringOptions(device="cpu", precision=precision))
     return {Path(row.image).stem: row.score for row in scorer.score(EXAMPLES)}
 
 
-def test_file_and_card_belong_together():
-    path = MODELS["grmp_iqa-tiny"].path
+@pytest.mark.parametrize("model", TINY)
+def test_file_and_card_belong_together(model):
+    path = MODELS[model].path
     assert path.stat().st_size < 12e6
-    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    card = path.with_name("grmp_iqa-tiny.md").read_text(encoding="utf-8")
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_scores_are_those_of_the_release(model):
+    assert scores(model=model) == pytest.approx(RELEASED[model], abs=1e-3)
+
+
+def test_roles_are_told():
+    """The metric has seen quality labels; the backbone of the meta-prompts has not."""
+    metric, meta = (GRMPIQA(name).info for name in TINY)
+    assert metric["quality_labels"] is True
+    assert len(meta["held_out"]) >= len(DISTORTIONS) / 4
+
+
+@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("kind", ["white_noise", "jpeg", "gaussian_blur", "contrast_decrease"])
+def test_worse_copies_have_lower_scores(model, kind):
+    """From level 2 on; a slight distortion may raise the score, as the model card says."""
+    network = GRMPIQA(model)
+    for number, path in enumerate(p for p in EXAMPLES if "_" not in Path(p).stem):
+        pristine = np.asarray(Image.open(path).convert("RGB"))
+        found = []
+        for image in (pristine, *(distort(pristine, kind, level, number) for level in range(2, 6))):
+            tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+            with torch.inference_mode():
+                found.append(network(tensor).item())
+        assert all(np.diff(found[1:]) < 0.005), (path, found)
+        assert found[0] > found[4], (path, found)
 
 
 def test_every_degraded_example_is_below_its_original():
@@ -67,7 +120,7 @@ def test_judges_distorted_photographs(network):
                 tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
                 with torch.inference_mode():
                     found.append(network(tensor).item())
-    assert spearmanr(found, labels).statistic >= 0.55
+    assert spearmanr(found, labels).statistic >= 0.65
 
 
 def test_scenes_are_known_and_other_words_are_not(network):

@@ -25,7 +25,7 @@ ARCHITECTURE = {
 VARIANTS = {
     "vit": {},
     "layer scale": {"vision_cfg": {"ls_init_value": 0.5}, "text_cfg": {"ls_init_value": 0.5}},
-    "stem": {"vision_cfg": {"patch_size": 16}, "stem": {"hidden": 8}},
+    "stem": {"vision_cfg": {"patch_size": 16}, "stem": {"hidden": 8, "summary": 8}},
     "other options": {
         "quick_gelu": False,
         "vision_cfg": {"no_ln_pre": True, "mlp_ratio": 3.0},

@@ -12,21 +12,31 @@ import yaml
 
 from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.errors import ConfigError, VocabularyError
+from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.training.embedded import captions, losses, train
+from grmp_plugin.network.statistics import view_statistics
+from grmp_plugin.training.embedded import captions, losses, stages, targets, train
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
 from grmp_plugin.training.embedded.settings import Recipe
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "tiny" / "embedded.yml"
 
 
+def shipped():
+    return read_yaml(Recipe, SHIPPED)
+
+
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory):
     data = yaml.safe_load(SHIPPED.read_text())
-    data["network"]["backbone"]["architecture"]["vision_cfg"]["layers"] = 2
+    architecture = data["network"]["backbone"]["architecture"]
+    architecture["vision_cfg"]["layers"] = architecture["text_cfg"]["layers"] = 2
     data["corpus"] = {"pictures": 9, "side": 128, "versions": 8, "views": 2, "validation": 2}
-    data["statistics"] = {"steps": 20, "batch": 16}
-    data["optimizer"] |= {"steps": 4, "save_every": 2, "pictures_per_batch": 2, "versions_per_picture": 4}
+    data["summary"] |= {"steps": 20, "pictures_per_batch": 4}
+    for stage in ("backbone", "quality"):
+        data[stage] |= {"steps": 4, "save_every": 2, "pictures_per_batch": 2}
+    data["prompts"]["pictures"] = 4
+    data["prompts"]["training"] |= {"outer_steps": 1, "tasks_per_step": 1}
     path = tmp_path_factory.mktemp("recipe") / "small.yml"
     path.write_text(yaml.safe_dump(data))
     return path
@@ -37,52 +47,82 @@ def trained(recipe_file, tmp_path_factory):
     """The command, run once: its folder, with the corpus and the checkpoint."""
     work = tmp_path_factory.mktemp("work")
     command = [sys.executable, "-m", "grmp_plugin.training.embedded", recipe_file]
-    run = subprocess.run(
-        [*command, "--work", work, "--out", work / "model.safetensors"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = subprocess.run([*command, "--work", work], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert not run.stdout
     return work
 
 
-def test_command_writes_a_checkpoint_that_scores(trained):
-    network = GRMPIQA(str(trained / "model.safetensors"))
-    assert network.info["steps"] == 4
-    score = network(torch.rand(2, 3, 130, 200))
+def test_command_writes_a_backbone_and_a_metric(trained):
+    backbone, metric = (GRMPIQA(str(trained / f"{name}.safetensors")) for name in ("backbone", "quality"))
+    assert (backbone.info["quality_labels"], metric.info["quality_labels"]) == (False, True)
+    assert metric.info["steps"] == 4
+    score = metric(torch.rand(2, 3, 130, 200))
     assert score.shape == (2, 1)
     assert ((score > 0) & (score < 1)).all()
+    # The backbone is trained as CLIP is, without prompts.
+    assert torch.equal(backbone.text_prompt.ctx, train.new_network(shipped()).text_prompt.ctx.half().float())
+    assert not torch.equal(metric.text_prompt.ctx, backbone.text_prompt.ctx)
+    assert not (trained / "state.pt").exists()
 
 
-def test_interrupted_training_ends_with_the_same_weights(trained, recipe_file, tmp_path, monkeypatch):
+def test_command_learns_meta_prompts_on_the_backbone(trained):
+    backbone, meta = (read_checkpoint(trained / f"{name}.safetensors") for name in ("backbone", "meta"))
+    changed = {name for name, t in backbone.tensors.items() if not torch.equal(t, meta.tensors[name])}
+    assert changed
+    assert all(name.startswith(("text_prompt.", "visual_prompts.")) for name in changed), changed
+    assert len(meta.info["held_out"]) == 8
+    assert meta.info["distortions"] == len(KINDS) - 1 - 8
+
+
+@pytest.mark.parametrize("interrupted_at", [3, 4, 9])
+def test_interrupted_training_ends_with_the_same_weights(
+    trained, recipe_file, tmp_path, monkeypatch, interrupted_at
+):
     recipe = read_yaml(Recipe, recipe_file)
     corpus = make_corpus(recipe, trained / "corpus", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the command did
+    batches, seen = stages.batches, iter(range(12))
+
+    def interrupted(*arguments):
+        for batch in batches(*arguments):
+            if next(seen) == interrupted_at:
+                raise KeyboardInterrupt
+            yield batch
+
     try:
-        whole = train.train(recipe, corpus, tmp_path).tensors
-        assert (tmp_path / "state.pt").exists()
-        (tmp_path / "state.pt").unlink()
-
-        def interrupted(*arguments):
-            for number, batch in enumerate(batches(*arguments)):
-                if number == 3:
-                    raise KeyboardInterrupt
-                yield batch
-
-        batches = train._batches
-        monkeypatch.setattr(train, "_batches", interrupted)
+        monkeypatch.setattr(stages, "batches", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train.train(recipe, corpus, tmp_path)
-        monkeypatch.setattr(train, "_batches", batches)
-        resumed = train.train(recipe, corpus, tmp_path).tensors
+        monkeypatch.setattr(stages, "batches", batches)
+        files = train.train(recipe, corpus, tmp_path)
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    start = train.new_network(recipe).state_dict()
-    assert not torch.equal(whole["text_prompt.ctx"], start["text_prompt.ctx"])
+    for name, file in files.items():
+        whole, resumed = (read_checkpoint(path).tensors for path in (trained / file.name, file))
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole), name
+
+
+def test_quality_labels_reach_the_metric_alone(trained, recipe_file, tmp_path):
+    """The honest backbone: with other pseudo-MOS it is the same to the bit."""
+    recipe = read_yaml(Recipe, recipe_file)
+    corpus = make_corpus(recipe, trained / "corpus", 1)
+    other = dataclasses.replace(corpus, quality=1 - corpus.quality)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        files = train.train(recipe, other, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    same = {
+        name: all(
+            torch.equal(tensor, read_checkpoint(file).tensors[key])
+            for key, tensor in read_checkpoint(trained / file.name).tensors.items()
+        )
+        for name, file in files.items()
+    }
+    assert same == {"backbone": True, "quality": False}
 
 
 def test_corpus(trained, recipe_file):
@@ -92,7 +132,10 @@ def test_corpus(trained, recipe_file):
     assert corpus.quality.shape == (9, 8)
     assert (corpus.quality[:, 0] == 1).all(), "the first version is pristine"
     assert (corpus.kinds[:, 0] == 0).all()
-    assert (corpus.levels[:, 1:] > 0).all()
+    assert (corpus.levels[:, 1:, 0] > 0).all()
+    assert ((corpus.levels > 0) == (corpus.kinds > 0)).all()
+    pixels = corpus.tensor([(8, 7, 1)])
+    torch.testing.assert_close(torch.from_numpy(corpus.statistics[8, 7, 1:2]), view_statistics(pixels))
     assert corpus.quality[:, 1:].max() < 1
     assert corpus.view(8, 7, 1).shape == (112, 112, 3)
 
@@ -108,7 +151,7 @@ def test_corpus_is_a_function_of_the_recipe(trained, recipe_file, tmp_path):
 
 
 def test_only_the_words_of_the_captions_are_stored(trained):
-    network = GRMPIQA(str(trained / "model.safetensors"))
+    network = GRMPIQA(str(trained / "quality.safetensors"))
     assert network.text_features(captions.all_texts(network.config)).shape[1] == 128
     assert network.scene_logits(torch.rand(1, 128)).shape == (1, len(SCENES))
     with pytest.raises(VocabularyError, match="zebra"):
@@ -128,18 +171,71 @@ def test_shipped_recipe_reads_and_says_what_is_wrong(tmp_path):
         read_yaml(Recipe, tmp_path / "missing.yml")
 
 
-def test_losses_by_hand():
-    assert losses.kind_targets(torch.tensor([[0, 0], [3, 0], [3, 4]]), 5).tolist() == [
-        [1, 0, 0, 0, 0],
-        [0, 0, 0, 1, 0],
-        [0, 0, 0, 0.5, 0.5],
-    ]
-    torch.testing.assert_close(
-        losses.grade_targets(torch.tensor([0.0, 0.3, 1.0]), 3),
-        torch.tensor([[1.0, 0, 0], [0.4, 0.6, 0], [0, 0, 1]]),
+def test_targets_by_hand():
+    kinds = torch.tensor([[0, 0], [3, 0], [3, 4]])
+    levels = torch.tensor([[0, 0], [1, 0], [3, 5]])
+    faults = targets.fault_targets(kinds, levels)
+    assert faults.shape == (3, len(captions.caption_groups(shipped().network)["fault"]))
+    torch.testing.assert_close(faults.sum(1), torch.ones(3))
+    assert faults[0, 0] == 1
+    torch.testing.assert_close(faults[1, 11:16], torch.tensor([0.7, 0.3, 0, 0, 0]))
+    torch.testing.assert_close(faults[2, 11:21], torch.tensor([0, 0.15, 0.7, 0.15, 0, 0, 0, 0, 0.3, 0.7]) / 2)
+    view = torch.full((3, 3, 16, 16), 0.9)
+    found = targets.caption_targets(view, torch.tensor([0, 1, 8]), kinds, levels)
+    groups = captions.caption_groups(shipped().network)
+    assert {name: len(texts) for name, texts in groups.items()} == {n: t.shape[1] for n, t in found.items()}
+    for values in found.values():
+        torch.testing.assert_close(values.sum(1), torch.ones(3))
+    assert groups["brightness"][found["brightness"][0].argmax()] == "a bright photo."
+    assert groups["detail"][found["detail"][0].argmax()] == "a photo of low detail."
+    assert groups["strength"][found["strength"][2].argmax()] == "a photo, severely distorted."
+    assert groups["fault"][11] == "a photo, slightly blurred by motion."
+    assert KINDS[3] == "motion_blur"
+
+
+def test_quality_targets_by_hand():
+    mos, levels = torch.tensor([1.0, 0.9, 0.5]), torch.tensor([[0, 0], [2, 0], [5, 3]])
+    found = targets.quality_targets(mos, levels, 0.4)
+    expected = torch.tensor([1.0, 0.6 * 0.9 + 0.4 * (1 - 0.95 * 0.4), 0.6 * 0.5 + 0.4 * 0.05])
+    torch.testing.assert_close(found, expected)
+
+
+def test_patches_are_left_out_but_not_the_class_token():
+    tokens = torch.arange(2 * 5 * 3, dtype=torch.float32).view(2, 5, 3)
+    assert stages._fewer(tokens, 0.0) is tokens
+    fewer = stages._fewer(tokens, 0.5)
+    assert fewer.shape == (2, 3, 3)
+    torch.testing.assert_close(fewer[:, 0], tokens[:, 0])
+    for image, kept in zip(tokens, fewer, strict=True):
+        rows = {tuple(row.tolist()) for row in kept}
+        assert len(rows) == 3
+        assert rows <= {tuple(row.tolist()) for row in image}
+
+
+def test_metric_is_the_mean_of_its_runs(trained, recipe_file):
+    recipe = read_yaml(Recipe, recipe_file)
+    names = ("backbone", "quality-0", "quality-1", "quality")
+    backbone, first, second, metric = (
+        read_checkpoint(trained / f"{name}.safetensors").tensors for name in names
     )
-    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    weight, context = "clip.visual.proj", "text_prompt.ctx"
+    assert recipe.level_shares == (0.0, 0.4)
+    expected = 0.2 * backbone[weight].float() + 0.4 * (first[weight].float() + second[weight].float())
+    torch.testing.assert_close(metric[weight].float(), expected, atol=1e-3, rtol=1e-3)
+    expected = (first[context].float() + second[context].float()) / 2
+    torch.testing.assert_close(metric[context].float(), expected, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(first[weight], second[weight])
+
+
+def test_no_caption_grades_quality():
+    words = {word.strip(".,") for text in captions.all_texts(shipped().network) for word in text.split()}
+    texts = [text for group in captions.caption_groups(shipped().network).values() for text in group]
+    assert not words & {"bad", "poor", "fair", "good", "excellent"}
+    assert not any("quality" in text for text in texts)
+
+
+def test_ranking_loss_by_hand():
+    score, quality = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.9, 0.1]])
     expected = torch.nn.functional.softplus(torch.tensor(-3.0))
-    torch.testing.assert_close(losses.ranking_loss(logits, torch.tensor([0.9, 0.1])), expected)
-    assert losses.ranking_loss(logits, torch.tensor([0.5, 0.51])) == 0
-    assert len(captions.distortion_texts()) == len(KINDS)
+    torch.testing.assert_close(losses.ranking_loss(score, quality), expected)
+    assert losses.ranking_loss(score, torch.tensor([[0.5, 0.51]])) == 0

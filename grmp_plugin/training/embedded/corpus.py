@@ -1,11 +1,14 @@
 """The training data: drawn pictures, distorted versions, their pseudo-MOS, cut into views and kept on disk.
 
+The views' statistics are kept with them: they take as long as a third of a training step.
+
 Made in shards of a few pictures, each a function of the recipe and its number alone, so that an
 interrupted run goes on where it stopped.
 """
 
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +18,12 @@ import torch
 
 from grmp_plugin.config import SCENES
 from grmp_plugin.data.distortions import DISTORTIONS, distort
+from grmp_plugin.data.distortions.compression import jpeg
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.preprocess import resize
+from grmp_plugin.network.statistics import view_statistics
 from grmp_plugin.training.embedded.settings import Recipe
 
 log = logging.getLogger(__name__)
@@ -26,6 +31,16 @@ log = logging.getLogger(__name__)
 NO_DISTORTION = "none"
 KINDS = (NO_DISTORTION, *DISTORTIONS)
 _SHARD = 30  # pictures
+
+Views = Sequence[tuple[int, int, int]]
+"""Views of the corpus, each by the numbers of its picture, version and view."""
+
+# Photographs are softer than drawings: demosaicing and lenses see to it, and files are compressed.
+_SOFT_SHARE = 0.4
+_SOFTEST = 0.7  # of the side, drawn and enlarged
+_COMPRESSED_SHARE = 0.3
+_GOOD_JPEG = (82, 98)  # libjpeg's quality
+_STRONGEST_REDUCTION = 0.6
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,9 @@ class Corpus:
         views: (P, Q, V, S, S, 3), uint8; memory-mapped.
         quality: (P, Q), pseudo-MOS.
         kinds: (P, Q, 2), numbers in `KINDS` of the distortions applied, 0 where none.
-        levels: (P, Q), level of the first distortion, 0 for the pristine version.
+        levels: (P, Q, 2), levels of these distortions, 0 where none.
         scenes: (P,), numbers in `SCENES`.
+        statistics: (P, Q, V, C), the views' `view_statistics`.
     """
 
     views: list[np.ndarray]
@@ -45,11 +61,16 @@ class Corpus:
     kinds: np.ndarray
     levels: np.ndarray
     scenes: np.ndarray
+    statistics: np.ndarray
 
     def view(self, picture: int, version: int, view: int) -> np.ndarray:
         """One view, (S, S, 3), uint8."""
         shard, within = divmod(picture, _SHARD)
         return self.views[shard][within, version, view]
+
+    def tensor(self, chosen: Views) -> torch.Tensor:
+        """Some views, (B, 3, S, S) float32 in [0, 1]."""
+        return to_tensor(np.array([self.view(*place) for place in chosen]))
 
 
 def make_corpus(recipe: Recipe, folder: Path, processes: int) -> Corpus:
@@ -73,7 +94,8 @@ def make_corpus(recipe: Recipe, folder: Path, processes: int) -> Corpus:
     labels = [np.load(folder / f"{s}.labels.npz") for s in shards]
     views = [np.load(folder / f"{s}.views.npy", mmap_mode="r") for s in shards]
     joined = {name: np.concatenate([part[name] for part in labels]) for name in labels[0].files}
-    return Corpus(views, joined["quality"], joined["kinds"], joined["levels"], joined["scenes"])
+    statistics = np.concatenate([np.load(folder / f"{s}.statistics.npy") for s in shards])
+    return Corpus(views, statistics=statistics, **joined)
 
 
 def to_tensor(views: np.ndarray) -> torch.Tensor:
@@ -93,8 +115,11 @@ class _Work:
         torch.set_num_threads(1)
         numbers = range(shard * _SHARD, min((shard + 1) * _SHARD, self.recipe.corpus.pictures))
         parts = [_picture(self.recipe, number) for number in numbers]
+        views = np.stack([p["views"] for p in parts])
         with atomic_write(self.folder / f"{shard}.views.npy") as file:
-            np.save(file, np.stack([p["views"] for p in parts]))
+            np.save(file, views)
+        with atomic_write(self.folder / f"{shard}.statistics.npy") as file:
+            np.save(file, np.stack([_statistics(picture) for picture in views]))
         labels = {name: np.stack([p[name] for p in parts]) for name in parts[0] if name != "views"}
         # Written last: its presence says that the shard is whole.
         with atomic_write(self.folder / f"{shard}.labels.npz") as file:
@@ -106,17 +131,17 @@ def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
     scene = number % len(SCENES)
     seed = int(rng.integers(2**31))
     side = recipe.corpus.side
-    pristine = draw_scene(SCENES[scene], seed, side, side)
+    pristine = _draw(SCENES[scene], seed, side, rng)
     views, quality, kinds, levels = [], [], [], []
     for applied in _plan(recipe.corpus.versions, rng):
         image = pristine
         for kind, level in applied:
             image = distort(image, kind, level, int(rng.integers(2**31)))
-        views.append([_random_view(image, recipe, rng) for _ in range(recipe.corpus.views)])
+        views.append([_random_view(image, view, recipe, rng) for view in range(recipe.corpus.views)])
         quality.append(pseudo_mos(pristine, image))
         numbers = [KINDS.index(kind) for kind, _ in applied]
         kinds.append([*numbers, 0, 0][:2])
-        levels.append(applied[0][1] if applied else 0)
+        levels.append([*(level for _, level in applied), 0, 0][:2])
     return {
         "views": np.array(views, np.uint8),
         "quality": np.array(quality, np.float32),
@@ -124,6 +149,12 @@ def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
         "levels": np.array(levels, np.int64),
         "scenes": np.array(scene, np.int64),
     }
+
+
+@torch.inference_mode()
+def _statistics(views: np.ndarray) -> np.ndarray:
+    """(Q, V, S, S, 3) uint8 -> (Q, V, C) float32."""
+    return view_statistics(to_tensor(views).flatten(0, 1)).unflatten(0, views.shape[:2]).numpy()
 
 
 def _plan(versions: int, rng: np.random.Generator) -> list[list[tuple[str, int]]]:
@@ -138,10 +169,28 @@ def _plan(versions: int, rng: np.random.Generator) -> list[list[tuple[str, int]]
     return plan[:versions]
 
 
-def _random_view(image: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """A crop as scoring cuts it, but anywhere: at a random level of the pyramid, flipped half the time."""
+def _draw(scene: str, seed: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A pristine picture that may be as soft, and as lightly compressed, as good photographs are."""
+    if rng.random() < _SOFT_SHARE:
+        drawn = draw_scene(scene, seed, *[round(side * rng.uniform(_SOFTEST, 1))] * 2)
+        picture = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_CUBIC)
+    else:
+        picture = draw_scene(scene, seed, side, side)
+    if rng.random() < _COMPRESSED_SHARE:
+        quality = int(rng.integers(*_GOOD_JPEG))
+        picture = jpeg(picture, quality, rng)
+    return picture
+
+
+def _random_view(image: np.ndarray, view: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
+    """A crop as scoring cuts it, but anywhere; the views take the levels of the pyramid in turn.
+
+    Half of them come from a picture that was reduced before, as scoring reduces large files.
+    """
     config = recipe.network.preprocess
-    scale = float(rng.choice(config.scales))
+    scale = config.scales[view % len(config.scales)]
+    if rng.random() < 0.5:
+        scale *= rng.uniform(_STRONGEST_REDUCTION, 1)
     if scale < 1:
         side = max(config.size, round(len(image) * scale))
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255

@@ -1,116 +1,104 @@
-"""Training the embedded model: seeded, resumable, from a corpus on disk to a checkpoint."""
+"""Training the embedded model: seeded, resumable, from a corpus on disk to two checkpoints."""
 
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from grmp_plugin.files import atomic_write
-from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.initial import initial_prompts, untrained_backbone
-from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.texts import vocabulary_of
-from grmp_plugin.training.embedded import captions
-from grmp_plugin.training.embedded.corpus import KINDS, Corpus, to_tensor
-from grmp_plugin.training.embedded.losses import grade_targets, kind_targets, ranking_loss
-from grmp_plugin.training.embedded.settings import Recipe
-from grmp_plugin.training.embedded.statistics_stage import freeze_statistics, train_statistics
-from grmp_plugin.training.losses import quality_loss
+from grmp_plugin.training.embedded import captions, stages
+from grmp_plugin.training.embedded.corpus import Corpus
+from grmp_plugin.training.embedded.settings import Recipe, StageSettings
+from grmp_plugin.training.embedded.summary import standardize, train_summary
 
 log = logging.getLogger(__name__)
 
 # CLIP's own bound on the logit scale.
 _MAX_LOGIT_SCALE = math.log(100)
+_VALIDATE_EVERY = 500  # steps
+_CHUNK = 256  # views scored together in validation
 
 
-class Batch(NamedTuple):
-    """Views and what is known of them."""
+class _Stage(NamedTuple):
+    name: str
+    settings: StageSettings
+    losses: Callable[[GRMPIQA, stages.Batch, StageSettings], dict[str, Tensor]]
+    level_share: float | None  # None: learns no quality
 
-    pixels: Tensor  # (B, 3, S, S), normalised
-    quality: Tensor  # (B,)
-    kinds: Tensor  # (B, 2)
-    levels: Tensor  # (B,)
-    scenes: Tensor  # (B,)
+    @property
+    def learns_quality(self) -> bool:
+        return self.level_share is not None
 
 
-def train(recipe: Recipe, corpus: Corpus, work: Path) -> Checkpoint:
+def train(recipe: Recipe, corpus: Corpus, work: Path) -> dict[str, Path]:
     """Train from nothing, or from where an interrupted run stopped.
 
     Args:
-        recipe: network, optimizer and seed.
+        recipe: network, stages and seed.
         corpus: the training data.
-        work: folder of the resumable state.
+        work: folder of the resumable state and of the checkpoints.
 
     Returns:
-        The trained model, complete with its words.
+        Checkpoint file of each stage, in half precision: `backbone` knows captions and has untrained
+        prompts; `quality` is the metric, the mean of the runs of the quality stage.
     """
-    network = new_network(recipe)
-    freeze_statistics(network)
-    optimizer = _optimizer(network, recipe)
-    state_file = work / "state.pt"
-    step, seconds = 0, 0.0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        step, seconds = state["step"], state["seconds"]
-        log.info("resumed at step %d", step)
-    started = time.monotonic() - seconds
-    if step == 0:
-        train_statistics(network, corpus, recipe)
-        torch.manual_seed(recipe.seed)
-    running: dict[str, float] = {}
-    for batch, plain in _batches(recipe, corpus, step):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
-        network.train()
-        parts = _losses(network, batch, plain)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(parts.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            network.clip.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
-        step += 1
-        for name, value in parts.items():
-            key = f"{'plain ' if plain else ''}{name}"
-            running[key] = 0.98 * running.get(key, value.item()) + 0.02 * value.item()
-        if step % 50 == 0:
-            losses = ", ".join(f"{name} {value:.3f}" for name, value in sorted(running.items()))
-            log.info("step %d, %.0f s: %s", step, time.monotonic() - started, losses)
-        if step % recipe.optimizer.save_every == 0 or step == recipe.optimizer.steps:
-            srcc = validate(network, corpus, recipe)
-            log.info("step %d: validation SRCC %.4f", step, srcc)
-            state = {
-                "network": network.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "rng": torch.get_rng_state(),
-                "step": step,
-                "seconds": time.monotonic() - started,
-            }
-            with atomic_write(state_file) as temporary:
-                torch.save(state, temporary)
-    info = {
-        "licence": "Apache-2.0",
-        "origin": "grmp-iqa, trained from nothing on drawn scenes; no photograph was used",
-        "recipe_version": recipe.version,
-        "seed": recipe.seed,
-        "steps": step,
-        "training_minutes": round((time.monotonic() - started) / 60, 1),
-        "threads": torch.get_num_threads(),
-        "validation_srcc": round(validate(network, corpus, recipe), 4),
-    }
-    return Checkpoint(recipe.network, network.state_dict(), info)
+    backbone = work / "backbone.safetensors"
+    stage = _Stage(stages.BACKBONE, recipe.backbone, stages.backbone_losses, None)
+    _complete(stage, lambda: new_network(recipe), recipe, corpus, backbone)
+    runs = []
+    for number, share in enumerate(recipe.level_shares):
+        stage = _Stage(stages.QUALITY, recipe.quality, stages.quality_losses, share)
+        runs.append(work / f"quality-{number}.safetensors")
+        _complete(stage, lambda: GRMPIQA(str(backbone)), recipe, corpus, runs[-1])
+    metric = work / "quality.safetensors"
+    mean = mean_of_runs(
+        read_checkpoint(backbone), [read_checkpoint(run) for run in runs], recipe.backbone_share
+    )
+    srcc = validate(GRMPIQA(mean), corpus, recipe, plain=False)
+    info = {**mean.info, "validation_srcc": round(srcc, 4)}
+    write_checkpoint(dataclasses.replace(mean, info=info), metric, half=True)
+    return {"backbone": backbone, "quality": metric}
+
+
+def mean_of_runs(backbone: Checkpoint, runs: Sequence[Checkpoint], backbone_share: float) -> Checkpoint:
+    """The mean of the runs' weights, and of the backbone's that they started from.
+
+    Such a mean keeps more of what the backbone knows of pictures unlike the training's: arXiv:2109.01903,
+    arXiv:2203.05482. The backbone's prompts are untrained and do not count.
+    """
+    tensors = {}
+    for name, tensor in backbone.tensors.items():
+        if not tensor.is_floating_point():
+            tensors[name] = tensor
+            continue
+        share = 0.0 if name.startswith(("text_prompt.", "visual_prompts.")) else backbone_share
+        mean = sum(run.tensors[name].float() for run in runs) / len(runs)
+        tensors[name] = share * tensor.float() + (1 - share) * mean
+    minutes = round(sum(run.info["training_minutes"] for run in runs), 1)
+    info = {**runs[0].info, "runs": len(runs), "backbone_share": backbone_share, "training_minutes": minutes}
+    return Checkpoint(backbone.config, tensors, info)
+
+
+def _complete(
+    stage: _Stage, start: Callable[[], GRMPIQA], recipe: Recipe, corpus: Corpus, file: Path
+) -> None:
+    """Run a stage unless its checkpoint is there."""
+    if file.exists():
+        return
+    state = file.with_name("state.pt")
+    write_checkpoint(_run(stage, start(), recipe, corpus, state), file, half=True)
+    state.unlink()
 
 
 def new_network(recipe: Recipe) -> GRMPIQA:
@@ -123,93 +111,117 @@ def new_network(recipe: Recipe) -> GRMPIQA:
     return GRMPIQA(Checkpoint(recipe.network, tensors))
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
+def learning_rate(step: int, stage: StageSettings) -> float:
     """Linear warm-up, then a half cosine to zero."""
-    settings = recipe.optimizer
-    warmup = min(1.0, (step + 1) / settings.warmup)
-    progress = min(1.0, step / settings.steps)
-    return settings.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * progress))
+    warmup = min(1.0, (step + 1) / stage.warmup)
+    progress = min(1.0, step / stage.steps)
+    return stage.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
-def validate(network: GRMPIQA, corpus: Corpus, recipe: Recipe) -> float:
-    """SRCC against pseudo-MOS on the pictures kept out of training, scores averaged over the stored views."""
+def validate(network: GRMPIQA, corpus: Corpus, recipe: Recipe, *, plain: bool, every: int = 1) -> float:
+    """SRCC against pseudo-MOS on pictures kept out of training, scores averaged over the stored views.
+
+    Args:
+        network: what to validate.
+        corpus: whose last pictures are taken.
+        recipe: says how many.
+        plain: the backbone without prompts, read through `captions.PLAIN_QUALITY_TEXTS`.
+        every: take only every n-th of these pictures.
+    """
     network.eval()
-    pictures = range(recipe.corpus.pictures - recipe.corpus.validation, recipe.corpus.pictures)
+    first = recipe.corpus.pictures - recipe.corpus.validation
+    versions, views = range(recipe.corpus.versions), range(recipe.corpus.views)
+    pictures = list(range(first, recipe.corpus.pictures, every))
+    chosen = [(picture, version, view) for picture in pictures for version in versions for view in views]
     scores = []
     with torch.inference_mode():
-        for picture in pictures:
-            views = [
-                [corpus.view(picture, version, view) for view in range(recipe.corpus.views)]
-                for version in range(recipe.corpus.versions)
-            ]
-            scores.append(network.score_views(to_tensor(np.array(views)))[:, 0])
-    found = spearmanr(torch.cat(scores).numpy(), corpus.quality[list(pictures)].ravel())
-    return float(found.statistic)
+        for place in range(0, len(chosen), _CHUNK):
+            tokens = stages.tokens(network, corpus, chosen[place : place + _CHUNK])
+            scores.append(_plain_logits(network, tokens) if plain else _logits(network, tokens))
+    quality = torch.cat(scores).softmax(-1)[:, 0].view(len(pictures), len(versions), len(views)).mean(-1)
+    return float(spearmanr(quality.flatten().numpy(), corpus.quality[pictures].ravel()).statistic)
 
 
-def _losses(network: GRMPIQA, batch: Batch, plain: bool) -> dict[str, Tensor]:
-    config = network.config
-    if plain:
-        features = network.plain_image_features(batch.pixels)
-        quality_texts = network.text_features(captions.PLAIN_QUALITY_TEXTS)
-    else:
-        features = network.image_features(batch.pixels)
-        quality_texts = network.quality_text_features()
-    groups = [
-        captions.scene_texts(config),
-        captions.distortion_texts(),
-        captions.strength_texts(),
-        captions.quality_word_texts(),
-    ]
-    texts = network.text_features([text for group in groups for text in group])
-    scale = network.clip.logit_scale.exp()
-    scene, kind, level, grade = (scale * features @ texts.T).split([len(group) for group in groups], dim=1)
-    quality = scale * features @ quality_texts.T
-    return {
-        "quality": quality_loss(quality, batch.quality),
-        "ranking": 0.5 * ranking_loss(quality, batch.quality),
-        "scene": 0.15 * F.cross_entropy(scene, batch.scenes),
-        "kind": 0.25 * F.cross_entropy(kind, kind_targets(batch.kinds, len(KINDS))),
-        "level": 0.1 * F.cross_entropy(level, batch.levels),
-        "grade": 0.25 * F.cross_entropy(grade, grade_targets(batch.quality, grade.shape[1])),
+def _run(stage: _Stage, network: GRMPIQA, recipe: Recipe, corpus: Corpus, state_file: Path) -> Checkpoint:
+    _freeze_stem(network)
+    optimizer = _optimizer(network, stage.settings)
+    step, seconds = 0, 0.0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        step, seconds = state["step"], state["seconds"]
+        log.info("%s: resumed at step %d", stage.name, step)
+    started = time.monotonic() - seconds
+    if step == 0:
+        if stage.name == stages.BACKBONE:
+            standardize(network, corpus, recipe)
+        train_summary(network, corpus, recipe, stage.level_share)
+        torch.manual_seed(recipe.seed)
+    running: dict[str, float] = {}
+    for batch in stages.batches(recipe, stage.settings, corpus, step, stage.level_share or 0.0):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, stage.settings)
+        network.train()
+        parts = stage.losses(network, batch, stage.settings)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(parts.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            network.clip.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+        step += 1
+        for name, value in parts.items():
+            running[name] = 0.98 * running.get(name, value.item()) + 0.02 * value.item()
+        if step % 50 == 0:
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in running.items())
+            log.info("%s, step %d, %.0f s: %s", stage.name, step, time.monotonic() - started, losses)
+        if step % stage.settings.save_every == 0:
+            state = {
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "rng": torch.get_rng_state(),
+                "step": step,
+                "seconds": time.monotonic() - started,
+            }
+            with atomic_write(state_file) as temporary:
+                torch.save(state, temporary)
+        if step % _VALIDATE_EVERY == 0:
+            srcc = validate(network, corpus, recipe, plain=not stage.learns_quality, every=3)
+            log.info("%s, step %d: validation SRCC %.4f", stage.name, step, srcc)
+    info = {
+        "licence": "Apache-2.0",
+        "origin": "grmp-iqa, trained from nothing on drawn scenes; no photograph was used",
+        "quality_labels": stage.learns_quality,
+        "recipe_version": recipe.version,
+        "seed": recipe.seed,
+        "steps": step,
+        "training_minutes": round((time.monotonic() - started) / 60, 1),
+        "threads": torch.get_num_threads(),
+        "validation_srcc": round(validate(network, corpus, recipe, plain=not stage.learns_quality), 4),
     }
+    return Checkpoint(recipe.network, network.state_dict(), {**network.info, **info})
 
 
-def _batches(recipe: Recipe, corpus: Corpus, start: int) -> Iterator[tuple[Batch, bool]]:
-    """Batches of the remaining steps; each is a function of the seed and its step."""
-    settings = recipe.optimizer
-    pictures = recipe.corpus.pictures - recipe.corpus.validation
-    per_epoch = pictures // settings.pictures_per_batch
-    for step in range(start, settings.steps):
-        epoch, position = divmod(step, per_epoch)
-        order = np.random.default_rng([recipe.seed, 2, epoch]).permutation(pictures)
-        first = position * settings.pictures_per_batch
-        rng = np.random.default_rng([recipe.seed, 3, step])
-        yield (
-            _batch(order[first : first + settings.pictures_per_batch], recipe, corpus, rng),
-            bool(rng.random() < settings.plain_share),
-        )
+def _plain_logits(network: GRMPIQA, tokens: Tensor) -> Tensor:
+    features = stages.plain_features(network, tokens)
+    texts = network.text_features(captions.PLAIN_QUALITY_TEXTS)
+    return network.clip.logit_scale.exp() * features @ texts.T
 
 
-def _batch(pictures: np.ndarray, recipe: Recipe, corpus: Corpus, rng: np.random.Generator) -> Batch:
-    views, index = [], []
-    for picture in pictures:
-        versions = rng.permutation(recipe.corpus.versions)[: recipe.optimizer.versions_per_picture]
-        for version in versions:
-            views.append(corpus.view(int(picture), int(version), int(rng.integers(recipe.corpus.views))))
-            index.append((int(picture), int(version)))
-    rows, columns = np.array(index).T
-    pixels = normalize(to_tensor(np.array(views)), recipe.network.preprocess)
-    return Batch(
-        pixels,
-        torch.from_numpy(corpus.quality[rows, columns]),
-        torch.from_numpy(corpus.kinds[rows, columns]),
-        torch.from_numpy(corpus.levels[rows, columns]),
-        torch.from_numpy(corpus.scenes[rows]),
-    )
+def _logits(network: GRMPIQA, tokens: Tensor) -> Tensor:
+    return network.quality_logits(network.token_features(tokens))
 
 
-def _optimizer(network: GRMPIQA, recipe: Recipe) -> torch.optim.AdamW:
+def _freeze_stem(network: GRMPIQA) -> None:
+    """Keep the DCT, and what the summary learned alone, out of a stage."""
+    stem: Any = network.clip.visual.conv1
+    stem.spectrum.requires_grad_(False)
+    stem.summary.requires_grad_(False)
+
+
+def _optimizer(network: GRMPIQA, stage: StageSettings) -> torch.optim.AdamW:
     decayed: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -218,7 +230,7 @@ def _optimizer(network: GRMPIQA, recipe: Recipe) -> torch.optim.AdamW:
         is_matrix = parameter.ndim >= 2 and "embedding" not in name and "ctx" not in name
         (decayed if is_matrix else others).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": recipe.optimizer.weight_decay},
+        {"params": decayed, "weight_decay": stage.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.optimizer.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98))
