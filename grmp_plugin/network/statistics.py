@@ -292,6 +292,7 @@ def _filter(planes: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tens
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _gaussian(side: int) -> Tensor:
     """(side, side): a Gaussian of 7/6 pixels, cut at 7 pixels, reflected at the borders."""
     offsets = torch.arange(-3, 4)
@@ -305,6 +306,7 @@ def _gaussian(side: int) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _boxes(side: int, width: int, stride: int) -> Tensor:
     """(places, side): means of `width` neighbours, every `stride` pixels."""
     places = (side - width) // stride + 1
@@ -315,6 +317,7 @@ def _boxes(side: int, width: int, stride: int) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _waves(length: int) -> Tensor:
     """(length, 2 `_PERIODS`): cosines, then sines."""
     frequencies = torch.arange(1, _PERIODS + 1) / (2 * _PERIODS)
@@ -323,12 +326,14 @@ def _waves(length: int) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _window(side: int) -> Tensor:
     window = torch.hann_window(side, periodic=False)
     return window[:, None] * window
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _rings(side: int) -> Tensor:
     """(half spectrum, rings): weights of the mean over each ring of frequencies."""
     down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
@@ -338,6 +343,7 @@ def _rings(side: int) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _neighbours() -> tuple[Tensor, ...]:
     """For each range of distances the places, in a flattened window, that lie so far from its middle."""
     offsets = torch.arange(-_REACH, _REACH + 1)

@@ -320,7 +320,7 @@ def test_models(singles):
     ):
         assert words in table.text
     models = {row["model"]: row for row in listed.json}
-    assert models.keys() == {"grmp_iqa-tiny", "grmp_iqa"}
+    assert models.keys() == {"grmp_iqa-tiny", "grmp_iqa-tiny-meta", "grmp_iqa"}
     assert models["grmp_iqa-tiny"]["here"]
     assert models["grmp_iqa-tiny"]["default"]
     assert Path(models["grmp_iqa-tiny"]["file"]).is_file()
