@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grmp_plugin.config import IMAGENET_MEAN, IMAGENET_STD
-from grmp_plugin.network.statistics import STATISTICS, view_statistics
+from grmp_plugin.network.view_statistics import STATISTICS, view_statistics
 
 _BLOCK = 8  # pixels; JPEG's block too
 _CHROMA = 16  # low-frequency coefficients kept of each chroma channel

@@ -39,6 +39,7 @@ from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.evaluation.statistics import plcc, spread, srcc
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.models import weights_digest
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
 from grmp_plugin.training.embedded.captions import PLAIN_QUALITY_TEXTS
@@ -66,6 +67,7 @@ TRAINED = {
     "random-0": ("random", 0.0),
 }
 ON_FEATURES = ("zero-shot", "ridge")
+_OF_METRIC = ("metric", "metric-0")
 
 
 def make_photographs(folder: Path, column: str) -> list[Ratings]:
@@ -144,7 +146,8 @@ class Bench:
 
     def _row(self, variant: str, shots: int, seed: int) -> dict[str, float]:
         settings = dataclasses.replace(self.settings, shots=shots)
-        key = f"{self.name} {variant} {shots} {seed} {settings.learning_rate} {settings.epochs}"
+        weights = _digest(_METRIC if variant in _OF_METRIC else _HONEST)
+        key = f"{self.name} {variant} {shots} {seed} {settings.learning_rate} {settings.epochs} {weights}"
         known = _read(self.kept)
         if key not in known:
             found = self._features(variant, settings, seed) if variant in ON_FEATURES else None
@@ -198,6 +201,12 @@ class Bench:
                 features.append(found.mean(0).numpy())
                 scores.append(logits.softmax(-1)[:, 0].mean().item())
         return np.array(features), np.array(scores)
+
+
+@functools.cache
+def _digest(model: str) -> str:
+    """What tells one release of the weights from another."""
+    return weights_digest(model)[:8]
 
 
 def _start(model: str, seed: int) -> Checkpoint:

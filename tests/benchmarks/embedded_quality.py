@@ -24,10 +24,11 @@ from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.evaluation.statistics import bootstrap_interval, srcc
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.models import find_checkpoint
 
 SEED = 0
 # Kinds that no task of the meta-prompts of grmp_iqa-tiny-meta had.
-HELD_OUT = tuple(DISTORTIONS)[::4]
+HELD_OUT = find_checkpoint("grmp_iqa-tiny-meta").info["held_out"]
 
 Judge = Callable[[np.ndarray], float]
 

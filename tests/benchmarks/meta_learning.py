@@ -41,11 +41,10 @@ def main() -> None:
         support_batch=40,
         query_batch=20,
     )
-    held_out = list(DISTORTIONS)[::4]
+    start = starting_checkpoint("grmp_iqa-tiny-meta", 0)
+    held_out = start.info["held_out"]
     kinds = [kind for kind in DISTORTIONS if kind not in held_out]
-    trainer = GRMPPretrainModel(
-        _options(starting_checkpoint("grmp_iqa-tiny-meta", 0), settings, arguments.seed, "cpu")
-    )
+    trainer = GRMPPretrainModel(_options(start, settings, arguments.seed, "cpu"))
     preprocess = trainer.net.config.preprocess
     tasks = TaskViews([drawn_tasks(pictures=90, seed=0, kinds=kinds)], preprocess, settings, arguments.seed)
     tested = TaskViews([drawn_tasks(pictures=36, seed=1, kinds=held_out)], preprocess, settings, 99)

@@ -1,6 +1,7 @@
 """The training of the embedded model on a very small recipe: one command, seeded, resumable."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.errors import ConfigError, VocabularyError
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.network.statistics import view_statistics
+from grmp_plugin.network.view_statistics import view_statistics
 from grmp_plugin.training.embedded import captions, losses, stages, targets, train
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
 from grmp_plugin.training.embedded.settings import Recipe
@@ -63,7 +64,7 @@ def test_command_writes_a_backbone_and_a_metric(trained):
     # The backbone is trained as CLIP is, without prompts.
     assert torch.equal(backbone.text_prompt.ctx, train.new_network(shipped()).text_prompt.ctx.half().float())
     assert not torch.equal(metric.text_prompt.ctx, backbone.text_prompt.ctx)
-    assert not (trained / "state.pt").exists()
+    assert not list(trained.glob("*.pt"))
 
 
 def test_command_learns_meta_prompts_on_the_backbone(trained):
@@ -102,6 +103,35 @@ def test_interrupted_training_ends_with_the_same_weights(
     for name, file in files.items():
         whole, resumed = (read_checkpoint(path).tensors for path in (trained / file.name, file))
         assert all(torch.equal(whole[key], resumed[key]) for key in whole), name
+
+
+def test_a_stage_does_not_go_on_from_the_end_of_another(trained, recipe_file, tmp_path):
+    """Killed when a stage's checkpoint was written and its state not yet removed."""
+    recipe = read_yaml(Recipe, recipe_file)
+    corpus = make_corpus(recipe, trained / "corpus", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    shutil.copy(trained / "backbone.safetensors", tmp_path)
+    torch.save({"step": 4}, tmp_path / "backbone.pt")
+    try:
+        files = train.train(recipe, corpus, tmp_path)
+    finally:
+        torch.set_num_threads(threads)
+    whole, found = (
+        read_checkpoint(path).tensors for path in (trained / "quality.safetensors", files["quality"])
+    )
+    assert all(torch.equal(whole[name], found[name]) for name in whole)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_another_recipe_is_refused_a_folder(trained, recipe_file, tmp_path):
+    other = tmp_path / "other.yml"
+    other.write_text(recipe_file.read_text().replace("seed: 0", "seed: 1"))
+    command = [sys.executable, "-m", "grmp_plugin.training.embedded", other, "--work", trained]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "another recipe" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_quality_labels_reach_the_metric_alone(trained, recipe_file, tmp_path):

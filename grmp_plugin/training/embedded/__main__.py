@@ -1,14 +1,16 @@
 """Train the embedded model from a recipe: the same command starts and resumes."""
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
 
 import torch
 
-from grmp_plugin.config import read_yaml
-from grmp_plugin.errors import GRMPError
+from grmp_plugin.config import read_yaml, to_dict
+from grmp_plugin.errors import GRMPError, InputError
+from grmp_plugin.files import atomic_write
 from grmp_plugin.training.embedded.corpus import make_corpus
 from grmp_plugin.training.embedded.prompts import learn_prompts
 from grmp_plugin.training.embedded.settings import Recipe
@@ -31,6 +33,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     try:
         recipe = read_yaml(Recipe, arguments.recipe)
+        _claim(arguments.work, recipe)
         corpus = make_corpus(recipe, arguments.work / "corpus", arguments.threads)
         files = train(recipe, corpus, arguments.work)
         files["meta"] = learn_prompts(recipe, files["backbone"], arguments.work)
@@ -40,6 +43,19 @@ def main() -> int:
     for file in files.values():
         logging.info("wrote %s, %.1f MB", file, file.stat().st_size / 1e6)
     return 0
+
+
+def _claim(work: Path, recipe: Recipe) -> None:
+    """Note whose folder it is: what is there counts as done, and must be this recipe's."""
+    note = work / "recipe.json"
+    own = json.dumps(to_dict(recipe), indent=1)
+    if note.exists() and note.read_text(encoding="utf-8") != own:
+        raise InputError(
+            f"{work} holds the work of another recipe ({note}): name another folder, or remove it"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    with atomic_write(note) as temporary:
+        temporary.write_text(own, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.preprocess import resize
-from grmp_plugin.network.statistics import view_statistics
+from grmp_plugin.network.view_statistics import view_statistics
 from grmp_plugin.training.embedded.settings import Recipe
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from torch import Tensor
 
 
 def ranking_loss(score: Tensor, quality: Tensor, margin: float = 0.03) -> Tensor:
-    """Logistic loss over all pairs of a row whose pseudo-MOS differ by more than `margin`.
+    """Logistic loss over all pairs of a row whose quality differs by more than `margin`.
 
     Args:
         score: (rows, N), unbounded; higher is better.
         quality: (rows, N).
-        margin: of pseudo-MOS.
+        margin: of quality.
     """
     wanted = quality.unsqueeze(-1) - quality.unsqueeze(-2) > margin
     if not bool(wanted.any()):

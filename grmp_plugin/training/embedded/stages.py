@@ -64,15 +64,13 @@ def batches(
 
 def backbone_losses(network: GRMPIQA, batch: Batch, stage: StageSettings) -> dict[str, Tensor]:
     """Contrastive losses of plain CLIP, without prompts: each group's texts against the images."""
-    tokens = _fewer(_tokens(network, batch.pixels, batch.statistics), stage.patch_dropout)
-    features = plain_features(network, F.dropout(tokens, stage.token_dropout))
+    features = plain_features(network, _training_tokens(network, batch, stage))
     return _caption_losses(network, features, batch, 1.0)
 
 
 def quality_losses(network: GRMPIQA, batch: Batch, stage: StageSettings) -> dict[str, Tensor]:
     """Quality through the learned prompts, its order within a picture and in the batch, and captions."""
-    tokens = _fewer(_tokens(network, batch.pixels, batch.statistics), stage.patch_dropout)
-    features = network.token_features(F.dropout(tokens, stage.token_dropout))
+    features = network.token_features(_training_tokens(network, batch, stage))
     logits = network.quality_logits(features)
     score = logits[:, 0] - logits[:, 1]
     return {
@@ -103,11 +101,14 @@ def tokens(network: GRMPIQA, corpus: Corpus, chosen: Views) -> Tensor:
     """Tokens (B, 1 + patches, width) of some views of the corpus."""
     pictures, numbers, views = np.array(chosen).T
     pixels = normalize(corpus.tensor(chosen), network.config.preprocess)
-    return _tokens(network, pixels, torch.from_numpy(corpus.statistics[pictures, numbers, views]))
-
-
-def _tokens(network: GRMPIQA, pixels: Tensor, statistics: Tensor) -> Tensor:
+    statistics = torch.from_numpy(corpus.statistics[pictures, numbers, views])
     return embed_pixels(network.clip.visual, pixels, statistics)
+
+
+def _training_tokens(network: GRMPIQA, batch: Batch, stage: StageSettings) -> Tensor:
+    """Tokens of a batch, after the stage's dropout."""
+    tokens = embed_pixels(network.clip.visual, batch.pixels, batch.statistics)
+    return F.dropout(_fewer(tokens, stage.patch_dropout), stage.token_dropout)
 
 
 def _fewer(tokens: Tensor, dropout: float) -> Tensor:

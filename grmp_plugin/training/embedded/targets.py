@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grmp_plugin.config import SCENES
 from grmp_plugin.data.distortions import DISTORTIONS
 
 _LEVELS = 5
@@ -33,10 +34,10 @@ def caption_targets(view: Tensor, scenes: Tensor, kinds: Tensor, levels: Tensor)
     """
     strongest = levels.amax(1)
     return {
-        "scene": F.one_hot(scenes, 9).float(),
+        "scene": F.one_hot(scenes, len(SCENES)).float(),
         "fault": fault_targets(kinds, levels),
-        "strength": _near(strongest, 1, _LEVELS, 1 + _LEVELS).where(
-            strongest[:, None] > 0, F.one_hot(torch.zeros_like(strongest), 1 + _LEVELS).float()
+        "strength": torch.where(
+            strongest[:, None] > 0, _near(strongest), F.one_hot(strongest, 1 + _LEVELS).float()
         ),
         **{
             name: F.one_hot(torch.bucketize(value, torch.tensor(_THIRDS[name])), 3).float()
@@ -50,10 +51,10 @@ def fault_targets(kinds: Tensor, levels: Tensor) -> Tensor:
     share = (kinds > 0).float()
     share = share / share.sum(1, keepdim=True).clamp(min=1)
     first = 1 + _LEVELS * (kinds - 1)
-    targets = F.one_hot(torch.zeros(len(kinds), dtype=torch.long), FAULTS).float()
-    targets = targets * (kinds == 0).all(1, keepdim=True)
+    targets = torch.zeros(len(kinds), FAULTS)
+    targets[:, 0] = (kinds == 0).all(1).float()
     for column in range(kinds.shape[1]):
-        near = _near(levels[:, column], 1, _LEVELS, 1 + _LEVELS)[:, 1:]
+        near = _near(levels[:, column])[:, 1:]
         places = first[:, column, None].clamp(min=1) + torch.arange(_LEVELS)
         targets = targets.scatter_add(1, places, near * share[:, column, None])
     return targets
@@ -87,10 +88,9 @@ def appearance(view: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _near(positions: Tensor, low: int, high: int, count: int) -> Tensor:
-    """(B, count): most weight at each position, the rest on its neighbours within [low, high]."""
-    places = torch.arange(count)
-    neighbours = ((places - positions[:, None]).abs() == 1) & (places >= low) & (places <= high)
-    weights = neighbours.float()
-    weights = weights / weights.sum(1, keepdim=True).clamp(min=1) * (1 - _OWN_LEVEL)
-    return weights + _OWN_LEVEL * F.one_hot(positions, count)
+def _near(levels: Tensor) -> Tensor:
+    """(B, 1 + levels): most weight at each level, from 1 to 5, the rest on the levels beside it."""
+    places = torch.arange(1 + _LEVELS)
+    beside = (((places - levels[:, None]).abs() == 1) & (places >= 1)).float()
+    beside = beside / beside.sum(1, keepdim=True).clamp(min=1) * (1 - _OWN_LEVEL)
+    return beside + _OWN_LEVEL * F.one_hot(levels, 1 + _LEVELS)

@@ -62,12 +62,12 @@ def train(recipe: Recipe, corpus: Corpus, work: Path) -> dict[str, Path]:
         runs.append(work / f"quality-{number}.safetensors")
         _complete(stage, lambda: GRMPIQA(str(backbone)), recipe, corpus, runs[-1])
     metric = work / "quality.safetensors"
-    mean = mean_of_runs(
-        read_checkpoint(backbone), [read_checkpoint(run) for run in runs], recipe.backbone_share
-    )
-    srcc = validate(GRMPIQA(mean), corpus, recipe, plain=False)
-    info = {**mean.info, "validation_srcc": round(srcc, 4)}
-    write_checkpoint(dataclasses.replace(mean, info=info), metric, half=True)
+    if not metric.exists():
+        parts = [read_checkpoint(run) for run in runs]
+        mean = mean_of_runs(read_checkpoint(backbone), parts, recipe.backbone_share)
+        srcc = validate(GRMPIQA(mean), corpus, recipe, plain=False)
+        info = {**mean.info, "validation_srcc": round(srcc, 4)}
+        write_checkpoint(dataclasses.replace(mean, info=info), metric, half=True)
     return {"backbone": backbone, "quality": metric}
 
 
@@ -94,11 +94,11 @@ def _complete(
     stage: _Stage, start: Callable[[], GRMPIQA], recipe: Recipe, corpus: Corpus, file: Path
 ) -> None:
     """Run a stage unless its checkpoint is there."""
-    if file.exists():
-        return
-    state = file.with_name("state.pt")
-    write_checkpoint(_run(stage, start(), recipe, corpus, state), file, half=True)
-    state.unlink()
+    # One for each stage: killed before the last line, another stage would go on from this one's end.
+    state = file.with_suffix(".pt")
+    if not file.exists():
+        write_checkpoint(_run(stage, start(), recipe, corpus, state), file, half=True)
+    state.unlink(missing_ok=True)
 
 
 def new_network(recipe: Recipe) -> GRMPIQA:

@@ -1,8 +1,8 @@
 """Statistics of a view that quality shows in, for the stem of a small backbone.
 
 A network of a few million parameters that sees some hundred thousand views does not find these by itself.
-All are differentiable almost everywhere, finite for every view, and do not depend on where in the view
-something is. After natural scene statistics (BRISQUE, doi:10.1109/TIP.2012.2214050), power spectra
+All are differentiable almost everywhere and finite for every view, and say what is in a view rather than
+where. After natural scene statistics (BRISQUE, doi:10.1109/TIP.2012.2214050), power spectra
 (DOI:10.1364/JOSAA.4.002379), blocking artefacts as periods of the gradient (doi:10.1109/ICIP.2000.899622)
 and the structure tensor.
 """
@@ -51,14 +51,13 @@ _RINGS = (
 _REACH = 12  # pixels by which channels are looked for beside each other
 _DISTANCES = ((0.5, 1.2), (1.2, 2.3), (2.3, 4.5), (4.5, 8.0), (8.0, 13.0))
 
-_FROM_RGB = torch.tensor(
-    [
-        [0.299, 0.587, 0.114],
-        [-0.564 * 0.299, -0.564 * 0.587, 0.564 * (1 - 0.114)],
-        [0.713 * (1 - 0.299), -0.713 * 0.587, -0.713 * 0.114],
-    ]
+# Plain numbers: a tensor made while this module is imported could be one of inference mode.
+_FROM_RGB = (
+    (0.299, 0.587, 0.114),
+    (-0.564 * 0.299, -0.564 * 0.587, 0.564 * (1 - 0.114)),
+    (0.713 * (1 - 0.299), -0.713 * 0.587, -0.713 * 0.114),
 )
-_TO_RGB = torch.linalg.inv(_FROM_RGB)
+_TO_RGB = tuple(map(tuple, np.linalg.inv(_FROM_RGB).tolist()))
 
 
 def view_statistics(view: Tensor) -> Tensor:
@@ -245,9 +244,9 @@ def _luma_and_chroma(view: Tensor) -> Tensor:
     return _mix(view, _FROM_RGB)
 
 
-def _mix(planes: Tensor, weights: Tensor) -> Tensor:
+def _mix(planes: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
     """Linear combinations of planes in each place: (B, 3, h, w), (3, 3) -> (B, 3, h, w)."""
-    return (weights.to(planes) @ planes.flatten(2)).unflatten(2, planes.shape[2:])
+    return (planes.new_tensor(weights) @ planes.flatten(2)).unflatten(2, planes.shape[2:])
 
 
 def _quantiles(planes: Tensor, shares: Sequence[float]) -> Tensor:
