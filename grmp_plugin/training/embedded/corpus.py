@@ -18,12 +18,11 @@ import torch
 
 from grmp_plugin.config import SCENES
 from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.distortions.compression import jpeg
 from grmp_plugin.data.pseudo_mos import pseudo_mos
-from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.preprocess import resize
 from grmp_plugin.network.view_statistics import view_statistics
+from grmp_plugin.training.embedded.pictures import pristine_picture
 from grmp_plugin.training.embedded.settings import Recipe
 
 log = logging.getLogger(__name__)
@@ -35,11 +34,6 @@ _SHARD = 30  # pictures
 Views = Sequence[tuple[int, int, int]]
 """Views of the corpus, each by the numbers of its picture, version and view."""
 
-# Photographs are softer than drawings: demosaicing and lenses see to it, and files are compressed.
-_SOFT_SHARE = 0.4
-_SOFTEST = 0.7  # of the side, drawn and enlarged
-_COMPRESSED_SHARE = 0.3
-_GOOD_JPEG = (82, 98)  # libjpeg's quality
 _STRONGEST_REDUCTION = 0.6
 
 
@@ -130,8 +124,7 @@ def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([recipe.seed, 1, number])
     scene = number % len(SCENES)
     seed = int(rng.integers(2**31))
-    side = recipe.corpus.side
-    pristine = _draw(SCENES[scene], seed, side, rng)
+    pristine = pristine_picture(SCENES[scene], seed, recipe.corpus.side, rng)
     views, quality, kinds, levels = [], [], [], []
     for applied in _plan(recipe.corpus.versions, rng):
         image = pristine
@@ -167,19 +160,6 @@ def _plan(versions: int, rng: np.random.Generator) -> list[list[tuple[str, int]]
         amount = 1 if len(plan) % 2 else 2
         plan.append([(str(k), int(rng.integers(1, 6))) for k in rng.choice(names, amount, replace=False)])
     return plan[:versions]
-
-
-def _draw(scene: str, seed: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A pristine picture that may be as soft, and as lightly compressed, as good photographs are."""
-    if rng.random() < _SOFT_SHARE:
-        drawn = draw_scene(scene, seed, *[round(side * rng.uniform(_SOFTEST, 1))] * 2)
-        picture = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_CUBIC)
-    else:
-        picture = draw_scene(scene, seed, side, side)
-    if rng.random() < _COMPRESSED_SHARE:
-        quality = int(rng.integers(*_GOOD_JPEG))
-        picture = jpeg(picture, quality, rng)
-    return picture
 
 
 def _random_view(image: np.ndarray, view: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:

@@ -60,7 +60,7 @@ class PromptsSettings:
 class Recipe:
     """Everything that decides the weights, apart from the code and the machine."""
 
-    version: int = 2
+    version: int = 3
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
     # One run of the quality stage for each: share of the levels in the quality that it learns.
