@@ -47,7 +47,7 @@ def note(text: str) -> None:
     messages.print(printable(text), markup=False, style="dim")
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, option: str = "--out") -> None:
     """Refuse an output file that could not be written in the end, before any work is done.
 
     Raises:
@@ -55,25 +55,25 @@ def check_out(path: Path) -> None:
     """
     if path.suffix.lower() not in FILE_FORMATS:
         raise InputError(
-            f"--out {path}: the extension decides the format; it is one of {', '.join(FILE_FORMATS)}"
+            f"{option} {path}: the extension decides the format; it is one of {', '.join(FILE_FORMATS)}"
         )
-    check_place(path)
+    check_place(path, option)
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, option: str = "--out") -> None:
     """Refuse a place where no file could be written in the end, before any work is done.
 
     Raises:
         InputError: for a folder, and in a folder that is not there or cannot be written to.
     """
     if path.is_dir():
-        raise InputError(f"--out {path}: that is a folder; name a file in it")
+        raise InputError(f"{option} {path}: that is a folder; name a file in it")
     if not path.parent.is_dir():
-        raise InputError(f"--out {path}: the folder {path.parent} does not exist; create it first")
+        raise InputError(f"{option} {path}: the folder {path.parent} does not exist; create it first")
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as problem:
-        raise InputError(f"--out {path}: {problem.strerror or problem}") from problem
+        raise InputError(f"{option} {path}: {problem.strerror or problem}") from problem
 
 
 def print_table(table: Table) -> None:
@@ -131,7 +131,22 @@ def print_data(text: str) -> None:
     buffer.flush()
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], document: Any) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write text to a file, in UTF-8; the file is whole or not there."""
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    except OSError as problem:
+        raise GRMPError(f"{path}: {problem.strerror or problem}") from problem
+
+
+def write_rows(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    document: Any,
+    option: str = "--out",
+) -> None:
     """Write rows to a file in the format of its extension; the file is whole or not there.
 
     Args:
@@ -139,6 +154,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
         rows: mappings with `columns` as keys.
         columns: their order.
         document: for .json, the whole document; its "run" goes into .parquet's metadata.
+        option: which one named the file, for messages.
     """
     suffix = path.suffix.lower()
     try:
@@ -153,7 +169,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[
             }[suffix]()
             temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise GRMPError(f"--out {path}: {problem.strerror or problem}") from problem
+        raise GRMPError(f"{option} {path}: {problem.strerror or problem}") from problem
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], run: Any) -> None:

@@ -17,37 +17,44 @@ _PANEL = "The ratings file"
 _LISTED = 20  # rows that were left out
 
 
-def _option(*names: str, **settings: Any) -> Any:
+def ratings_option(*names: str, **settings: Any) -> Any:
+    """An option about the ratings file, in its own panel of the help."""
     return typer.Option(*names, rich_help_panel=_PANEL, **settings)
 
 
 ImagesOption = Annotated[
     Path | None,
-    _option("--images", help="Folder that image names are relative to; else the file's.", show_default=False),
+    ratings_option(
+        "--images", help="Folder that image names are relative to; else the file's.", show_default=False
+    ),
 ]
-ImageColumnOption = Annotated[str | None, _option(help="Column of the images' names.", show_default=False)]
-MosColumnOption = Annotated[str | None, _option(help="Column of the ratings.", show_default=False)]
+ImageColumnOption = Annotated[
+    str | None, ratings_option(help="Column of the images' names.", show_default=False)
+]
+MosColumnOption = Annotated[str | None, ratings_option(help="Column of the ratings.", show_default=False)]
 ReferenceColumnOption = Annotated[
     str | None,
-    _option(
+    ratings_option(
         help="Column of the pristine original; no original is both learned from and tested.",
         show_default=False,
     ),
 ]
 SplitColumnOption = Annotated[
     str | None,
-    _option(help="Column that says train or test; shots come from train.", show_default=False),
+    ratings_option(help="Column that says train or test; shots come from train.", show_default=False),
 ]
 DirectionOption = Annotated[
     bool | None,
-    _option("--lower-better/--higher-better", help="Which rating is the good one.", show_default="higher"),
+    ratings_option(
+        "--lower-better/--higher-better", help="Which rating is the good one.", show_default="higher"
+    ),
 ]
 RangeOption = Annotated[
     tuple[float, float] | None,
-    _option(metavar="LOW HIGH", help="Ends of the rating scale.", show_default="known, or the shots'"),
+    ratings_option(metavar="LOW HIGH", help="Ends of the rating scale.", show_default="known, or the shots'"),
 ]
 SkipBadOption = Annotated[
-    bool, _option("--skip-bad", help="Leave out bad rows and unreadable images; they are listed.")
+    bool, ratings_option("--skip-bad", help="Leave out bad rows and unreadable images; they are listed.")
 ]
 
 

@@ -41,5 +41,9 @@ class DataUnavailableError(GRMPError):
     """A data set would have to be downloaded and cannot be."""
 
 
+class MetricError(GRMPError):
+    """A metric cannot be created, or has no score for an image; it concerns nothing but itself."""
+
+
 class TrainingInterrupted(GRMPError):  # noqa: N818 - no error: the user wanted it
     """The user asked a training to stop; its state is saved where there is a place for it."""

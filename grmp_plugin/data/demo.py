@@ -20,7 +20,7 @@ from grmp_plugin.data.observer import GRADES, Observer
 from grmp_plugin.data.ratings import Ratings, read_ratings
 from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import atomic_write
+from grmp_plugin.files import atomic_write, user_cache
 
 NAME = "demo"
 # A change of pictures or ratings takes a new number, and with it a new folder.
@@ -64,8 +64,7 @@ def demo_ratings(
 
 def default_folder() -> Path:
     """Where the demo's images are kept."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "grmp-iqa" / f"{NAME}-{_VERSION}"
+    return user_cache() / f"{NAME}-{_VERSION}"
 
 
 def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,8 @@ _IMAGE_NAMES = frozenset({
 })
 _MOS_NAMES = frozenset({"mos", "score", "rating", "dmos", "mean", "elo_score"})
 _REFERENCE_NAMES = frozenset({"ref", "reference", "ref_img", "ref_name", "ref_img_name", "hq_name"})
+_DEVIATION_NAMES = frozenset({"std", "mos_std", "std_mos", "sd", "mos_sd", "stddev", "score_std", "dmos_std"})
+_RATERS_NAMES = frozenset({"raters", "n_raters", "observers", "n_ratings", "num_ratings", "n", "count"})
 # fmt: on
 
 _DELIMITERS = (",", ";", "\t")
@@ -103,6 +106,9 @@ class Ratings:
         mos_range: the ends of the scale, where they are declared or known.
         range_source: how `mos_range` is known: DECLARED or KNOWN_RANGE.
         references_source: where `references` come from, for messages; empty where there are none.
+        reference_names: N names of references as the file's column has them; None without a column.
+        deviations: (N,) standard deviations of the single ratings behind each MOS; None if unknown.
+        raters: (N,) how many ratings are behind each MOS; None if unknown.
         splits: columns whose name contains "split"; N values each, usually train, val or test.
         skipped: rows that are left out: bad ones, and repetitions of an image with the same rating.
     """
@@ -115,6 +121,9 @@ class Ratings:
     mos_range: tuple[float, float] | None = None
     range_source: str = DECLARED
     references_source: str = ""
+    reference_names: tuple[str, ...] | None = None
+    deviations: np.ndarray | None = None
+    raters: np.ndarray | None = None
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[BadRow, ...] = ()
 
@@ -161,6 +170,9 @@ class Ratings:
             images=pick(self.images),
             mos=self.mos[kept],
             references=None if self.references is None else pick(self.references),
+            reference_names=None if self.reference_names is None else pick(self.reference_names),
+            deviations=None if self.deviations is None else self.deviations[kept],
+            raters=None if self.raters is None else self.raters[kept],
             splits={name: pick(values) for name, values in self.splits.items()},
         )
 
@@ -172,6 +184,8 @@ def read_ratings(
     image_column: str | None = None,
     mos_column: str | None = None,
     reference_column: str | None = None,
+    deviation_column: str | None = None,
+    raters_column: str | None = None,
     lower_better: bool | None = None,
     mos_range: tuple[float, float] | None = None,
     skip_bad: bool = False,
@@ -185,9 +199,11 @@ def read_ratings(
     Args:
         path: the file.
         images_folder: what image names are relative to; the file's own folder by default.
-        image_column: header of the images' names; also the next two ignore capitals.
+        image_column: header of the images' names; also the next ones ignore capitals.
         mos_column: header of the ratings.
         reference_column: header of the references.
+        deviation_column: header of the standard deviations of the ratings behind each MOS.
+        raters_column: header of the numbers of these ratings.
         lower_better: whether a low rating is a good one; by default a high one is, but for a column
             called DMOS it must be said.
         mos_range: the ends of the scale; ratings outside are errors.
@@ -206,7 +222,7 @@ def read_ratings(
     if images_folder is not None and not os.path.isdir(folder):
         raise InputError(f"--images {folder}: no such folder. Name the folder that holds the images.")
 
-    named = (image_column, mos_column, reference_column)
+    named = _Named(image_column, mos_column, reference_column, deviation_column, raters_column)
     lines = _read_table(_read_text(source), named, source)
     columns = _find_columns(lines[0][1], named, source)
     if lower_better is None and "dmos" in columns.mos_name.lower():
@@ -243,6 +259,9 @@ def read_ratings(
         lower_better=bool(lower_better),
         mos_range=None if mos_range is None else (float(mos_range[0]), float(mos_range[1])),
         references_source=references_source,
+        reference_names=None if columns.reference is None else tuple(row.reference_name for row in rows),
+        deviations=None if columns.deviation is None else np.array([row.deviation for row in rows]),
+        raters=None if columns.raters is None else np.array([row.raters for row in rows]),
         splits={name: tuple(row.splits[name] for row in rows) for name in columns.splits},
         skipped=tuple(sorted(bad + repeated, key=_line_of)),
     )
@@ -251,7 +270,16 @@ def read_ratings(
 # --- the file -------------------------------------------------------------------------------------
 
 _Line = tuple[int, list[str]]  # number in the file, and cells
-_Named = tuple[str | None, str | None, str | None]  # columns as the options name them: image, MOS, reference
+
+
+class _Named(NamedTuple):
+    """Columns as the options name them; None for what is looked for by its usual names."""
+
+    image: str | None
+    mos: str | None
+    reference: str | None
+    deviation: str | None
+    raters: str | None
 
 
 def _read_text(source: str) -> str:
@@ -311,9 +339,10 @@ def _delimiter(text: str, named: _Named) -> str:
         mark: [cell.strip() for cell in next(csv.reader([first], delimiter=mark))] for mark in _DELIMITERS
     }
     parting = [mark for mark, header in headers.items() if len(header) > 1]
-    image, mos, _ = named
     for mark in parting:
-        if _candidates(headers[mark], image, _IMAGE_NAMES) and _candidates(headers[mark], mos, _MOS_NAMES):
+        if _candidates(headers[mark], named.image, _IMAGE_NAMES) and _candidates(
+            headers[mark], named.mos, _MOS_NAMES
+        ):
             return mark
     return parting[0] if parting else ","
 
@@ -331,14 +360,16 @@ class _Columns:
     mos_name: str
     reference: int | None
     reference_name: str
+    deviation: int | None
+    raters: int | None
+    strict: bool  # whether the last two must hold numbers: not where nobody asked for them
     splits: Mapping[str, int]
 
 
 def _find_columns(header: Sequence[str], named: _Named, source: str) -> _Columns:
-    image_name, mos_name, reference_name = named
-    image = _require_column(header, image_name, _IMAGE_NAMES, "image", source)
-    mos = _require_column(header, mos_name, _MOS_NAMES, "MOS", source)
-    reference = _find_column(header, reference_name, _REFERENCE_NAMES, "reference", source)
+    image = _require_column(header, named.image, _IMAGE_NAMES, "image", source)
+    mos = _require_column(header, named.mos, _MOS_NAMES, "MOS", source)
+    reference = _find_column(header, named.reference, _REFERENCE_NAMES, "reference", source)
     return _Columns(
         count=len(header),
         image=image,
@@ -346,6 +377,9 @@ def _find_columns(header: Sequence[str], named: _Named, source: str) -> _Columns
         mos_name=header[mos],
         reference=reference,
         reference_name="" if reference is None else header[reference],
+        deviation=_find_extra(header, named.deviation, _DEVIATION_NAMES, "deviation", source),
+        raters=_find_extra(header, named.raters, _RATERS_NAMES, "raters", source),
+        strict=named.deviation is not None or named.raters is not None,
         splits={name: index for index, name in enumerate(header) if "split" in name.lower()},
     )
 
@@ -381,6 +415,15 @@ def _find_column(
             f"{kind} column in the header, or name another with {_option(kind)}. {_present(header)}"
         )
     return found[0] if found else None
+
+
+def _find_extra(
+    header: Sequence[str], named: str | None, usual: Collection[str], kind: str, source: str
+) -> int | None:
+    """As `_find_column`, for columns that are welcome but not needed: none where it is not clear which."""
+    if named is None and len(_candidates(header, None, usual)) != 1:
+        return None
+    return _find_column(header, named, usual, kind, source)
 
 
 def _candidates(header: Sequence[str], named: str | None, usual: Collection[str]) -> list[int]:
@@ -421,6 +464,9 @@ class _Row:
     path: str
     mos: float
     reference: str
+    reference_name: str
+    deviation: float
+    raters: float
     splits: Mapping[str, str]
 
 
@@ -438,10 +484,11 @@ def _read_row(
     image = cells[columns.image]
     if not image:
         raise _RowError("no image name")
-    reference = ""
+    name = reference = ""
     if columns.reference is not None:
+        name = cells[columns.reference]
         # Group names that differ in capitals or slashes only are one group: a split errs to the safe side.
-        reference = cells[columns.reference].replace("\\", "/").casefold()
+        reference = name.replace("\\", "/").casefold()
         if not reference:
             raise _RowError(f"no reference in the column '{columns.reference_name}'")
     splits = {name: cells[index].lower() for name, index in columns.splits.items()}
@@ -451,6 +498,9 @@ def _read_row(
         path=_find_image(image, folder),
         mos=_read_mos(cells[columns.mos], mos_range),
         reference=reference,
+        reference_name=name,
+        deviation=_read_amount(cells, columns.deviation, "deviation", columns.strict),
+        raters=_read_amount(cells, columns.raters, "number of raters", columns.strict),
         splits={name: _SPLIT_WORDS.get(value, value) for name, value in splits.items()},
     )
 
@@ -479,6 +529,21 @@ def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
     if mos_range is not None and not mos_range[0] <= mos <= mos_range[1]:
         raise _RowError(f"MOS {text} is outside the range {mos_range[0]} to {mos_range[1]}")
     return mos
+
+
+def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bool) -> float:
+    """A number from 0 up; nan where there is no such column, or what it holds need not be a number."""
+    if column is None:
+        return math.nan
+    try:
+        amount = float(cells[column].replace("_", "?"))
+    except ValueError:
+        amount = math.nan
+    if math.isfinite(amount) and amount >= 0:
+        return amount
+    if strict:
+        raise _RowError(f"the {what} is '{cells[column]}', not a number from 0 up")
+    return math.nan
 
 
 def _merge_repetitions(rows: Sequence[_Row]) -> tuple[list[_Row], list[BadRow], list[BadRow]]:

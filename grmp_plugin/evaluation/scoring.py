@@ -89,11 +89,24 @@ class Scorer:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def score_image(self, image: np.ndarray) -> float:
+        """Score one decoded image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: when it is too small.
+            GRMPError: when it does not fit into the device's memory.
+        """
+        with torch.inference_mode():
+            return self._run(make_views(image_tensor(image), self.network.config.preprocess))[0]
+
     def _load(self, path: str) -> Tensor:
         """The views of one file: (1, V, 3, S, S)."""
         image = read_image(path, pixel_limit=self.options.pixel_limit)
         with torch.inference_mode():
-            return make_views(_to_tensor(image), self.network.config.preprocess)
+            return make_views(image_tensor(image), self.network.config.preprocess)
 
     def _score_batch(self, batch: "list[tuple[str, Future[Tensor]]]") -> Iterator[ImageScore]:
         rows: list[Tensor | str] = [_result(future) for _, future in batch]
@@ -153,7 +166,7 @@ def pick_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def _to_tensor(image: np.ndarray) -> Tensor:
+def image_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).float() / 255
 

@@ -21,7 +21,7 @@ from grmp_plugin.errors import InputError
 
 Array = NDArray[np.float64]
 
-_MIN_IMAGES = 5
+MIN_IMAGES = 5
 _MIN_GROUPS = 3
 _MIN_SPLITS = 3
 # Multiplicities held at a time: 16 MB, with a few temporaries of the same size.
@@ -104,14 +104,14 @@ def srcc(predicted: ArrayLike, mos: ArrayLike) -> float:
     Raises:
         InputError: when the two are not finite numbers of one length.
     """
-    x, y = _pair(predicted, mos)
-    return float(stats.spearmanr(x, y).statistic) if _varies(x) and _varies(y) else math.nan
+    x, y = paired(predicted, mos)
+    return float(stats.spearmanr(x, y).statistic) if varies(x) and varies(y) else math.nan
 
 
 def plcc(predicted: ArrayLike, mos: ArrayLike) -> float:
     """Pearson's correlation of the values as given; arguments, nan and errors as for `srcc`."""
-    x, y = _pair(predicted, mos)
-    if not (_varies(x) and _varies(y)):
+    x, y = paired(predicted, mos)
+    if not (varies(x) and varies(y)):
         return math.nan
     # Without the shift, differences that are small beside the values would lose digits, and scipy would warn.
     return float(stats.pearsonr(x - x[0], y - y[0]).statistic)
@@ -119,8 +119,8 @@ def plcc(predicted: ArrayLike, mos: ArrayLike) -> float:
 
 def krcc(predicted: ArrayLike, mos: ArrayLike) -> float:
     """Kendall's rank correlation, tau-b; arguments, nan and errors as for `srcc`."""
-    x, y = _pair(predicted, mos)
-    return float(stats.kendalltau(x, y).statistic) if _varies(x) and _varies(y) else math.nan
+    x, y = paired(predicted, mos)
+    return float(stats.kendalltau(x, y).statistic) if varies(x) and varies(y) else math.nan
 
 
 def rmse(predicted: ArrayLike, mos: ArrayLike) -> float:
@@ -129,7 +129,7 @@ def rmse(predicted: ArrayLike, mos: ArrayLike) -> float:
     Returns:
         0 or more; nan for fewer than two images.
     """
-    x, y = _pair(predicted, mos)
+    x, y = paired(predicted, mos)
     return float(np.sqrt(np.mean((x - y) ** 2))) if len(x) > 1 else math.nan
 
 
@@ -168,13 +168,12 @@ def bootstrap_interval(
             statistic is unknown.
     """
     chosen = _statistic(statistic)
-    x, y = _pair(predicted, mos)
-    units = _units(groups, len(x))
+    x, y = paired(predicted, mos)
 
     def evaluate(counts: Array) -> Array:
         return chosen.resampled(x, y, counts)
 
-    return _bootstrap(evaluate, units, groups is not None, seed, resamples, level)
+    return percentiles(over_resamples(evaluate, len(x), groups, seed, resamples), level)
 
 
 def paired_difference(
@@ -210,15 +209,14 @@ def paired_difference(
         InputError: as for `bootstrap_interval`.
     """
     chosen = _statistic(statistic)
-    a, y = _pair(first, mos, "first prediction")
-    b, _ = _pair(second, mos, "second prediction")
-    units = _units(groups, len(y))
+    a, y = paired(first, mos, "first prediction")
+    b, _ = paired(second, mos, "second prediction")
 
     def evaluate(counts: Array) -> Array:
         return chosen.resampled(a, y, counts) - chosen.resampled(b, y, counts)
 
-    interval = _bootstrap(evaluate, units, groups is not None, seed, resamples, level)
-    return chosen.whole(a, y) - chosen.whole(b, y), interval
+    values = over_resamples(evaluate, len(y), groups, seed, resamples)
+    return chosen.whole(a, y) - chosen.whole(b, y), percentiles(values, level)
 
 
 def agreement(
@@ -235,7 +233,7 @@ def agreement(
     Raises:
         InputError: as for `bootstrap_interval`.
     """
-    x, y = _pair(predicted, mos)
+    x, y = paired(predicted, mos)
     results: dict[str, Any] = {}
     for name, statistic in _STATISTICS.items():
         results[name] = statistic.whole(x, y)
@@ -259,36 +257,50 @@ def spread(values: ArrayLike, seed: int = 0, resamples: int = 2000) -> Spread:
     Raises:
         InputError: when a value is not a finite number.
     """
-    array = _vector(values, "values of the splits")
+    array = vector(values, "values of the splits")
     splits = len(array)
     if splits == 0:
         return Spread(0, math.nan, UNDEFINED, math.nan, math.nan)
     interval = UNDEFINED
     if splits >= _MIN_SPLITS:
         drawn = np.random.default_rng(seed).integers(splits, size=(resamples, splits))
-        interval = _percentiles(np.median(array[drawn], axis=1), 0.95)
+        interval = percentiles(np.median(array[drawn], axis=1), 0.95)
     return Spread(splits, float(np.median(array)), interval, float(array.min()), float(array.max()))
 
 
-def _bootstrap(
+def over_resamples(
     evaluate: Callable[[Array], Array],
-    units: NDArray[np.int64],
-    grouped: bool,
+    images: int,
+    groups: Sequence[Hashable] | None,
     seed: int,
     resamples: int,
-    level: float,
-) -> Interval:
-    """Interval of a function of multiplicities (R, N) -> (R,); `units` is (N,), 0..U-1 for each image."""
-    images, count = len(units), len(set(units.tolist()))
-    if images < _MIN_IMAGES or (grouped and count < _MIN_GROUPS):
-        return UNDEFINED
+) -> Array:
+    """A function of multiplicities over bootstrap resamples, evaluated on a few resamples at a time.
+
+    Args:
+        evaluate: from (R, N) multiplicities to (R, ...) values.
+        images: N.
+        groups: (N,) which reference each image was made from; without it, every image stands for itself.
+        seed: of the resampling; with the same seed, images and groups the resamples are the same.
+        resamples: how many, at least 1.
+
+    Returns:
+        (resamples, ...) values, or (0,) for fewer than 5 images and for fewer than 3 groups.
+
+    Raises:
+        InputError: when there is not one group for each image.
+    """
+    units = _units(groups, images)
+    count = len(set(units.tolist()))
+    if images < MIN_IMAGES or (groups is not None and count < _MIN_GROUPS):
+        return np.empty(0)
     generator = np.random.default_rng(seed)
     rows = max(1, _CHUNK // images)
     parts = [
         evaluate(_multiplicities(generator, min(rows, resamples - start), count)[:, units])
         for start in range(0, resamples, rows)
     ]
-    return _percentiles(np.concatenate(parts), level)
+    return np.concatenate(parts)
 
 
 def _multiplicities(generator: np.random.Generator, resamples: int, count: int) -> Array:
@@ -298,20 +310,53 @@ def _multiplicities(generator: np.random.Generator, resamples: int, count: int) 
     return np.bincount(drawn.ravel(), minlength=resamples * count).reshape(drawn.shape).astype(np.float64)
 
 
-def _percentiles(values: Array, level: float) -> Interval:
+def percentiles(values: Array, level: float = 0.95) -> Interval:
+    """Percentile interval of (R,) bootstrap values: undefined without any, or if more than half are nan."""
     defined = values[~np.isnan(values)]
-    if 2 * len(defined) < len(values):
+    if len(defined) == 0 or 2 * len(defined) < len(values):
         return UNDEFINED
     low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
     return Interval(float(low), float(high))
 
 
+def rank_correlations(predictions: Array, mos: Array, counts: Array) -> Array:
+    """SRCC of M predictions in each resample.
+
+    Args:
+        predictions: (M, N).
+        mos: (N,).
+        counts: (R, N) multiplicities.
+
+    Returns:
+        (R, M), nan where either is constant in the resample.
+    """
+    mos_ranks, mos_scatter = _centred_ranks(mos, counts)
+    weighted = counts * mos_ranks
+    correlations = np.empty((len(counts), len(predictions)))
+    for column, prediction in enumerate(predictions):
+        ranks, scatter = _centred_ranks(prediction, counts)
+        covariance = np.einsum("rn,rn->r", weighted, ranks)
+        correlations[:, column] = _quotients(covariance, np.sqrt(scatter * mos_scatter))
+    return np.clip(correlations, -1, 1)
+
+
+def _centred_ranks(values: Array, counts: Array) -> tuple[Array, Array]:
+    """Average ranks without their mean, (R, N), of no meaning where an image is absent; their squares' sum.
+
+    The sum, (R,), is that of n ranks with t of them tied at each value: (n**3 - sum of t**3) / 12.
+    """
+    inverse, together = _by_value(values, counts)
+    total = counts.sum(axis=1)
+    ranks = together.cumsum(axis=1) - (together + total[:, None]) / 2
+    return ranks[:, inverse], (total**3 - np.einsum("rv,rv,rv->r", together, together, together)) / 12
+
+
 def _resampled_srcc(x: Array, y: Array, counts: Array) -> Array:
-    return _correlations(_ranks(x, counts), _ranks(y, counts), counts, _both_vary(x, y, counts))
+    return rank_correlations(x[None], y, counts)[:, 0]
 
 
 def _resampled_plcc(x: Array, y: Array, counts: Array) -> Array:
-    return _correlations(x - x[0], y - y[0], counts, _both_vary(x, y, counts))
+    return _correlations(x - x[0], y - y[0], counts, both_vary(x, y, counts))
 
 
 def _resampled_krcc(x: Array, y: Array, counts: Array) -> Array:
@@ -356,13 +401,8 @@ def _quotients(numerator: Array, denominator: Array) -> Array:
     return np.divide(numerator, denominator, out=np.full(len(numerator), math.nan), where=denominator > 0)
 
 
-def _ranks(values: Array, counts: Array) -> Array:
-    """Average rank of each image in each resample, (R, N); of no meaning where an image is absent."""
-    inverse, together = _by_value(values, counts)
-    return (together.cumsum(axis=1) - (together - 1) / 2)[:, inverse]
-
-
-def _both_vary(x: Array, y: Array, counts: Array) -> NDArray[np.bool_]:
+def both_vary(x: Array, y: Array, counts: Array) -> NDArray[np.bool_]:
+    """Whether neither is constant in each resample: x, y are (N,), counts (R, N), the result (R,), exact."""
     return (_untied_pairs(x, counts) > 0) & (_untied_pairs(y, counts) > 0)
 
 
@@ -398,14 +438,16 @@ def _statistic(name: str) -> _Statistic:
     return _STATISTICS[name]
 
 
-def _pair(predicted: ArrayLike, mos: ArrayLike, name: str = "prediction") -> tuple[Array, Array]:
-    x, y = _vector(predicted, name), _vector(mos, "MOS")
+def paired(predicted: ArrayLike, mos: ArrayLike, name: str = "prediction") -> tuple[Array, Array]:
+    """Both as arrays, (N,), of float64; an InputError when they are not finite numbers of one length."""
+    x, y = vector(predicted, name), vector(mos, "MOS")
     if len(x) != len(y):
         raise InputError(f"the {name} has {len(x)} values but the MOS {len(y)}: one for each image is needed")
     return x, y
 
 
-def _vector(values: ArrayLike, name: str) -> Array:
+def vector(values: ArrayLike, name: str) -> Array:
+    """A list of numbers as (N,) of float64; an InputError that says `name` when it is none, or not finite."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -419,6 +461,15 @@ def _vector(values: ArrayLike, name: str) -> Array:
     return array
 
 
+def table(rows: Sequence[ArrayLike] | Array, name: str) -> Array:
+    """M lists of numbers of one length as (M, N) of float64; an InputError that says `name` otherwise."""
+    vectors = [vector(row, f"{name} {number}") for number, row in enumerate(rows)]
+    for number, values in enumerate(vectors):
+        if len(values) != len(vectors[0]):
+            raise InputError(f"the {name} {number} has {len(values)} values but {name} 0 {len(vectors[0])}")
+    return np.stack(vectors) if vectors else np.empty((0, 0))
+
+
 def _units(groups: Sequence[Hashable] | None, images: int) -> NDArray[np.int64]:
     """What is resampled, by number: (N,)."""
     if groups is None:
@@ -429,7 +480,8 @@ def _units(groups: Sequence[Hashable] | None, images: int) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
 
 
-def _varies(values: Array) -> bool:
+def varies(values: Array) -> bool:
+    """Whether (N,) values are not all equal."""
     return len(values) > 1 and bool((values != values[0]).any())
 
 

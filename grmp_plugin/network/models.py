@@ -1,12 +1,12 @@
 """The models that go by a name, and where their weights are."""
 
 import difflib
-import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import sha256
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
 from grmp_plugin.network.download import Remote, cached, fetch
 
@@ -93,11 +93,7 @@ def find_checkpoint(model: str) -> Checkpoint:
 
 def weights_digest(model: str) -> str:
     """SHA-256 of the checkpoint file of a named model, or of a file; raises as `find_checkpoint` does."""
-    digest = hashlib.sha256()
-    with _find_file(model).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(_find_file(model))
 
 
 def _find_file(model: str) -> Path:

@@ -9,6 +9,9 @@ from grmp_plugin.data.scenes import draw_scene
 
 Rng = np.random.Generator
 
+# Close views, which a texture may fill.
+_CLOSE_SHARE = 0.3
+_CLOSEST = 2.0  # magnification
 # Demosaicing and lenses soften, and files are compressed.
 _SOFT_SHARE = 0.4
 _SOFTEST = 0.7  # of the side, drawn and enlarged
@@ -38,11 +41,12 @@ def pristine_picture(scene: str, seed: int, side: int, rng: Rng) -> np.ndarray:
     Returns:
         (side, side, 3) uint8 RGB.
     """
-    if rng.random() < _SOFT_SHARE:
-        drawn = draw_scene(scene, seed, *[round(side * rng.uniform(_SOFTEST, 1))] * 2)
-        picture = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_CUBIC)
-    else:
-        picture = draw_scene(scene, seed, side, side)
+    window = round(side * (rng.uniform(_SOFTEST, 1) if rng.random() < _SOFT_SHARE else 1))
+    canvas = round(window * (rng.uniform(1, _CLOSEST) if rng.random() < _CLOSE_SHARE else 1))
+    top, left = rng.integers(0, canvas - window + 1, 2)
+    picture = draw_scene(scene, seed, canvas, canvas)[top : top + window, left : left + window]
+    if window < side:
+        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
     if rng.random() < _NOISY_SHARE:
         picture = _sensor_noise(picture, rng)
     if rng.random() < _GREY_SHARE:

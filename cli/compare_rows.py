@@ -1,0 +1,149 @@
+"""A comparison as rows and documents, for files and machine-readable output."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
+
+_FITTED = ("plcc_fitted", "rmse_fitted")
+_WITH_INTERVAL = ("srcc", "krcc", "plcc", *_FITTED)
+
+
+def metric_columns(comparison: "Comparison") -> list[str]:
+    """Columns of the table of metrics; without ratings one for the rank correlation with each metric."""
+    columns = ["metric", "reference", "lower_better", "images", "images_per_second"]
+    if comparison.mos is None:
+        columns += [f"srcc_with_{metric.metric}" for metric in comparison.metrics]
+    else:
+        for name in _WITH_INTERVAL:
+            columns += [name, f"{name}_low", f"{name}_high"]
+        columns += ["difference", "difference_low", "difference_high", "p_value", "best"]
+        columns += ["different_similar", "better_worse", "remark"]
+    return [*columns, "error"]
+
+
+def metric_rows(comparison: "Comparison") -> list[dict[str, Any]]:
+    """One flat row a metric, best first; None where there is no value."""
+    rows = []
+    for number in ranking(comparison):
+        metric = comparison.metrics[number]
+        row: dict[str, Any] = dict.fromkeys(metric_columns(comparison)) | _about(comparison, metric)
+        if comparison.mos is None:
+            for other, value in zip(comparison.metrics, comparison.ranks[number].tolist(), strict=True):
+                row[f"srcc_with_{other.metric}"] = _number(value)
+        else:
+            row |= _flat(comparison.agreements[number])
+        rows.append(row)
+    return rows
+
+
+def score_columns(comparison: "Comparison") -> list[str]:
+    """Columns of the table of images."""
+    mos = [] if comparison.mos is None else ["mos"]
+    return ["image", *mos, *(metric.metric for metric in comparison.metrics), "judged", "error"]
+
+
+def score_rows(comparison: "Comparison") -> list[dict[str, Any]]:
+    """One row an image, in input order: the score of every metric, as the metric gives it."""
+    rows = []
+    for number, image in enumerate(comparison.images):
+        row: dict[str, Any] = {"image": image}
+        if comparison.mos is not None:
+            row["mos"] = float(comparison.mos[number])
+        reasons = [comparison.errors[number]]
+        for metric in comparison.metrics:
+            row[metric.metric] = _number(float(metric.scores[number]))
+            reason = metric.errors[number]
+            reasons.append(None if reason is None else f"{metric.metric}: {reason}")
+        row["judged"] = bool(comparison.judged[number])
+        row["error"] = "; ".join(reason for reason in reasons if reason) or None
+        rows.append(row)
+    return rows
+
+
+def comparison_document(comparison: "Comparison") -> dict[str, Any]:
+    """The whole comparison for JSON, without the scores of the images."""
+    metrics = []
+    for number in ranking(comparison):
+        metric = comparison.metrics[number]
+        row = _about(comparison, metric) | {"identity": dict(metric.identity)}
+        if comparison.mos is not None:
+            row |= _nested(comparison.agreements[number])
+        metrics.append(row)
+    names = [metric.metric for metric in comparison.metrics]
+    pairs = [
+        {"first": names[a], "second": names[b], "srcc": float(comparison.ranks[a, b])}
+        for a in range(len(names))
+        for b in range(a + 1, len(names))
+        if comparison.metrics[a].error is None and comparison.metrics[b].error is None
+    ]
+    disputed = [
+        {"image": comparison.images[number], "dispute": float(comparison.dispute[number])}
+        for number in comparison.disputed[:20].tolist()
+    ]
+    return {"run": dict(comparison.run), "metrics": metrics, "pairs": pairs, "disputed": disputed}
+
+
+def ranking(comparison: "Comparison") -> list[int]:
+    """Metrics by their number: with ratings the best first, else as asked for; failed ones last."""
+
+    def place(number: int) -> tuple[bool, float, int]:
+        failed = comparison.metrics[number].error is not None
+        agreement = comparison.agreements[number] if comparison.agreements else None
+        srcc = math.nan if agreement is None else agreement.srcc
+        return failed, math.inf if math.isnan(srcc) else -srcc, number
+
+    return sorted(range(len(comparison.metrics)), key=place)
+
+
+def images_per_second(metric: "MetricScores") -> float:
+    """Speed without loading and decoding; nan where nothing was scored."""
+    return 1 / metric.seconds if metric.seconds > 0 else math.nan
+
+
+def _about(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
+    return {
+        "metric": metric.metric,
+        "reference": metric.reference,
+        "lower_better": metric.lower_better,
+        "images": 0 if metric.error is not None else int(comparison.judged.sum()),
+        "images_per_second": _number(images_per_second(metric)),
+        "error": metric.error,
+    }
+
+
+def _flat(agreement: "MetricAgreement | None") -> dict[str, Any]:
+    if agreement is None:
+        return {}
+    row: dict[str, Any] = {}
+    for name in (*_WITH_INTERVAL, "difference"):
+        interval = getattr(agreement, f"{name}_interval")
+        row |= {
+            name: _number(getattr(agreement, name)),
+            f"{name}_low": _number(interval.low),
+            f"{name}_high": _number(interval.high),
+        }
+    return row | _single(agreement)
+
+
+def _nested(agreement: "MetricAgreement | None") -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name in (*_WITH_INTERVAL, "difference"):
+        row[name] = None if agreement is None else getattr(agreement, name)
+        row[f"{name}_interval"] = None if agreement is None else [*getattr(agreement, f"{name}_interval")]
+    return row | ({} if agreement is None else _single(agreement))
+
+
+def _single(agreement: "MetricAgreement") -> dict[str, Any]:
+    return {
+        "p_value": _number(agreement.p_value),
+        "best": agreement.best,
+        "different_similar": _number(agreement.different_similar),
+        "better_worse": _number(agreement.better_worse),
+        "remark": agreement.remark or None,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

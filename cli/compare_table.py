@@ -1,0 +1,195 @@
+"""A comparison for people: a table, what it says in words, and what was left out."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from .compare_rows import images_per_second, ranking
+from .output import note, print_data, print_table, printable
+
+if TYPE_CHECKING:
+    from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
+    from grmp_plugin.evaluation.statistics import Interval
+
+_MATRIX = 8  # metrics; more do not fit beside each other
+_DISPUTED = 5  # images listed
+_REASONS = 5  # listed
+
+
+def print_comparison(comparison: "Comparison") -> None:
+    """Print the table on stdout, and remarks on stderr."""
+    judged, count = int(comparison.judged.sum()), len(comparison.images)
+    rated = "" if comparison.mos is None else " with ratings"
+    print_data(f"{len(comparison.metrics)} metrics on {judged} of {count} images{rated}\n")
+    if comparison.mos is None:
+        _print_ranks(comparison)
+    else:
+        _print_agreement(comparison)
+    _say_what_failed(comparison)
+
+
+def _print_agreement(comparison: "Comparison") -> None:
+    agreements = [a for a in comparison.agreements if a is not None]
+    pairs = any(not math.isnan(a.better_worse) for a in agreements)
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    for title in (
+        "SRCC",
+        "KRCC",
+        "PLCC*",
+        "RMSE*",
+        "to best",
+        *(("D/S", "B/W") if pairs else ()),
+        "images/s",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for number in ranking(comparison):
+        metric, agreement = comparison.metrics[number], comparison.agreements[number]
+        if agreement is None:
+            continue
+        mark = " =" if agreement.best else ""
+        cells = [
+            _with_interval(agreement.srcc, agreement.srcc_interval),
+            _number(agreement.krcc),
+            _number(agreement.plcc_fitted),
+            _amount(agreement.rmse_fitted),
+            _to_best(agreement),
+        ]
+        if pairs:
+            cells += [_number(agreement.different_similar), _number(agreement.better_worse)]
+        name = Text(printable(metric.metric) + mark, style="bold" if agreement.best else "")
+        table.add_row(name, *cells, _speed(metric))
+    print_table(table)
+    note(
+        "* after the 4-parameter logistic fit; SRCC with its 95% interval; D/S, B/W: Krasula's AUC"
+        if pairs
+        else "* after the 4-parameter logistic fit; SRCC with its 95% interval"
+    )
+    note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
+    for number in ranking(comparison):
+        agreement = comparison.agreements[number]
+        if agreement is not None and agreement.remark:
+            note(f"{comparison.metrics[number].metric}: {agreement.remark}")
+
+
+def _print_ranks(comparison: "Comparison") -> None:
+    working = [n for n, metric in enumerate(comparison.metrics) if metric.error is None]
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    matrix = len(working) <= _MATRIX
+    for number in working if matrix else ():
+        table.add_column(printable(comparison.metrics[number].metric), justify="right")
+    if not matrix:
+        for title in ("most like", "SRCC", "least like", "SRCC"):
+            table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    for number in working:
+        metric = comparison.metrics[number]
+        if matrix:
+            cells = ["" if other == number else _number(comparison.ranks[number, other]) for other in working]
+        else:
+            others = [n for n in working if n != number and not math.isnan(comparison.ranks[number, n])]
+            ends = (
+                [f(others, key=lambda n: comparison.ranks[number, n]) for f in (max, min)] if others else []
+            )
+            cells = [
+                text
+                for end in ends
+                for text in (
+                    printable(comparison.metrics[end].metric),
+                    _number(comparison.ranks[number, end]),
+                )
+            ] or ["", "", "", ""]
+        table.add_row(Text(printable(metric.metric)), *cells, _speed(metric))
+    print_table(table)
+    note("SRCC of every pair of metrics, each turned so that higher is better")
+    if len(working) < 2 or not len(comparison.disputed):
+        return
+    print_data("\nmost disputed (rank among the images, 0 worst to 100 best)\n")
+    disputed = Table()
+    disputed.add_column("image")
+    shown = working if matrix else []
+    for number in shown:
+        disputed.add_column(printable(comparison.metrics[number].metric), justify="right")
+    if not matrix:
+        disputed.add_column("spread", justify="right")
+    places = _places(comparison, shown)
+    for image in comparison.disputed[:_DISPUTED].tolist():
+        cells = [f"{places[number][image]:.0f}" for number in shown] or [f"{comparison.dispute[image]:.0f}"]
+        disputed.add_row(Text(printable(Path(comparison.images[image]).name)), *cells)
+    print_table(disputed)
+
+
+def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int, float]]:
+    """Percentile rank of each judged image, by metric."""
+    from grmp_plugin.evaluation.disagreement import percentile_ranks
+
+    judged = comparison.judged.nonzero()[0].tolist()
+    return {
+        number: dict(
+            zip(
+                judged,
+                percentile_ranks(comparison.metrics[number].quality[comparison.judged]).tolist(),
+                strict=True,
+            )
+        )
+        for number in numbers
+    }
+
+
+def _say_what_failed(comparison: "Comparison") -> None:
+    for metric in comparison.metrics:
+        if metric.error is not None:
+            note(f"{metric.metric} is left out: {metric.error}")
+    reasons = [
+        f"{image}: {reason}"
+        for image, reason in zip(comparison.images, comparison.errors, strict=True)
+        if reason is not None
+    ]
+    for metric in comparison.metrics:
+        if metric.error is None:
+            reasons += [
+                f"{image}: {metric.metric}: {reason}"
+                for image, reason in zip(comparison.images, metric.errors, strict=True)
+                if reason is not None
+            ]
+    if reasons:
+        note("images that no metric is judged on, so that all are judged on the same:")
+    for reason in reasons[:_REASONS]:
+        note(f"  {reason}")
+    if len(reasons) > _REASONS:
+        note(f"  and {len(reasons) - _REASONS} more; --scores FILE lists them all")
+
+
+def _to_best(agreement: "MetricAgreement") -> str:
+    if math.isnan(agreement.difference):
+        return "undefined"
+    if math.isnan(agreement.p_value):
+        return "" if agreement.difference == 0 else f"{agreement.difference:+.3f}"
+    p = "p<0.001" if agreement.p_value < 0.001 else f"p={agreement.p_value:.3f}"
+    return f"{agreement.difference:+.3f} {p}"
+
+
+def _with_interval(value: float, interval: "Interval") -> str:
+    if math.isnan(value):
+        return "undefined"
+    if math.isnan(interval.low):
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _amount(value: float) -> str:
+    """An amount of any unit, to 3 digits."""
+    return "undefined" if math.isnan(value) else f"{value:.3g}"
+
+
+def _speed(metric: "MetricScores") -> str:
+    speed = images_per_second(metric)
+    return "" if math.isnan(speed) else f"{speed:.3g}"

@@ -1,0 +1,229 @@
+"""Run metrics over images: each image decoded and scored once, scores kept, failures kept apart."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
+from grmp_plugin.errors import ImageError, MetricError
+from grmp_plugin.evaluation.comparison import MetricScores
+from grmp_plugin.evaluation.metric_names import MetricSpec
+from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
+from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
+from grmp_plugin.files import sha256
+
+_AHEAD = 4  # images decoded before they are needed
+_DECODERS = 2
+_KEEP_EVERY = 20  # scores
+
+Watch = Callable[[str, int, int], None]
+"""Told of progress: the metric's name, how many images it has done, and how many there are to do."""
+
+
+class Scores(NamedTuple):
+    """What metrics gave, and why images could not be read (N reasons, None where they could)."""
+
+    metrics: tuple[MetricScores, ...]
+    errors: tuple[str | None, ...]
+
+
+def score_images(
+    images: Sequence[str],
+    references: Sequence[str] | None,
+    specs: Sequence[MetricSpec],
+    metrics: Metrics,
+    cache: ScoreCache,
+    watch: Watch,
+) -> Scores:
+    """Score images with several metrics, one after the other.
+
+    A metric is created only if a score is missing in the cache, and what it scored is kept even if the run
+    is interrupted.
+
+    Args:
+        images: N paths.
+        references: N paths, where there are full-reference metrics.
+        specs: which metrics.
+        metrics: creates them.
+        cache: where scores are kept.
+        watch: told of progress.
+    """
+    files = _Files(images, references)
+    results = [_one_metric(spec, files, metrics, cache, watch) for spec in specs]
+    return Scores(tuple(results), tuple(files.errors))
+
+
+class _Files:
+    """Images and references, their digests, and what is wrong with them."""
+
+    def __init__(self, images: Sequence[str], references: Sequence[str] | None) -> None:
+        self.images, self.references = images, references
+        self.errors: list[str | None] = [None] * len(images)
+        digests: dict[str, str] = {}
+
+        def digest(path: str) -> str:
+            if path not in digests:
+                digests[path] = sha256(path)
+            return digests[path]
+
+        self.digests: list[tuple[str, str | None]] = []
+        for number, image in enumerate(images):
+            try:
+                reference = None if references is None else digest(references[number])
+                self.digests.append((digest(image), reference))
+            except (OSError, ValueError):
+                # The decoder has better words for it.
+                self.errors[number] = _why_unreadable(image)
+                self.digests.append(("", None))
+
+    def key(self, identity: dict[str, object], number: int, with_reference: bool) -> str:
+        image, reference = self.digests[number]
+        return cache_key(identity, image, reference if with_reference else None)
+
+    def decoded(
+        self, numbers: Sequence[int], with_reference: bool
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+        """Images in turn, with their references; those that cannot be read are noted and left out."""
+        remaining = iter(numbers)
+        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+
+            def submit(number: int) -> "tuple[int, Future[tuple[np.ndarray, np.ndarray | None]]]":
+                return number, pool.submit(self._decode, number, with_reference)
+
+            pending = deque(submit(number) for number in islice(remaining, _AHEAD))
+            while pending:
+                number, future = pending.popleft()
+                pending.extend(submit(following) for following in islice(remaining, 1))
+                try:
+                    yield number, *future.result()
+                except (ImageError, MemoryError) as error:
+                    self.errors[number] = str(error) or "not enough memory to decode it"
+
+    def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        image = read_image(self.images[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
+        if not with_reference or self.references is None:
+            return image, None
+        try:
+            return image, read_image(self.references[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
+        except ImageError as error:
+            raise ImageError(f"its reference {self.references[number]}: {error}") from error
+
+
+def _why_unreadable(path: str) -> str:
+    try:
+        read_image(path)
+    except ImageError as error:
+        return str(error)
+    return "its bytes could not be read"
+
+
+def _one_metric(
+    spec: MetricSpec, files: _Files, metrics: Metrics, cache: ScoreCache, watch: Watch
+) -> MetricScores:
+    count = len(files.images)
+    result = _Result(spec, count)
+    try:
+        result.identity = metrics.identity(spec)
+        keys = [files.key(result.identity, number, spec.reference) for number in range(count)]
+        kept = cache.find(keys[number] for number in range(count) if files.errors[number] is None)
+        for number, key in enumerate(keys):
+            if key in kept and files.errors[number] is None:
+                result.take(number, kept[key])
+        missing = [
+            number
+            for number in range(count)
+            if files.errors[number] is None and math.isnan(result.scores[number])
+        ]
+        if missing:
+            watch(spec.name, 0, len(missing))
+            _compute(spec, files, missing, keys, result, metrics, cache, watch)
+    except MetricError as error:
+        return MetricScores(
+            spec.name,
+            spec.reference,
+            spec.lower_better,
+            np.full(count, math.nan),
+            (None,) * count,
+            math.nan,
+            str(error),
+            result.identity,
+        )
+    return result.finished(files.errors)
+
+
+def _compute(
+    spec: MetricSpec,
+    files: _Files,
+    missing: Sequence[int],
+    keys: Sequence[str],
+    result: "_Result",
+    metrics: Metrics,
+    cache: ScoreCache,
+    watch: Watch,
+) -> None:
+    score = metrics.open(spec)
+    fresh: dict[str, KeptScore] = {}
+    warm = False
+    try:
+        for done, (number, image, reference) in enumerate(files.decoded(missing, spec.reference), 1):
+            try:
+                with failing_quietly():
+                    if not warm:  # what a metric does only once is no part of its speed
+                        score(image, reference)
+                        warm = True
+                    started = time.perf_counter()
+                    value = score(image, reference)
+                    kept = KeptScore(value, time.perf_counter() - started)
+            except MetricError as error:
+                result.errors[number] = str(error)
+            else:
+                if math.isfinite(value):
+                    result.take(number, kept)
+                    fresh[keys[number]] = kept
+                else:
+                    result.errors[number] = f"its score is {value}"
+            watch(spec.name, done, len(missing))
+            if len(fresh) >= _KEEP_EVERY:
+                cache.keep(fresh)
+                fresh.clear()
+    finally:
+        cache.keep(fresh)
+
+
+class _Result:
+    """What is known of one metric so far."""
+
+    def __init__(self, spec: MetricSpec, count: int) -> None:
+        self._spec = spec
+        self.identity: dict[str, object] = {}
+        self.scores = np.full(count, math.nan)
+        self.errors: list[str | None] = [None] * count
+        self._seconds: list[float] = []
+
+    def take(self, number: int, kept: KeptScore) -> None:
+        self.scores[number] = kept.score
+        self._seconds.append(kept.seconds)
+
+    def finished(self, unreadable: Sequence[str | None]) -> MetricScores:
+        readable = [number for number, reason in enumerate(unreadable) if reason is None]
+        failed = [number for number in readable if self.errors[number] is not None]
+        error = None
+        # One that fails on most images would leave the others nothing to be judged on.
+        if failed and 2 * len(failed) > len(readable):
+            error = f"no score for {len(failed)} of {len(readable)} images: {self.errors[failed[0]]}"
+        return MetricScores(
+            self._spec.name,
+            self._spec.reference,
+            self._spec.lower_better,
+            self.scores,
+            tuple(self.errors),
+            float(np.mean(self._seconds)) if self._seconds else math.nan,
+            error,
+            self.identity,
+        )

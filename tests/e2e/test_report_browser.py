@@ -1,0 +1,311 @@
+"""The reports in a real browser: Chromium, without a network, driven through its debugging pipe."""
+
+import fcntl
+import json
+import math
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
+from grmp_plugin.evaluation.report import comparison_report, scores_report
+from grmp_plugin.evaluation.statistics import Interval
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+# Chromium reads commands from file 3 and writes answers to file 4.
+_CONNECT = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+_PATIENCE = 60  # seconds
+
+IMAGES = 30
+METRICS = ("first", "second", "third", "fourth")
+SRCC = (0.61, 0.94, -0.12, math.nan)
+
+
+class Browser:
+    """A headless Chromium with one page, and everything that the page says or asks for.
+
+    Attributes:
+        errors: console messages, exceptions and refused requests of the page that is open.
+        requests: addresses that it asked for.
+    """
+
+    def __init__(self, profile: Path) -> None:
+        (read_ours, write_theirs), (read_theirs, write_ours) = map(_high, (os.pipe(), os.pipe()))
+
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _CONNECT, str(read_theirs), str(write_theirs)),
+                *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+                *("--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={profile}"),
+                *("--host-resolver-rules=MAP * ~NOTFOUND", "about:blank"),
+            ],
+            pass_fds=(read_theirs, write_theirs),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read_theirs)
+        os.close(write_theirs)
+        self._commands, self._answers = os.fdopen(write_ours, "wb"), os.fdopen(read_ours, "rb")
+        self._sent, self._pending, self._session = 0, b"", ""
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Give a command of the DevTools protocol, and wait for its answer."""
+        self._sent += 1
+        message = {"id": self._sent, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._commands.write(json.dumps(message).encode() + b"\0")
+        self._commands.flush()
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._sent:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def open(self, page: Path, width: int = 1200, height: int = 900, **features: str) -> None:
+        """Show a file, in a window of this size, with media features such as `media="print"`."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": features.get("scheme", "light")}
+        self.call("Emulation.setEmulatedMedia", media=features.get("media", ""), features=[scheme])
+        self.errors.clear()
+        self.requests.clear()
+        self.call("Page.navigate", url=page.as_uri())
+        while self.run("document.readyState") != "complete" or self.run("location.href") != page.as_uri():
+            pass
+
+    def run(self, code: str) -> Any:
+        """The value of a JavaScript expression."""
+        given = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in given, given
+        return given["result"].get("value")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.wait(30)
+        self._commands.close()
+        self._answers.close()
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._pending:
+            assert select.select([self._answers], [], [], _PATIENCE)[0], "Chromium does not answer"
+            part = os.read(self._answers.fileno(), 2**16)
+            assert part, "Chromium has ended"
+            self._pending += part
+        text, self._pending = self._pending.split(b"\0", 1)
+        answer: dict[str, Any] = json.loads(text)
+        event, given = answer.get("method"), answer.get("params", {})
+        if event == "Network.requestWillBeSent":
+            self.requests.append(given["request"]["url"])
+        elif event in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
+            self.errors.append(json.dumps(given))
+        return answer
+
+
+def _high(pipe: tuple[int, int]) -> tuple[int, int]:
+    """The pipe under high numbers: none of them is 3 or 4, which Chromium's side has to become."""
+    moved = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in pipe)
+    for end in pipe:
+        os.close(end)
+    return moved[0], moved[1]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("chromium"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Pictures, some of which have names that would do harm, and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("images")
+    names = [f"picture {index}.jpg" for index in range(IMAGES - 3)]
+    names += [
+        "<img src=x onerror=alert(1)>.jpg",
+        "a-rather-long-name-without-any-space" * 4 + ".jpg",
+        "gone.jpg",
+    ]
+    generator = np.random.default_rng(0)
+    for name in names[:-1]:
+        pixels = generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((300, 200)).save(folder / name)
+    return [str(folder / name) for name in names]
+
+
+@pytest.fixture(scope="module")
+def comparison_page(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = np.random.default_rng(1)
+    mos = np.linspace(1, 5, IMAGES)
+    metrics, agreements = [], []
+    for name, srcc in zip(METRICS, SRCC, strict=True):
+        scores = mos + generator.normal(0, 1 - max(0, np.nan_to_num(srcc)), IMAGES)
+        metrics.append(MetricScores(name, False, False, scores, (None,) * IMAGES, 0.1))
+        bounds = Interval(srcc - 0.1, srcc + 0.05)
+        curve = np.stack([np.sort(scores), mos], axis=1)
+        correlations, intervals = (srcc,) * 5, (bounds,) * 5
+        p = math.nan if srcc == max(SRCC) else 0.01
+        agreements.append(
+            MetricAgreement(
+                *correlations, *intervals, srcc - 0.94, bounds, p, srcc == 0.94, curve, math.nan, math.nan, ""
+            )
+        )
+    failed = np.full(IMAGES, math.nan)
+    metrics.append(MetricScores("fifth", True, False, failed, (None,) * IMAGES, math.nan, "no weights"))
+    judged = np.ones(IMAGES, dtype=bool)
+    comparison = Comparison(
+        images=tuple(paths),
+        errors=(None,) * IMAGES,
+        metrics=tuple(metrics),
+        judged=judged,
+        mos=mos,
+        mos_lower_better=False,
+        agreements=(*agreements, None),
+        ranks=np.corrcoef([metric.scores for metric in metrics]),
+        disputed=np.arange(IMAGES),
+        dispute=np.linspace(30, 1, IMAGES),
+        run={"seed": 0, "weights": "0123456789abcdef" * 8},
+    )
+    page = tmp_path_factory.mktemp("page") / "comparison.html"
+    page.write_text(comparison_report(comparison), encoding="utf-8")
+    return page
+
+
+@pytest.fixture(scope="module")
+def scores_page(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [{"image": path, "score": at / IMAGES, "error": None} for at, path in enumerate(paths)]
+    rows[3] = {"image": paths[3], "score": None, "error": "truncated"}
+    page = tmp_path_factory.mktemp("page") / "scores.html"
+    page.write_text(scores_report({"run": {"model": "tiny"}, "images": rows}), encoding="utf-8")
+    return page
+
+
+@pytest.fixture(params=["comparison_page", "scores_page"])
+def page(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+def click(browser: Browser, title: str) -> tuple[list[str], str | None]:
+    """Click on a column's head; gives the names in the order in which they now stand, and `aria-sort`."""
+    return tuple(
+        browser.run(
+            f"""(() => {{
+              const heads = [...document.querySelectorAll("table.sortable thead th")];
+              const head = heads.find((one) => one.textContent.trim() === {json.dumps(title)});
+              head.querySelector("button").click();
+              const marked = heads.filter((one) => one.hasAttribute("aria-sort"));
+              if (marked.length !== 1 || marked[0] !== head) throw new Error("marked: " + marked.length);
+              const names = [...document.querySelectorAll("table.sortable .name")];
+              return [names.map((name) => name.textContent), head.getAttribute("aria-sort")];
+            }})()"""
+        )
+    )
+
+
+def test_asks_for_nothing_but_itself_and_has_no_errors(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    asked = [address for address in browser.requests if not address.startswith("data:")]
+    assert asked == [page.as_uri()]
+    assert browser.errors == []
+
+
+def test_names_do_not_become_elements(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert browser.run("document.querySelectorAll('[onerror], [src=x]').length") == 0
+    assert "<img src=x onerror=alert(1)>.jpg" in browser.run("document.body.textContent")
+
+
+def test_pictures_are_shown(browser: Browser, comparison_page: Path, scores_page: Path) -> None:
+    # In each gallery 12; the one that cannot be read is among the best.
+    for page, galleries in ((comparison_page, 3), (scores_page, 2)):
+        browser.open(page)
+        widths = browser.run(
+            "Promise.all([...document.images].map((i) => i.decode().then(() => i.naturalWidth)))"
+        )
+        assert widths == [256] * (12 * galleries - 1)
+        assert browser.run("document.querySelectorAll('.missing').length") == 1
+
+
+def test_metrics_are_sorted_by_number(browser: Browser, comparison_page: Path) -> None:
+    browser.open(comparison_page)
+    head = "[...document.querySelectorAll('thead th[aria-sort]')].map((head) => head.textContent)"
+    assert browser.run(head) == ["SRCC"]
+    # Undefined values stay last, and the failed metric below them.
+    assert click(browser, "SRCC") == (["third", "first", "second", "fourth", "fifth"], "ascending")
+    assert click(browser, "SRCC") == (["second", "first", "third", "fourth", "fifth"], "descending")
+    assert click(browser, "RMSE fitted")[1] == "ascending"
+    assert click(browser, "Metric") == (["first", "fourth", "second", "third", "fifth"], "ascending")
+
+
+def test_images_are_sorted_by_natural_order_of_their_names(browser: Browser, scores_page: Path) -> None:
+    browser.open(scores_page)
+    names, order = click(browser, "Image")
+    assert order == "ascending"
+    numbered = [name for name in names if name.startswith("picture")]
+    assert numbered[:4] == ["picture 0.jpg", "picture 1.jpg", "picture 2.jpg", "picture 4.jpg"]
+    assert numbered[-1] == "picture 26.jpg"
+    assert click(browser, "Score")[0][0] == "gone.jpg"
+
+
+def test_does_not_scroll_sideways_on_a_phone(browser: Browser, page: Path) -> None:
+    browser.open(page, width=360, height=740)
+    assert browser.run("[innerWidth, document.documentElement.scrollWidth]") == [360, 360]
+    # Nothing is cut off either: whatever is wider lies in a box that scrolls by itself.
+    beyond = """[...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll")
+      && one.getBoundingClientRect().right > innerWidth + 0.5).map((one) => one.outerHTML.slice(0, 200))"""
+    assert browser.run(beyond) == []
+
+
+@pytest.mark.parametrize(
+    ("features", "dark"),
+    [({}, False), ({"scheme": "dark"}, True), ({"scheme": "dark", "media": "print"}, False)],
+)
+def test_follows_the_colours_of_the_system_but_prints_on_white(
+    browser: Browser, page: Path, features: dict[str, str], dark: bool
+) -> None:
+    browser.open(page, **features)
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    paper, ink = (sum(map(int, re.findall(r"\d+", colour))) for colour in browser.run(colours))
+    assert (paper < ink) is dark
+    assert abs(paper - ink) > 400
+
+
+def test_is_whole_without_javascript(browser: Browser, comparison_page: Path) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(comparison_page)
+        root = browser.call("DOM.getDocument")["root"]["nodeId"]
+        rows = browser.call("DOM.querySelectorAll", nodeId=root, selector="table.sortable tbody tr")[
+            "nodeIds"
+        ]
+        buttons = browser.call("DOM.querySelectorAll", nodeId=root, selector="button")["nodeIds"]
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert len(rows) == len(METRICS) + 1
+    assert buttons == []

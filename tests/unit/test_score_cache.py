@@ -1,0 +1,45 @@
+"""Scores kept on disk."""
+
+from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
+
+
+def test_scores_are_found_again_by_the_next_run(tmp_path):
+    file = tmp_path / "folder" / "scores.sqlite"
+    first = ScoreCache(file)
+    kept = {str(number): KeptScore(number / 3, 0.5) for number in range(1200)}
+    first.keep(kept)
+    first.close()
+    second = ScoreCache(file)
+    assert second.find([*kept, "unknown"]) == kept
+    second.keep({"1": KeptScore(9.0, 1.0)})
+    assert second.find(["1"]) == {"1": KeptScore(9.0, 1.0)}
+    assert second.problem is None
+    second.close()
+
+
+def test_key_changes_with_whatever_the_score_depends_on():
+    keys = {
+        cache_key({"metric": "a", "options": {"x": 1}}, "image", None),
+        cache_key({"metric": "a", "options": {"x": 2}}, "image", None),
+        cache_key({"metric": "b", "options": {"x": 1}}, "image", None),
+        cache_key({"metric": "a", "options": {"x": 1}}, "other", None),
+        cache_key({"metric": "a", "options": {"x": 1}}, "image", "reference"),
+    }
+    assert len(keys) == 5
+    assert cache_key({"p": 1, "q": 2}, "i", None) == cache_key({"q": 2, "p": 1}, "i", None)
+
+
+def test_a_damaged_file_is_said_and_done_without(tmp_path):
+    file = tmp_path / "scores.sqlite"
+    file.write_bytes(b"no database at all, but long enough to be looked at" * 50)
+    cache = ScoreCache(file)
+    assert str(file) in str(cache.problem)
+    cache.keep({"a": KeptScore(1.0, 1.0)})
+    assert cache.find(["a"]) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    cache = ScoreCache(tmp_path / "file" / "scores.sqlite")
+    assert cache.problem is not None
+    assert cache.find(["a"]) == {}
