@@ -14,8 +14,9 @@ from .compare_rows import metric_columns, metric_rows, score_columns, score_rows
 from .options import DATA_ROOT, DataRootOption, Device, DeviceOption
 from .output import (
     Format,
+    check_folder,
     check_out,
-    check_place,
+    check_report,
     csv_text,
     json_text,
     jsonl_text,
@@ -159,7 +160,7 @@ def compare(
     if report is not None:
         from grmp_plugin.evaluation.report import comparison_report
 
-        write_text(report, comparison_report(comparison, maps=drawn))
+        write_text(report, comparison_report(comparison, maps=drawn), "--report")
     shown = output_format or (None if out is not None else Format.table)
     if shown is not None:
         _show(shown, comparison)
@@ -179,11 +180,9 @@ def _check_places(out: Path | None, scores: Path | None, report: Path | None, ma
         if path is not None:
             check_out(path, option)
     if report is not None:
-        if report.suffix.lower() not in (".html", ".htm"):
-            raise InputError(f"--report {report}: a report is an .html file; call it {report.stem}.html")
-        check_place(report, "--report")
-    if maps is not None and maps.exists() and not maps.is_dir():
-        raise InputError(f"--maps {maps}: that is a file; name a folder")
+        check_report(report)
+    if maps is not None:
+        check_folder(maps)
 
 
 def _find_ratings(paths: list[str], data_root: Path, options: dict[str, Any]) -> "Ratings | None":
@@ -265,24 +264,17 @@ def _run(
 
 
 def _draw_maps(comparison: "Comparison", folder: Path, device: Device) -> dict[str, Any]:
-    from grmp_plugin.network.models import MODELS
+    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+    from grmp_plugin.network.grmp_iqa import GRMPIQA
 
     from .maps import draw_maps
 
-    own = next(
-        (
-            m.metric
-            for m in comparison.metrics
-            if m.error is None and (m.metric in MODELS or "weights_sha256" in m.identity)
-        ),
-        None,
-    )
-    if own is None:
+    own = [m.metric for m in comparison.metrics if m.error is None and "weights_sha256" in m.identity]
+    if not own:
         raise InputError("--maps: maps are drawn by this package's models; name one in --metrics")
-    readable = [
-        image for image, error in zip(comparison.images, comparison.errors, strict=True) if error is None
-    ]
-    return draw_maps(own, readable, folder, device.value)
+    scorer = Scorer(GRMPIQA(own[0]), ScoringOptions(device=device.value))
+    readable = zip(comparison.images, comparison.errors, strict=True)
+    return draw_maps(scorer, [image for image, error in readable if error is None], folder)
 
 
 def _write(comparison: "Comparison", out: Path | None, scores: Path | None) -> None:

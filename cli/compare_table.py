@@ -1,6 +1,8 @@
 """A comparison for people: a table, what it says in words, and what was left out."""
 
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
     from grmp_plugin.evaluation.statistics import Interval
 
+_WIDE = 100  # columns of a terminal
 _MATRIX = 8  # metrics; more do not fit beside each other
 _DISPUTED = 5  # images listed
 _REASONS = 5  # listed
@@ -33,42 +36,37 @@ def print_comparison(comparison: "Comparison") -> None:
 
 def _print_agreement(comparison: "Comparison") -> None:
     agreements = [a for a in comparison.agreements if a is not None]
-    pairs = any(not math.isnan(a.better_worse) for a in agreements)
+    # A narrow terminal has room for the main ones; files, reports and pipes have them all.
+    wide = shutil.get_terminal_size((_WIDE, 0)).columns >= _WIDE
+    pairs = wide and any(not math.isnan(a.better_worse) for a in agreements)
+    columns: dict[str, Callable[[MetricAgreement], str]] = {
+        "SRCC": lambda a: _with_interval(a.srcc, a.srcc_interval),
+        **({"KRCC": lambda a: _number(a.krcc)} if wide else {}),
+        "PLCC*": lambda a: _number(a.plcc_fitted),
+        "RMSE*": lambda a: _amount(a.rmse_fitted),
+        "to best": _to_best,
+    }
+    if pairs:
+        columns |= {
+            "D/S": lambda a: _number(a.different_similar),
+            "B/W": lambda a: _number(a.better_worse),
+        }
     table = Table()
-    table.add_column("metric", no_wrap=True)
-    for title in (
-        "SRCC",
-        "KRCC",
-        "PLCC*",
-        "RMSE*",
-        "to best",
-        *(("D/S", "B/W") if pairs else ()),
-        "images/s",
-    ):
+    table.add_column("metric", overflow="fold")
+    for title in (*columns, "images/s"):
         table.add_column(title, justify="right", no_wrap=True)
     for number in ranking(comparison):
         metric, agreement = comparison.metrics[number], comparison.agreements[number]
         if agreement is None:
             continue
-        mark = " =" if agreement.best else ""
-        cells = [
-            _with_interval(agreement.srcc, agreement.srcc_interval),
-            _number(agreement.krcc),
-            _number(agreement.plcc_fitted),
-            _amount(agreement.rmse_fitted),
-            _to_best(agreement),
-        ]
-        if pairs:
-            cells += [_number(agreement.different_similar), _number(agreement.better_worse)]
-        name = Text(printable(metric.metric) + mark, style="bold" if agreement.best else "")
-        table.add_row(name, *cells, _speed(metric))
+        name = printable(metric.metric) + (" =" if agreement.best else "")
+        cells = [cell(agreement) for cell in columns.values()]
+        table.add_row(Text(name, style="bold" if agreement.best else ""), *cells, _speed(metric))
     print_table(table)
-    note(
-        "* after the 4-parameter logistic fit; SRCC with its 95% interval; D/S, B/W: Krasula's AUC"
-        if pairs
-        else "* after the 4-parameter logistic fit; SRCC with its 95% interval"
-    )
+    note("* after the 4-parameter logistic fit; SRCC with its 95% interval")
     note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
+    if pairs:
+        note("D/S, B/W: Krasula's AUC of telling different from similar pairs, and the better from the worse")
     for number in ranking(comparison):
         agreement = comparison.agreements[number]
         if agreement is not None and agreement.remark:
@@ -125,19 +123,14 @@ def _print_ranks(comparison: "Comparison") -> None:
 
 def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int, float]]:
     """Percentile rank of each judged image, by metric."""
-    from grmp_plugin.evaluation.disagreement import percentile_ranks
+    from scipy.stats import rankdata
 
     judged = comparison.judged.nonzero()[0].tolist()
-    return {
-        number: dict(
-            zip(
-                judged,
-                percentile_ranks(comparison.metrics[number].quality[comparison.judged]).tolist(),
-                strict=True,
-            )
-        )
-        for number in numbers
-    }
+    places = {}
+    for number in numbers:
+        ranks = rankdata(comparison.metrics[number].quality[comparison.judged])
+        places[number] = dict(zip(judged, (100 * (ranks - 0.5) / len(judged)).tolist(), strict=True))
+    return places
 
 
 def _say_what_failed(comparison: "Comparison") -> None:

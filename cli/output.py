@@ -76,6 +76,21 @@ def check_place(path: Path, option: str = "--out") -> None:
         raise InputError(f"{option} {path}: {problem.strerror or problem}") from problem
 
 
+def check_report(path: Path) -> None:
+    """Refuse a --report that is no .html file, or could not be written in the end."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--report {path}: a report is an .html file; call it {path.stem}.html")
+    check_place(path, "--report")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a --maps that could not be a folder."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--maps {path}: that is a file; name a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"--maps {path}: the folder {path.parent} does not exist; create it first")
+
+
 def print_table(table: Table) -> None:
     """Print a table on stdout; in a pipe it is as wide as its content, so that nothing is cut."""
     console = Console(highlight=False)
@@ -131,13 +146,13 @@ def print_data(text: str) -> None:
     buffer.flush()
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, option: str) -> None:
     """Write text to a file, in UTF-8; the file is whole or not there."""
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise GRMPError(f"{path}: {problem.strerror or problem}") from problem
+        raise GRMPError(f"{option} {path}: {problem.strerror or problem}") from problem
 
 
 def write_rows(

@@ -14,7 +14,9 @@ from grmp_plugin.errors import InputError
 
 from .output import (
     Format,
+    check_folder,
     check_out,
+    check_report,
     csv_text,
     error,
     json_text,
@@ -25,6 +27,7 @@ from .output import (
     print_table,
     printable,
     write_rows,
+    write_text,
 )
 
 if TYPE_CHECKING:
@@ -108,6 +111,16 @@ def score(
             "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A page with charts and images, one .html file.", show_default=False),
+    ] = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for quality maps: where in a picture the model sees low quality.", show_default=False
+        ),
+    ] = None,
     sort: Annotated[
         Sort, typer.Option(help="Order of the rows; best and worst put errors last.")
     ] = Sort.input,
@@ -129,8 +142,7 @@ def score(
     ] = 200_000_000,
 ) -> None:
     """Score files and folders, and print or write the rows (see `HELP`)."""
-    if out is not None:
-        check_out(out)
+    _check_places(out, report, maps)
     if mos_range is not None and scale is not Scale.mos:
         raise InputError("--mos-range goes with --scale mos")
     from grmp_plugin.data.paths import expand_paths
@@ -149,26 +161,9 @@ def score(
     sign = -1 if mos is not None and mos.lower_better else 1
     run = _describe_run(model, scorer, mos)
     shown = output_format or (None if out is not None else Format.table)
-    streamed = sort is Sort.input and shown in (Format.csv, Format.jsonl)
-    rows: list[dict[str, Any]] = []
+    streamed = shown if sort is Sort.input and shown in (Format.csv, Format.jsonl) else None
     started = time.monotonic()
-    interrupted = False
-    try:
-        if streamed and shown is Format.csv:
-            print_data(csv_text([], COLUMNS))
-        with_bar = messages.is_terminal and not (streamed and sys.stdout.isatty())
-        results = scorer.score(files)
-        for result in _with_progress(results, len(files)) if with_bar else results:
-            rows.append(_row(result, mos))
-            if streamed and shown is not None:
-                try:
-                    print_data(_streamed_row(rows[-1], shown))
-                except BrokenPipeError:
-                    if out is None:
-                        raise
-                    shown = None  # nobody reads on, but the file is still wanted
-    except KeyboardInterrupt:
-        interrupted = True
+    rows, interrupted = _score_all(scorer, files, mos, streamed, keep=out is not None)
     run |= _summary(rows, time.monotonic() - started, sign)
     if interrupted:
         _leave_interrupted(out, rows, len(files), run)
@@ -176,11 +171,72 @@ def score(
     document = {"run": run, "images": rows}
     if out is not None:
         write_rows(out, rows, COLUMNS, document)
-    if shown is not None and not streamed:
+    if shown is not None and streamed is None:
         _show(shown, document)
     _say_summary(run, out)
+    _draw(document, scorer, report, maps)
     if run["failed"]:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _score_all(
+    scorer: "Scorer", files: list[str], mos: "MosScale | None", streamed: Format | None, *, keep: bool
+) -> tuple[list[dict[str, Any]], bool]:
+    """Score all files, printing each row at once where rows are streamed.
+
+    Args:
+        scorer: a network made ready.
+        files: paths.
+        mos: scale of the scores; quality without one.
+        streamed: format of the rows, or None where they are printed in the end.
+        keep: go on for a file where nobody reads what is printed.
+
+    Returns:
+        The rows, and whether Ctrl-C came before the last one.
+    """
+    rows: list[dict[str, Any]] = []
+    try:
+        if streamed is Format.csv:
+            print_data(csv_text([], COLUMNS))
+        with_bar = messages.is_terminal and not (streamed is not None and sys.stdout.isatty())
+        results = scorer.score(files)
+        for result in _with_progress(results, len(files)) if with_bar else results:
+            rows.append(_row(result, mos))
+            if streamed is not None:
+                try:
+                    print_data(_streamed_row(rows[-1], streamed))
+                except BrokenPipeError:
+                    if not keep:
+                        raise
+                    streamed = None
+    except KeyboardInterrupt:
+        return rows, True
+    return rows, False
+
+
+def _check_places(out: Path | None, report: Path | None, maps: Path | None) -> None:
+    if out is not None:
+        check_out(out)
+    if report is not None:
+        check_report(report)
+    if maps is not None:
+        check_folder(maps)
+
+
+def _draw(document: dict[str, Any], scorer: "Scorer", report: Path | None, maps: Path | None) -> None:
+    """Maps and a page, where they are wanted."""
+    drawn: dict[str, Any] = {}
+    if maps is not None:
+        from .maps import draw_maps
+
+        scored = [row["image"] for row in document["images"] if row["score"] is not None]
+        drawn = draw_maps(scorer, scored, maps)
+        note(f"written to {maps}")
+    if report is not None:
+        from grmp_plugin.evaluation.report import scores_report
+
+        write_text(report, scores_report(document, maps=drawn), "--report")
+        note(f"written to {report}")
 
 
 def _row(result: "ImageScore", mos: "MosScale | None") -> dict[str, Any]:

@@ -62,8 +62,8 @@ class MetricAgreement:
         srcc_interval: 95% bootstrap interval, as for the others.
         difference: SRCC minus that of the best metric, 0 for the best itself.
         difference_interval: its paired 95% bootstrap interval.
-        p_value: two-sided, of the difference, corrected for as many comparisons as there are metrics
-            beside the best; nan for the best itself.
+        p_value: two-sided, of the difference, corrected (Holm) for as many comparisons as there are pairs
+            of metrics, since the best was chosen among all; nan for the best itself.
         best: whether no metric has a higher SRCC, or this one cannot be told from the one that has.
         curve: (K, 2) points of the fitted logistic, from the lowest to the highest score: score as the
             metric gives it, and MOS. None where the fit failed.

@@ -46,9 +46,11 @@ _BEYOND = 12.0
 # of the mean.
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-15
 # Longest step, in units of |b4| and of its logarithm.
-_STEP = 2.0
+_STEP = 4.0
 # Damping where the search starts, and what it is multiplied by after a good and after a bad step.
 _DAMPING, _LESS, _MORE = 1e-3, 0.2, 8.0
+# No step, however short, is a good one: the search has come as far as rounding lets it.
+_MOST_DAMPING = 1e12
 # Values of curves held at a time: few enough for the cache of a processor core.
 _BLOCK = 2**15
 
@@ -280,13 +282,13 @@ def _search(x: Array, y: Array, counts: Array, starts: Array) -> tuple[Array, _S
     ended = np.zeros(len(counts), dtype=np.bool_)
     for _ in range(_ITERATIONS):
         step = _damped_step(sums, damping, _blocked(x, found, sums.gradient))
-        # Shortened as a whole: else it might lead uphill.
-        step /= np.maximum(np.abs(step).max(axis=1, keepdims=True) / _STEP, 1)
         promised = -np.einsum("rk,rk->r", step, sums.gradient)
-        ended |= promised <= _RELATIVE * sums.error + enough
+        ended |= (promised <= _RELATIVE * sums.error + enough) | (damping > _MOST_DAMPING)
         going = np.flatnonzero(~ended)
         if len(going) == 0:
             break
+        # Shortened as a whole: else it might lead uphill.
+        step /= np.maximum(np.abs(step).max(axis=1, keepdims=True) / _STEP, 1)
         trial = found[going]
         trial[:, 0] += np.exp(trial[:, 1]) * step[going, 0]
         trial[:, 1] = np.clip(trial[:, 1] + step[going, 1], _LOWEST, _HIGHEST)

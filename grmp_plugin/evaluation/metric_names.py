@@ -127,8 +127,8 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
     near = difflib.get_close_matches(word, [*known, *GROUPS], n=3)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise InputError(
-        f"--metrics {word}: neither a metric of pyiqa nor one of this package. {hint}Names, checkpoint files, "
-        f"wildcards and {', '.join(GROUPS)} are understood; pyiqa -ls lists pyiqa's names"
+        f"--metrics {word}: neither a metric of pyiqa nor one of this package. {hint}Names, checkpoint "
+        f"files, wildcards and {', '.join(GROUPS)} are understood; pyiqa -ls lists pyiqa's names"
     )
 
 

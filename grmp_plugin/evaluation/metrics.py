@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, image_tensor,
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import weights_digest
 from grmp_plugin.versions import package_versions
+
+_LONGEST_REASON = 160
 
 Image = np.ndarray
 """(H, W, 3) uint8 RGB."""
@@ -133,7 +136,7 @@ def _failing_alone(network: BriefNetwork) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    first = lines[0] if lines else ""
+    first = textwrap.shorten(lines[0], _LONGEST_REASON, placeholder=" ...") if lines else ""
     if isinstance(error, GRMPError):
         return first
     if isinstance(error, OSError) and ("urlopen" in first or "Hub" in first or "offline" in first.lower()):

@@ -1,5 +1,6 @@
 """Disagreement of metrics: scipy as oracle, small cases by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -51,12 +52,9 @@ def test_equally_disputed_images_keep_their_order():
     """In any order of the metrics, although sums of the same numbers then differ by rounding."""
     generator = np.random.default_rng(1)
     half = np.array([generator.permutation(10) for _ in range(7)])
-    qualities = np.concatenate((half, half[generator.permutation(7)] + 0.5), axis=1)
-    qualities[:, 10:] = half[::-1][generator.permutation(7)]
     same = np.concatenate((half, half), axis=1)
-    order = disputes(same).order
-    deviation = disputes(same).deviation
-    for before, after in zip(order, order[1:], strict=False):
+    order, deviation = disputes(same)
+    for before, after in itertools.pairwise(order):
         assert deviation[before] > deviation[after] + 1e-10 or before < after
     again = disputes(same[generator.permutation(7)])
     assert again.order.tolist() == order.tolist()

@@ -33,7 +33,12 @@ def by_pairs(predicted, mos, errors):
         if kinds[-1]:
             signed.append(predicted[i] - predicted[j])
             better.append(mos[i] > mos[j])
-    return roc_auc_score(kinds, sizes), roc_auc_score(better, signed), sum(kinds) // 2, len(kinds) // 2
+    return (
+        roc_auc_score(kinds, sizes),
+        roc_auc_score(better, signed),
+        sum(kinds) // 2,
+        kinds.count(False) // 2,
+    )
 
 
 def test_by_hand():

@@ -51,7 +51,7 @@ def test_missing_references_are_named(originals):
 def test_several_that_could_be_meant_are_an_error(originals):
     (originals / "cat.tif").touch()
     assert find_references(["cat.png"], originals) == (str(originals / "cat.png"),)
-    with pytest.raises(InputError, match="several files could be the reference of cat.jpg"):
+    with pytest.raises(InputError, match=r"several files could be the reference of cat\.jpg"):
         find_references(["cat.jpg"], originals)
 
 

@@ -58,18 +58,16 @@ def pairs_by_agreement(comparison: Comparison) -> list[tuple[float, int, int]]:
 
 
 def percentile_ranks(quality: Array, judged: NDArray[np.bool_]) -> Array:
-    """Where each judged image stands among them, 0 the worst and 100 the best.
+    """Percentile rank of each judged image among them, as disagreement.disputes defines it.
 
     Args:
         quality: (N,), higher is better.
         judged: (N,)
 
     Returns:
-        (N,), nan for images that are not judged or have no score; 50 for the only one.
+        (N,) 0..100, nan for images that are not judged or have no score; 50 for the only one.
     """
     ranks = np.full(len(quality), math.nan)
     among = judged & np.isfinite(quality)
-    count = int(among.sum())
-    if count:
-        ranks[among] = 50.0 if count == 1 else 100 * (stats.rankdata(quality[among]) - 1) / (count - 1)
+    ranks[among] = 100 * (stats.rankdata(quality[among]) - 0.5) / max(1, among.sum())
     return ranks

@@ -57,7 +57,7 @@ def pristine_picture(scene: str, seed: int, side: int, rng: Rng) -> np.ndarray:
 
 
 def _sensor_noise(picture: np.ndarray, rng: Rng) -> np.ndarray:
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
+    noise: np.ndarray = rng.standard_normal(picture.shape, dtype=np.float32)
     grain = rng.uniform(*_GRAIN)
     if grain > 0.3:
         noise = cv2.GaussianBlur(noise, (0, 0), grain)
