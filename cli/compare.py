@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from grmp_plugin.data.ratings import Ratings
     from grmp_plugin.evaluation.compare import People
     from grmp_plugin.evaluation.comparison import Comparison
+    from grmp_plugin.evaluation.metric_names import MetricSpec
 
 HELP = (
     "Put metrics side by side: pyiqa's, this package's models, and your checkpoints.\n\n"
@@ -154,7 +155,8 @@ def compare(
 
         originals = find_references(files, ref, None if rated is None else rated.reference_names)
     people = None if rated is None else _people(rated, raters)
-    comparison = _run(files, originals, metrics, people, device, paths, ref)
+    found = _find_metrics(metrics, originals is not None, maps)
+    comparison = _run(files, originals, found, people, device, paths, ref)
     drawn = {} if maps is None else _draw_maps(comparison, maps, device)
     _write(comparison, out, scores)
     if report is not None:
@@ -219,10 +221,23 @@ def _people(rated: "Ratings", raters: int | None) -> "People":
     return People(rated.mos, rated.lower_better, rated.references, errors)
 
 
+def _find_metrics(wanted: str, references: bool, maps: Path | None) -> "tuple[MetricSpec, ...]":
+    from grmp_plugin.evaluation.metric_names import find_metrics
+
+    words = [word.strip() for word in wanted.split(",") if word.strip()]
+    found = find_metrics(words, references=references)
+    if maps is not None and not any(metric.own for metric in found.metrics):
+        raise InputError("--maps: maps are drawn by this package's models; name one in --metrics")
+    if found.left_out:
+        reasons = sorted({reason for _, reason in found.left_out})
+        note(f"{len(found.left_out)} metrics are left out: {'; '.join(reasons)}")
+    return found.metrics
+
+
 def _run(
     files: list[str],
     originals: tuple[str, ...] | None,
-    wanted: str,
+    wanted: "tuple[MetricSpec, ...]",
     people: "People | None",
     device: Device,
     paths: list[str],
@@ -230,23 +245,17 @@ def _run(
 ) -> "Comparison":
     # Only now, as it costs seconds.
     from grmp_plugin.evaluation.compare import judge
-    from grmp_plugin.evaluation.metric_names import find_metrics
     from grmp_plugin.evaluation.metrics import Metrics
     from grmp_plugin.evaluation.score_cache import ScoreCache
     from grmp_plugin.evaluation.scores_of_metrics import score_images
     from grmp_plugin.versions import package_versions
 
-    words = [word.strip() for word in wanted.split(",") if word.strip()]
-    found = find_metrics(words, references=originals is not None)
-    if found.left_out:
-        reasons = sorted({reason for _, reason in found.left_out})
-        note(f"{len(found.left_out)} metrics are left out: {'; '.join(reasons)}")
     runner = Metrics(device.value)
     cache = ScoreCache()
     started = time.time()
     try:
         with _bar() as bar:
-            scored = score_images(files, originals, found.metrics, runner, cache, bar)
+            scored = score_images(files, originals, wanted, runner, cache, bar)
     finally:
         cache.close()
     if cache.problem is not None:
@@ -271,7 +280,8 @@ def _draw_maps(comparison: "Comparison", folder: Path, device: Device) -> dict[s
 
     own = [m.metric for m in comparison.metrics if m.error is None and "weights_sha256" in m.identity]
     if not own:
-        raise InputError("--maps: maps are drawn by this package's models; name one in --metrics")
+        note("no maps: none of this package's models worked")
+        return {}
     scorer = Scorer(GRMPIQA(own[0]), ScoringOptions(device=device.value))
     readable = zip(comparison.images, comparison.errors, strict=True)
     return draw_maps(scorer, [image for image, error in readable if error is None], folder)

@@ -46,11 +46,12 @@ _BEYOND = 12.0
 # of the mean.
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-15
 # Longest step, in units of |b4| and of its logarithm.
-_STEP = 4.0
+_STEP = 2.0
 # Damping where the search starts, and what it is multiplied by after a good and after a bad step.
 _DAMPING, _LESS, _MORE = 1e-3, 0.2, 8.0
-# No step, however short, is a good one: the search has come as far as rounding lets it.
-_MOST_DAMPING = 1e12
+# Below the one a matrix may be singular; beyond the other no step, however short, has been a good one, and the
+# search has come as far as rounding lets it.
+_LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e12
 # Values of curves held at a time: few enough for the cache of a processor core.
 _BLOCK = 2**15
 
@@ -142,6 +143,11 @@ def fitted_agreement(
     The curve is fitted anew to every resample, with the curve of all images as the start. Resamples in which
     all scores or all MOS are equal, or whose search does not end, are left out. With 500 resamples a thousand
     images take a fraction of a second, and more take longer in proportion.
+
+    Four parameters fit the images at hand a little better than others, and resamples repeat that: the
+    interval of RMSE lies low, and holds the true value in some 88% of samples of a hundred images. That of
+    PLCC holds it in some 92%, except where scores tell hardly anything of MOS: every curve explains a
+    little, so a PLCC of 0 is not to be told from a small one.
 
     Args:
         scores: (N,) of a metric, as for `fit_logistic`.
@@ -295,7 +301,7 @@ def _search(x: Array, y: Array, counts: Array, starts: Array) -> tuple[Array, _S
         trial[:, 0] = np.clip(trial[:, 0], *_centre_bounds(x, trial))
         new = _evaluate(x, y, counts[going], trial)
         better = new.error < sums.error[going]
-        damping[going] *= np.where(better, _LESS, _MORE)
+        damping[going] = np.maximum(damping[going] * np.where(better, _LESS, _MORE), _LEAST_DAMPING)
         improved = going[better]
         found[improved] = trial[better]
         for old, value in zip(sums, new, strict=True):
@@ -327,7 +333,9 @@ def _damped_step(sums: _Sums, damping: Array, blocked: NDArray[np.bool_]) -> Arr
     """
     diagonal = np.maximum(sums.curvature[:, :2], 0)
     first, second = (diagonal + (damping * diagonal.sum(axis=1))[:, None]).T
-    mixed = np.where(blocked.any(axis=1), 0, sums.curvature[:, 2])
+    # Rounding can take a nearly singular matrix beyond what any two vectors' products may be.
+    most = np.sqrt(diagonal.prod(axis=1))
+    mixed = np.where(blocked.any(axis=1), 0, np.clip(sums.curvature[:, 2], -most, most))
     determinant = first * second - mixed**2
     along, across = np.where(blocked, 0, sums.gradient).T
     numerators = (mixed * across - second * along, mixed * along - first * across)

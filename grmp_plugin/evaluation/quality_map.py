@@ -1,8 +1,7 @@
 """Where in an image the network sees low quality: windows of it scored one by one.
 
-Measured against the alternative, reading the patch tokens of the last block
-(`tests/benchmarks/quality_maps.py`): tokens have seen the whole view through attention, and tell a degraded
-quarter of a photograph less often.
+The alternative, reading every patch token of the last block, tells a degraded quarter of a photograph about
+as often and no more, and needs a second way through the network (`tests/benchmarks/quality_maps.py`).
 """
 
 from collections.abc import Iterator
@@ -55,6 +54,9 @@ def quality_map(network: GRMPIQA, image: np.ndarray, batch_size: int = 16) -> Qu
     windows of a third of the short side, each as an image of its own. Windows smaller than a view are
     avoided as long as the image is large enough, since enlarging looks like blur. A map is no division of
     the image's score: that one comes from other views, and the mean of the map may differ from it.
+
+    What a map tells is what the network thinks of pieces. Dark, smooth or out-of-focus parts of a good
+    photograph come out low, too, so maps of the same picture compare better than places in one map.
 
     Args:
         network: in evaluation mode, on any device in any precision; a `Scorer` has one.

@@ -84,7 +84,7 @@ def token_quality(network: GRMPIQA, views: torch.Tensor) -> torch.Tensor:
 def token_map(network: GRMPIQA, score: Remembering, image: np.ndarray) -> np.ndarray:
     """The map of `tokens`, a value for each pixel of the reduced image."""
     with torch.inference_mode():
-        windows = Windows(image_tensor(image), network.config.preprocess)
+        windows = Windows(image_tensor(image.copy()), network.config.preprocess)
         qualities = torch.cat([score(views) for views in windows.batches(16)]).numpy()
     total, covered = np.zeros((2, windows.height, windows.width))
     side = windows.side
@@ -124,7 +124,7 @@ def lower_there(values: np.ndarray, quarter: int) -> float:
 
 
 def share(found: dict, index: int, kinds: list[str], levels: list[int], photograph: str = "") -> str:
-    """Share of the cases below 0, with their number."""
+    """Share of the cases below 0."""
     cases = [
         case[index] < 0
         for (name, kind, level), case in found.items()

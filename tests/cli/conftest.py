@@ -132,6 +132,12 @@ def small_photographs() -> dict[str, Image.Image]:
     return shrunk
 
 
+@pytest.fixture(scope="session")
+def pictures() -> dict[str, Image.Image]:
+    """Five small photographs by name."""
+    return small_photographs()
+
+
 def save(image: Image.Image, path: bytes | str | Path) -> None:
     """Save a PNG under any name that the system takes."""
     buffer = io.BytesIO()

@@ -121,7 +121,7 @@ def test_many_metrics_can_still_be_told_apart():
 
 
 def test_equal_metrics_are_seldom_told_apart():
-    """The family-wise error of 5%, also though the best is chosen by the same data: at most 13% of 200."""
+    """The family-wise error of 5%, also though the best is chosen by the same data: here at most 8% of 200."""
     generator = np.random.default_rng(6)
     wrong = sum(
         not best_metric(*metrics(60, [1.0] * 6, generator), seed=seed, resamples=1000).as_good.all()
@@ -166,7 +166,7 @@ def test_constant_metrics():
     others = [0, 2, 3]
     assert others[without.best] == result.best
     assert result.p_values[others] == pytest.approx(without.p_values, nan_ok=True)
-    assert tuple(result.intervals[k] for k in others) == pytest.approx(without.intervals)
+    assert [result.intervals[k] for k in others] == list(without.intervals)
 
 
 @pytest.mark.parametrize(("predictions", "mos"), [([[1] * 6] * 2, range(6)), ([range(6)] * 2, [3] * 6)])

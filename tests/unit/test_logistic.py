@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from grmp_plugin.errors import InputError
 from grmp_plugin.evaluation import logistic as module
 from grmp_plugin.evaluation import statistics
-from grmp_plugin.evaluation.logistic import Fit, Logistic, fit_logistic, fitted_agreement
+from grmp_plugin.evaluation.logistic import Logistic, fit_logistic, fitted_agreement
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -88,19 +88,22 @@ def test_numbers_are_those_of_the_curve(noise):
 
 
 def test_never_worse_than_scipy_from_the_usual_start():
-    """Skewed scores, ties, outliers and little correlation; from pyiqa's start, and the same falling."""
+    """Skewed scores, ties, outliers and little correlation; from pyiqa's start, and the same falling.
+
+    Where there is no correlation there are many local optima, and scipy may be luckier by a little.
+    """
     generator = np.random.default_rng(2)
-    for case in range(60):
+    for case in range(90):
         n = int(generator.integers(8, 120))
-        x = [generator.normal(size=n), generator.lognormal(0, 2, n), np.round(generator.normal(size=n))][
-            case % 3
-        ]
-        y = [stats.rankdata(x), x, generator.normal(size=n)][case // 3 % 3] + generator.normal(size=n)
+        normal = generator.normal(size=n)
+        x = (normal, np.exp(2 * normal), np.round(normal))[case % 3]
+        y = (stats.rankdata(x), x, 0)[case // 3 % 3] + generator.normal(size=n)
         fit = fit_logistic(x, y)
         assert fit.reason == ""
         for ends in ((y.max(), y.min()), (y.min(), y.max())):
             error, _ = scipy_fit(x, y, (*ends, x.mean(), x.std() / 4))
-            assert n * fit.rmse**2 <= error * 1.001 + 1e-6 * n * y.var(), case
+            more = 1.0001 if case // 3 % 3 < 2 else 1.01
+            assert n * fit.rmse**2 <= more * error + 1e-6 * n * y.var(), case
 
 
 @pytest.mark.parametrize(("unit", "zero"), [(1e-9, 0.0), (1e7, -3e8), (-40.0, 7.0), (1e-6, 1.0)])
@@ -172,12 +175,9 @@ def test_no_curve(x, y, reason):
 def test_search_that_does_not_end(monkeypatch):
     monkeypatch.setattr(module, "_ITERATIONS", 1)
     result = fitted_agreement(*sigmoid_data(50, 10, np.random.default_rng(6)))
-    assert result.fit == Fit(
-        None,
-        pytest.approx(math.nan, nan_ok=True),
-        pytest.approx(math.nan, nan_ok=True),
-        "the fit did not converge in 1 steps",
-    )
+    assert result.fit.reason == "the fit did not converge in 1 steps"
+    assert result.fit.curve is None
+    assert math.isnan(result.fit.plcc)
     assert undefined(result.plcc_interval)
 
 
@@ -194,7 +194,10 @@ def test_few_images_and_groups():
 
 @pytest.mark.parametrize("n", [30, 300])
 def test_resamples_agree_with_scipy(n):
-    """A refit must reach what scipy reaches on the resample written out."""
+    """A refit must reach what scipy reaches from the same start on the resample written out.
+
+    Exponentials, of which there are some among small resamples, scipy does not follow to their limit.
+    """
     generator = np.random.default_rng(8)
     x, y = sigmoid_data(n, 12, generator)
     data = module._scaled(x, y)
@@ -203,8 +206,7 @@ def test_resamples_agree_with_scipy(n):
     ours = module._refits(data, start, counts)
     for (plcc, rmse), row in zip(ours, counts, strict=True):
         a, b = (np.repeat(values, row.astype(int)) for values in (x, y))
-        c = fit.curve
-        error, parameters = scipy_fit(a, b, (c.b1, c.b2, c.b3, c.b4))
+        error, parameters = scipy_fit(a, b, tuple(vars(fit.curve).values()))
         assert rmse == pytest.approx(math.sqrt(error / n), rel=1e-4)
         assert plcc == pytest.approx(stats.pearsonr(Logistic(*parameters)(a), b).statistic, abs=1e-4)
 
@@ -242,17 +244,16 @@ def test_seed_alone_decides(monkeypatch):
 def test_coverage():
     """The true PLCC and RMSE are those of a sample so large that the curve is known."""
     generator = np.random.default_rng(11)
-    true = fit_logistic(*sigmoid_data(200_000, 15, generator))
-    covered = np.zeros(2)
+    true = fit_logistic(*sigmoid_data(100_000, 15, generator))
+    covered = {"plcc": 0, "rmse": 0}
     for seed in range(200):
-        result = fitted_agreement(*sigmoid_data(100, 15, generator), seed=seed, resamples=300)
-        for k, (value, bounds) in enumerate(
-            ((true.plcc, result.plcc_interval), (true.rmse, result.rmse_interval))
-        ):
-            covered[k] += bounds.low <= value <= bounds.high
-    assert 0.89 <= covered[0] / 200 <= 0.99
-    # Four parameters fit the images at hand better than others, which a percentile interval repeats.
-    assert 0.85 <= covered[1] / 200 <= 0.99
+        result = fitted_agreement(*sigmoid_data(100, 15, generator), seed=seed, resamples=200)
+        covered["plcc"] += result.plcc_interval.low <= true.plcc <= result.plcc_interval.high
+        covered["rmse"] += result.rmse_interval.low <= true.rmse <= result.rmse_interval.high
+    assert 0.88 <= covered["plcc"] / 200 <= 0.98
+    # As documented, it lies a little low.
+    assert 0.82 <= covered["rmse"] / 200 <= 0.98
+    print(covered)
 
 
 @pytest.mark.parametrize("function", [fit_logistic, fitted_agreement])
