@@ -37,6 +37,7 @@ from .ratings import (
     ImagesOption,
     MosColumnOption,
     RangeOption,
+    RawOption,
     ReferenceColumnOption,
     SkipBadOption,
     SplitColumnOption,
@@ -112,6 +113,7 @@ def adapt(
     split_column: SplitColumnOption = None,
     lower_better: DirectionOption = None,
     mos_range: RangeOption = None,
+    raw: RawOption = False,
     skip_bad: SkipBadOption = False,
     config: ConfigOption = None,
     data_root: DataRootOption = DATA_ROOT,
@@ -134,6 +136,7 @@ def adapt(
         "reference_column": reference_column,
         "lower_better": lower_better,
         "mos_range": mos_range,
+        "raw": raw,
         "skip_bad": skip_bad,
     }
     # A mistake in a file is told at once; what follows costs seconds of imports.

@@ -33,6 +33,7 @@ from .ratings import (
     ImagesOption,
     MosColumnOption,
     RangeOption,
+    RawOption,
     SkipBadOption,
     find_ratings,
     list_skipped,
@@ -126,6 +127,7 @@ def compare(
     ] = None,
     lower_better: DirectionOption = None,
     mos_range: RangeOption = None,
+    raw: RawOption = False,
     skip_bad: SkipBadOption = False,
     data_root: DataRootOption = DATA_ROOT,
     device: DeviceOption = Device.auto,
@@ -141,6 +143,7 @@ def compare(
         "raters_column": raters_column,
         "lower_better": lower_better,
         "mos_range": mos_range,
+        "raw": raw,
         "skip_bad": skip_bad,
     }
     rated = _find_ratings(paths, data_root, options)

@@ -3,7 +3,6 @@
 import math
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -117,7 +116,7 @@ def _print_ranks(comparison: "Comparison") -> None:
     places = _places(comparison, shown)
     for image in comparison.disputed[:_DISPUTED].tolist():
         cells = [f"{places[number][image]:.0f}" for number in shown] or [f"{comparison.dispute[image]:.0f}"]
-        disputed.add_row(Text(printable(Path(comparison.images[image]).name)), *cells)
+        disputed.add_row(Text(printable(comparison.images[image])), *cells)
     print_table(disputed)
 
 

@@ -53,6 +53,10 @@ RangeOption = Annotated[
     tuple[float, float] | None,
     ratings_option(metavar="LOW HIGH", help="Ends of the rating scale.", show_default="known, or the shots'"),
 ]
+RawOption = Annotated[
+    bool,
+    ratings_option("--raw", help="Each row is one person's rating; the mean is an image's MOS."),
+]
 SkipBadOption = Annotated[
     bool, ratings_option("--skip-bad", help="Leave out bad rows and unreadable images; they are listed.")
 ]
@@ -84,7 +88,8 @@ def find_ratings(
         return read_ratings(name, **options)
     demo = name in (None, "demo")
     beside = ("skip_bad",) if demo else ("skip_bad", "lower_better")
-    if any(value is not None for key, value in options.items() if key not in beside):
+    given = {key for key, value in options.items() if value is not None and (key != "raw" or value)}
+    if given.difference(beside):
         raise InputError(
             "options about columns, images, range and direction are for a ratings file; "
             f"{name or 'the demo'} is none"

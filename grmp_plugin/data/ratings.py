@@ -35,6 +35,7 @@ _RATERS_NAMES = frozenset({"raters", "n_raters", "observers", "n_ratings", "num_
 _DELIMITERS = (",", ";", "\t")
 _SPLIT_WORDS = {"training": "train", "validation": "val", "testing": "test"}
 _ROWS_LISTED = 5
+_RAW_HINT = "; if each row is one person's rating, say --raw"
 _NO_SUCH_FILE = "no such file"
 
 
@@ -188,6 +189,7 @@ def read_ratings(
     raters_column: str | None = None,
     lower_better: bool | None = None,
     mos_range: tuple[float, float] | None = None,
+    raw: bool = False,
     skip_bad: bool = False,
 ) -> Ratings:
     """Read rated images from a CSV file with a header; pyiqa's meta_info files work as they are.
@@ -207,6 +209,7 @@ def read_ratings(
         lower_better: whether a low rating is a good one; by default a high one is, but for a column
             called DMOS it must be said.
         mos_range: the ends of the scale; ratings outside are errors.
+        raw: each row is one person's rating, and an image has several; their mean is its MOS.
         skip_bad: leave bad rows out (they are listed in `skipped`) rather than refuse the file.
 
     Raises:
@@ -239,7 +242,7 @@ def read_ratings(
         except _RowError as error:
             image = cells[columns.image] if columns.image < len(cells) else ""
             bad.append(BadRow(line, image, str(error)))
-    rows, repeated, conflicting = _merge_repetitions(rows)
+    rows, repeated, conflicting = _merge_repetitions(rows, raw)
     bad = sorted(bad + conflicting, key=_line_of)
     if not rows or (bad and not skip_bad):
         raise InputError(_complaint(source, lines, bad, folder, all_bad=not rows))
@@ -260,11 +263,15 @@ def read_ratings(
         mos_range=None if mos_range is None else (float(mos_range[0]), float(mos_range[1])),
         references_source=references_source,
         reference_names=None if columns.reference is None else tuple(row.reference_name for row in rows),
-        deviations=None if columns.deviation is None else np.array([row.deviation for row in rows]),
-        raters=None if columns.raters is None else np.array([row.raters for row in rows]),
+        deviations=_known([row.deviation for row in rows]) if raw or columns.deviation is not None else None,
+        raters=_known([row.raters for row in rows]) if raw or columns.raters is not None else None,
         splits={name: tuple(row.splits[name] for row in rows) for name in columns.splits},
         skipped=tuple(sorted(bad + repeated, key=_line_of)),
     )
+
+
+def _known(values: Sequence[float]) -> np.ndarray:
+    return np.array(values, np.float64)
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -546,8 +553,8 @@ def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bo
     return math.nan
 
 
-def _merge_repetitions(rows: Sequence[_Row]) -> tuple[list[_Row], list[BadRow], list[BadRow]]:
-    """Keep an image once if its rows agree, and not at all if they do not.
+def _merge_repetitions(rows: Sequence[_Row], raw: bool) -> tuple[list[_Row], list[BadRow], list[BadRow]]:
+    """Keep an image once if its rows agree, and not at all if they do not; raw ratings agree by their mean.
 
     Returns:
         Rows kept, rows that repeat one of these, rows that contradict each other.
@@ -559,8 +566,11 @@ def _merge_repetitions(rows: Sequence[_Row]) -> tuple[list[_Row], list[BadRow], 
     repeated: list[BadRow] = []
     conflicting: list[BadRow] = []
     for same in by_file.values():
-        first = same[0]
-        what = _difference(same)
+        first = _mean_of(same) if raw else same[0]
+        what = _difference(same, raw)
+        if what is None and raw:
+            kept.append(first)
+            continue
         if what is None:
             kept.append(first)
             reason = f"the image of line {first.line} again, rated the same: used once"
@@ -569,14 +579,24 @@ def _merge_repetitions(rows: Sequence[_Row]) -> tuple[list[_Row], list[BadRow], 
         for row in same:
             others = ", ".join(str(other.line) for other in same if other is not row)
             reason = f"the same image as in line {others} with another {what}"
+            reason += _RAW_HINT if "MOS" in what else ""
             conflicting.append(BadRow(row.line, row.image, reason))
     return kept, repeated, conflicting
 
 
-def _difference(same: Sequence[_Row]) -> str | None:
+def _mean_of(same: Sequence[_Row]) -> _Row:
+    """One row with the mean of single ratings, their deviation (unbiased) and number."""
+    values = np.array([row.mos for row in same])
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return dataclasses.replace(
+        same[0], mos=float(values.mean()), deviation=deviation, raters=float(len(values))
+    )
+
+
+def _difference(same: Sequence[_Row], raw: bool) -> str | None:
     """What rows of one image disagree about."""
     first = same[0]
-    if any(row.mos != first.mos for row in same):
+    if not raw and any(row.mos != first.mos for row in same):
         return "MOS (" + ", ".join(str(row.mos) for row in same) + ")"
     if any(row.reference != first.reference for row in same):
         return "reference"

@@ -72,7 +72,7 @@ def best_metric(
     Metrics with an undefined SRCC are named by nan and count in no correction. Resamples in which either
     SRCC of a pair is undefined are left out for that pair.
 
-    Takes M x resamples x N operations: a second for ten metrics on a thousand images.
+    Takes time in proportion to M x resamples x N: a second for ten metrics on a thousand images.
 
     Args:
         predictions: (M, N) of M metrics, higher is better.

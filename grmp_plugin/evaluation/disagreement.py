@@ -71,7 +71,8 @@ def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:
     ranks = ranks[(ranks != ranks[:, :1]).any(axis=1)]
     if len(ranks) < 2:
         return Disputes(np.arange(images), np.full(images, math.nan))
-    deviation = (100 * (ranks - 0.5) / images).std(axis=0)
+    # The percentile rank is 100 (rank - 1/2) / N: the half does not change the deviation.
+    deviation = (100 * ranks / images).std(axis=0)
     return Disputes(np.argsort(-deviation.round(_DECIMALS), kind="stable"), deviation)
 
 

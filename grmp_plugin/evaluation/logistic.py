@@ -49,8 +49,8 @@ _RELATIVE, _ABSOLUTE = 1e-9, 1e-15
 _STEP = 2.0
 # Damping where the search starts, and what it is multiplied by after a good and after a bad step.
 _DAMPING, _LESS, _MORE = 1e-3, 0.2, 8.0
-# Below the one a matrix may be singular; beyond the other no step, however short, has been a good one, and the
-# search has come as far as rounding lets it.
+# Below the one a matrix may be singular; beyond the other no step, however short, has been a good one, and
+# the search has come as far as rounding lets it.
 _LEAST_DAMPING, _MOST_DAMPING = 1e-6, 1e12
 # Values of curves held at a time: few enough for the cache of a processor core.
 _BLOCK = 2**15

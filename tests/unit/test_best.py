@@ -121,7 +121,7 @@ def test_many_metrics_can_still_be_told_apart():
 
 
 def test_equal_metrics_are_seldom_told_apart():
-    """The family-wise error of 5%, also though the best is chosen by the same data: here at most 8% of 200."""
+    """A family-wise error of 5%, though the best is chosen by the same data; 8% of 200 allow for chance."""
     generator = np.random.default_rng(6)
     wrong = sum(
         not best_metric(*metrics(60, [1.0] * 6, generator), seed=seed, resamples=1000).as_good.all()

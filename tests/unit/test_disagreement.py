@@ -49,15 +49,13 @@ def test_only_ranks_count():
 
 
 def test_equally_disputed_images_keep_their_order():
-    """In any order of the metrics, although sums of the same numbers then differ by rounding."""
+    """Images k and k + 10 have the same ranks from other metrics, whose sums differ by rounding alone."""
     generator = np.random.default_rng(1)
     half = np.array([generator.permutation(10) for _ in range(7)])
-    same = np.concatenate((half, half), axis=1)
-    order, deviation = disputes(same)
+    order, deviation = disputes(np.concatenate((half, half[generator.permutation(7)]), axis=1))
+    assert (deviation[:10] != deviation[10:]).any()
     for before, after in itertools.pairwise(order):
         assert deviation[before] > deviation[after] + 1e-10 or before < after
-    again = disputes(same[generator.permutation(7)])
-    assert again.order.tolist() == order.tolist()
     assert disputes([[1, 2, 3], [3, 2, 1]]).order.tolist() == [0, 2, 1]
     assert disputes([[1, 2, 3], [1, 2, 3]]).order.tolist() == [0, 1, 2]
 

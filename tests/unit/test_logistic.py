@@ -93,7 +93,7 @@ def test_never_worse_than_scipy_from_the_usual_start():
     Where there is no correlation there are many local optima, and scipy may be luckier by a little.
     """
     generator = np.random.default_rng(2)
-    for case in range(90):
+    for case in range(45):
         n = int(generator.integers(8, 120))
         normal = generator.normal(size=n)
         x = (normal, np.exp(2 * normal), np.round(normal))[case % 3]
@@ -250,10 +250,9 @@ def test_coverage():
         result = fitted_agreement(*sigmoid_data(100, 15, generator), seed=seed, resamples=200)
         covered["plcc"] += result.plcc_interval.low <= true.plcc <= result.plcc_interval.high
         covered["rmse"] += result.rmse_interval.low <= true.rmse <= result.rmse_interval.high
-    assert 0.88 <= covered["plcc"] / 200 <= 0.98
+    assert 0.89 <= covered["plcc"] / 200 <= 0.98
     # As documented, it lies a little low.
     assert 0.82 <= covered["rmse"] / 200 <= 0.98
-    print(covered)
 
 
 @pytest.mark.parametrize("function", [fit_logistic, fitted_agreement])

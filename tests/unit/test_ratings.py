@@ -597,3 +597,27 @@ def test_subset(index):
     assert (part.source, part.lower_better, part.mos_range) == ("r.csv", True, (0, 9))
     assert part.skipped == whole.skipped
     assert Ratings("r.csv", ("a", "b"), np.array([1.0, 2])).subset(np.array([1])).references is None
+
+
+def test_raw_ratings_are_averaged_and_their_spread_is_kept(make, tmp_path):
+    rows = "a.png,3\nb.png,1\na.png,4\nb.png,1\na.png,5\n"
+    path = make(f"image,score\n{rows}", ["a.png", "b.png"])
+    ratings = read_ratings(path, raw=True)
+    assert names_of(ratings, tmp_path) == ["a.png", "b.png"]
+    np.testing.assert_allclose(ratings.mos, [4, 1])
+    np.testing.assert_allclose(ratings.deviations, [1, 0])
+    np.testing.assert_allclose(ratings.raters, [3, 2])
+    assert ratings.skipped == ()
+    with pytest.raises(InputError, match="say --raw"):
+        read_ratings(path)
+
+
+def test_deviations_and_raters_are_found_by_their_usual_names(make):
+    path = make("image,mos,std,raters\na.png,3,0.5,20\nb.png,1,,x\n", ["a.png", "b.png"])
+    ratings = read_ratings(path)
+    np.testing.assert_array_equal(ratings.deviations, [0.5, np.nan])
+    np.testing.assert_array_equal(ratings.raters, [20, np.nan])
+    with pytest.raises(InputError, match=r"line 3.*the deviation is '', not a number from 0 up"):
+        read_ratings(path, deviation_column="std")
+    plain = make("image,mos\na.png,3\nb.png,1\n", ["a.png", "b.png"], name="plain.csv")
+    assert read_ratings(plain).deviations is None
