@@ -731,3 +731,31 @@ def test_help_says_what_is_needed(grmp):
     assert names[0] == "grmp-iqa"
     assert {"torch", "open_clip_torch", "pyiqa", "python"} <= set(names)
     assert top.err == score.err == version.err == ""
+
+
+# A page and maps
+
+
+def test_report_and_maps(grmp, photographs, tmp_path):
+    folder, page = tmp_path / "maps", tmp_path / "page.html"
+    result = grmp("score", "photos", "--report", page, "--maps", folder, "--format", "json", cwd=photographs)
+    assert result.code == 0, result.err
+    assert len(list(folder.glob("*.map.png"))) == len(result.json["images"]) == 5
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") >= 10  # five photographs and their maps
+    for row in result.json["images"]:
+        assert f"{row['score']:.3f}" in text
+
+
+def test_places_of_report_and_maps_are_checked_first(grmp, photographs, tmp_path):
+    (tmp_path / "file").touch()
+    wrong, no_folder, a_file = grmp.in_pairs(
+        ("score", "photos", "--report", tmp_path / "page.pdf"),
+        ("score", "photos", "--report", tmp_path / "gone" / "page.html"),
+        ("score", "photos", "--maps", tmp_path / "file"),
+        cwd=photographs,
+    )
+    assert [result.code for result in (wrong, no_folder, a_file)] == [2, 2, 2]
+    assert "page.html" in wrong.err
+    assert "does not exist" in no_folder.err
+    assert "name a folder" in a_file.err

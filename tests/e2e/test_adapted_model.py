@@ -124,3 +124,20 @@ def test_demo_draws_its_pictures_once_and_learns_from_them(installed, rated, tmp
     # Pinned: a change of pictures or ratings would be another demo, and takes another number.
     assert ratings["animal_00.png"] == pytest.approx(4.2667, abs=1e-4)
     assert np.mean(list(ratings.values())) == pytest.approx(3.0806, abs=1e-4)
+
+
+def test_comparison_with_an_adapted_model_from_the_wheel(installed, rated, adapted, scores, tmp_path):
+    """The installed command takes the file, and writes its page from the templates that are shipped."""
+    done = installed.run(
+        *("grmp", "compare", rated / "ratings.csv", "--metrics", f"grmp_iqa-tiny,{adapted[1]},piqe"),
+        *("--report", tmp_path / "page.html", "--scores", tmp_path / "scores.json", "--format", "json"),
+        XDG_CACHE_HOME=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = {row["metric"]: row for row in json.loads(done.stdout)["metrics"]}
+    assert set(metrics) == {"grmp_iqa-tiny", str(adapted[1]), "piqe"}
+    assert metrics[str(adapted[1])]["srcc"] > metrics["grmp_iqa-tiny"]["srcc"]
+    by_command, _ = scores
+    for row in json.loads((tmp_path / "scores.json").read_text())["images"]:
+        assert row[str(adapted[1])] == pytest.approx(by_command[row["image"]], abs=1e-6)
+    assert "mine.safetensors" in (tmp_path / "page.html").read_text(encoding="utf-8")

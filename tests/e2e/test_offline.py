@@ -48,6 +48,23 @@ for ask in (create, score):
     result[ask.__name__] = found | {"seconds": time.monotonic() - started}
 """
 
+# How long metrics of a comparison look for their weights, one after the other.
+_COMPARE = """
+import time
+import pyiqa, timm
+from grmp_plugin.errors import MetricError
+from grmp_plugin.evaluation.metric_names import find_metrics
+from grmp_plugin.evaluation.metrics import Metrics
+metrics = Metrics("cpu")
+for spec in find_metrics(["topiq_nr", "topiq_nr-spaq", "grmp_iqa"], references=False).metrics:
+    started = time.monotonic()
+    try:
+        metrics.identity(spec)
+        metrics.open(spec)
+    except MetricError as error:
+        result[spec.name] = {"message": str(error), "seconds": time.monotonic() - started}
+"""
+
 
 class _Hub(http.server.ThreadingHTTPServer):
     """A server on this machine that answers as the hub does, and remembers what it was asked for."""
@@ -257,3 +274,13 @@ def test_download_that_breaks_off_ends_in_our_message(asked, homes):
     assert "grmp_iqa-tiny" in found["create"]["message"]
     assert found["score"]["error"] == "exit 1"
     assert not list(homes["cut hub"].rglob(f"snapshots/*/{FILE}"))
+
+
+def test_comparison_asks_a_silent_hub_once_and_briefly(installed, homes, silent_endpoint):
+    found = installed.python(_COMPARE, home=homes["silent"], HF_ENDPOINT=silent_endpoint)
+    assert set(found) == {"topiq_nr", "topiq_nr-spaq", "grmp_iqa"}
+    for name in ("topiq_nr", "topiq_nr-spaq"):
+        assert "could not be downloaded" in found[name]["message"]
+    assert "could not be fetched" in found["grmp_iqa"]["message"]
+    # Five seconds for the hub, and none for the metrics that come after; left alone, each takes fifty.
+    assert sum(asked["seconds"] for asked in found.values()) < 25
