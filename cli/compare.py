@@ -259,6 +259,10 @@ def _run(
     try:
         with _bar() as bar:
             scored = score_images(files, originals, wanted, runner, cache, bar)
+    except KeyboardInterrupt:
+        if cache.problem is None:
+            note("the scores so far are kept: the same command goes on from here")
+        raise
     finally:
         cache.close()
     if cache.problem is not None:
@@ -342,6 +346,8 @@ def _bar() -> "Iterator[Any]":
         def tell(what: str, done: int, total: int) -> None:
             nonlocal task, name, started
             if what != name:
+                if not messages.is_terminal:
+                    note(f"{what}: {total} images")
                 if task is not None:
                     progress.remove_task(task)
                 task = progress.add_task(what, total=total, rate="getting ready")

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/adaptation.py demo [--seeds 10] [--variants metric,meta,random] [--work FOLDER]
     python tests/benchmarks/adaptation.py photographs
-    python tests/benchmarks/adaptation.py demo --shots 10 25 50 100 200 --seeds 5 --variants metric,meta,ridge
+    python tests/benchmarks/adaptation.py demo --shots 10 25 50 100 200 --seeds 5 --curve curve.svg
 
 `demo` is the demo's ratings; `photographs` are 16 pictures of scikit-image and scikit-learn in 36 versions
 each, rated by the demo's simulated observer; `photographs-pseudo` are the same, rated by pseudo-MOS, which
@@ -23,8 +23,10 @@ import json
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
+from matplotlib import pyplot
 from photographs import OTHERS, TWELVE, photographs
 from PIL import Image
 from sklearn.linear_model import RidgeCV
@@ -239,6 +241,26 @@ def report(name: str, shots: int, results: dict[str, list[dict[str, float]]]) ->
         print(f"| {variant} | " + " | ".join(cells) + " |")
 
 
+def draw_curve(file: Path, name: str, results: dict[int, dict[str, list[dict[str, float]]]]) -> None:
+    """Draw SRCC after adaptation against the number of shots, one line for each variant."""
+    matplotlib.use("svg")
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    shots = sorted(results)
+    for variant, mark in zip(results[shots[0]], "osD^vP", strict=False):
+        found = [spread([row["after"] for row in results[count][variant]]) for count in shots]
+        medians = np.array([each.median for each in found])
+        bounds = np.array([each.interval for each in found]).T
+        axes.errorbar(shots, medians, np.abs(bounds - medians), marker=mark, capsize=3, label=variant)
+        before = np.median([row["before"] for row in results[shots[0]][variant]])
+        if variant in TRAINED:
+            axes.axhline(before, color=axes.lines[-1].get_color(), linestyle=":", linewidth=1)
+    axes.set(xscale="log", xlabel="rated images learned from", ylabel="SRCC on the others", title=name)
+    axes.set_xticks(shots, [str(count) for count in shots])
+    axes.minorticks_off()
+    axes.legend(title="dotted: before")
+    figure.savefig(file, metadata={"Date": None})
+
+
 def _cell(values: np.ndarray, sign: str = "") -> str:
     found = spread(values)
     low, high = found.interval
@@ -254,6 +276,7 @@ def main() -> None:
     parser.add_argument("--variants", default=",".join([*ON_FEATURES, *TRAINED]), help="which rows, by comma")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--curve", type=Path, help="picture of SRCC against shots, .svg")
     parser.add_argument("--work", type=Path, default=Path(".work/adaptation"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -273,9 +296,13 @@ def main() -> None:
     for number, ratings in enumerate(make[arguments.set]()):
         name = f"{arguments.set} {number}" if arguments.set == "tuning" else arguments.set
         bench = Bench(name, ratings, settings, arguments.work / "results.json")
+        variants = arguments.variants.split(",")
+        results = {}
         for shots in arguments.shots:
-            variants = arguments.variants.split(",")
-            report(name, shots, {v: bench.rows(v, shots, arguments.seeds) for v in variants})
+            results[shots] = {v: bench.rows(v, shots, arguments.seeds) for v in variants}
+            report(name, shots, results[shots])
+        if arguments.curve is not None:
+            draw_curve(arguments.curve, name, results)
 
 
 if __name__ == "__main__":
