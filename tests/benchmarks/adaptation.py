@@ -257,7 +257,7 @@ def draw_curve(file: Path, name: str, results: dict[int, dict[str, list[dict[str
     axes.set(xscale="log", xlabel="rated images learned from", ylabel="SRCC on the others", title=name)
     axes.set_xticks(shots, [str(count) for count in shots])
     axes.minorticks_off()
-    axes.legend(title="dotted: before")
+    figure.legend(title="dotted: before", loc="outside right center")
     figure.savefig(file, metadata={"Date": None})
 
 
