@@ -1,5 +1,6 @@
 """`grmp compare`: metrics side by side, on images alone or against people's ratings."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ import typer
 
 from grmp_plugin.errors import GRMPError, InputError
 
-from .compare_rows import metric_columns, metric_rows, score_columns, score_rows
+from .compare_failures import say_what_failed
+from .compare_rows import comparison_document, metric_columns, metric_rows, score_columns, score_rows
+from .maps import without_maps
 from .options import DATA_ROOT, DataRootOption, Device, DeviceOption
 from .output import (
     Format,
@@ -133,7 +136,7 @@ def compare(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Compare metrics (see `HELP`)."""
-    _check_places(out, scores, report, maps)
+    _check_places(paths, out, scores, report, maps)
     options = {
         "images_folder": images,
         "image_column": image_column,
@@ -147,19 +150,27 @@ def compare(
         "skip_bad": skip_bad,
     }
     rated = _find_ratings(paths, data_root, options)
-    if rated is None and (any(value for value in options.values()) or raters):
+    about_ratings = {name: value for name, value in options.items() if name != "skip_bad"}
+    if rated is None and (any(about_ratings.values()) or raters):
         raise InputError("options about ratings go with a ratings file; these are images")
     from grmp_plugin.data.paths import expand_paths
 
-    files = list(rated.images) if rated is not None else expand_paths(paths)
+    files = list(rated.images) if rated is not None else without_maps(expand_paths(paths), maps)
     originals = None
     if ref is not None:
         from grmp_plugin.data.reference_files import find_references
 
-        originals = find_references(files, ref, None if rated is None else rated.reference_names)
+        names = None if rated is None else rated.reference_names
+        originals = find_references(files, ref, names, skip_missing=skip_bad)
     people = None if rated is None else _people(rated, raters)
     found = _find_metrics(metrics, originals is not None, maps)
-    comparison = _run(files, originals, found, people, device, paths, ref)
+    run: dict[str, Any] = {
+        "images_from": " ".join(paths),
+        "references_from": None if ref is None else str(ref),
+    }
+    if rated is not None:
+        run |= {"ratings": _describe_ratings(rated, about_ratings, raters)}
+    comparison = _run(files, originals, found, people, device, run)
     drawn = {} if maps is None else _draw_maps(comparison, maps, device)
     _write(comparison, out, scores)
     if report is not None:
@@ -169,6 +180,7 @@ def compare(
     shown = output_format or (None if out is not None else Format.table)
     if shown is not None:
         _show(shown, comparison)
+    say_what_failed(comparison)
     for path in (out, scores, report, maps):
         if path is not None:
             note(f"written to {path}")
@@ -176,11 +188,22 @@ def compare(
         list_skipped(rated.skipped)
     if all(metric.error is not None for metric in comparison.metrics):
         raise GRMPError("no metric worked; the reasons are above")
-    if any(m.error for m in comparison.metrics) or not comparison.judged.all():
+    if not comparison.judged.any():
+        raise GRMPError("there is no image to judge metrics on; the reasons are above")
+    skipped = rated is not None and any(not row.repeated for row in rated.skipped)
+    if skipped or any(m.error for m in comparison.metrics) or not comparison.judged.all():
         raise typer.Exit(_SOME_FAILED)
 
 
-def _check_places(out: Path | None, scores: Path | None, report: Path | None, maps: Path | None) -> None:
+def _check_places(
+    inputs: list[str], out: Path | None, scores: Path | None, report: Path | None, maps: Path | None
+) -> None:
+    taken = {Path(path).resolve(): "the input" for path in inputs if path != "-"}
+    for path, option in ((out, "--out"), (scores, "--scores"), (report, "--report")):
+        if path is not None and path.resolve() in taken:
+            raise InputError(f"{option} {path}: that is {taken[path.resolve()]} as well; name another file")
+        if path is not None:
+            taken[path.resolve()] = option
     for path, option in ((out, "--out"), (scores, "--scores")):
         if path is not None:
             check_out(path, option)
@@ -196,12 +219,29 @@ def _find_ratings(paths: list[str], data_root: Path, options: dict[str, Any]) ->
     is_file = Path(word).suffix.lower() in _RATINGS_SUFFIXES
     if not is_file and (word == "-" or Path(word).exists() or any(mark in word for mark in "*?[")):
         return None
-    if not is_file and (Path(word).suffix or len(Path(word).parts) > 1):
+    if not is_file and (Path(word).suffix or os.sep in word):
         return None  # a missing image, which its row will say
     if len(paths) > 1:
         raise InputError(f"{word}: one ratings file or data set at a time, and no images beside it")
     with _bar() as bar:
         return find_ratings(word, data_root, lambda done, total: bar("drawing", done, total), **options)
+
+
+def _describe_ratings(rated: "Ratings", options: dict[str, Any], raters: int | None) -> dict[str, Any]:
+    """All that decides the ratings, for the run's record."""
+    told_otherwise = ("images_folder", "lower_better")
+    options = {name: value for name, value in options.items() if name not in told_otherwise}
+    groups = None if rated.references is None else len(set(rated.references))
+    return {
+        "source": rated.source,
+        "sha256": rated.digest(),
+        "images": len(rated.images),
+        "left_out": sum(not row.repeated for row in rated.skipped),
+        "lower_better": rated.lower_better,
+        "resampled": "images" if groups is None else f"{groups} references, by {rated.references_source}",
+        "raters": raters,
+        **options,
+    }
 
 
 def _people(rated: "Ratings", raters: int | None) -> "People":
@@ -239,12 +279,11 @@ def _find_metrics(wanted: str, references: bool, maps: Path | None) -> "tuple[Me
 
 def _run(
     files: list[str],
-    originals: tuple[str, ...] | None,
+    originals: tuple[str | None, ...] | None,
     wanted: "tuple[MetricSpec, ...]",
     people: "People | None",
     device: Device,
-    paths: list[str],
-    ref: Path | None,
+    about: dict[str, Any],
 ) -> "Comparison":
     # Only now, as it costs seconds.
     from grmp_plugin.evaluation.compare import judge
@@ -270,8 +309,7 @@ def _run(
     run = {
         "command": "compare",
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started)),
-        "images_from": " ".join(paths),
-        "references_from": None if ref is None else str(ref),
+        **about,
         "device": str(runner.device),
         "seed": _SEED,
         "versions": package_versions(),
@@ -306,8 +344,6 @@ def _write(comparison: "Comparison", out: Path | None, scores: Path | None) -> N
 
 
 def _document(comparison: "Comparison") -> dict[str, Any]:
-    from .compare_rows import comparison_document
-
     document: dict[str, Any] = without_nan(comparison_document(comparison))
     return document
 

@@ -1,57 +1,82 @@
 """A comparison for people: a table, what it says in words, and what was left out."""
 
 import math
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from .compare_rows import images_per_second, ranking
-from .output import note, print_data, print_table, printable
+from .output import fits, note, print_data, print_table, printable
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
     from grmp_plugin.evaluation.statistics import Interval
 
-_WIDE = 100  # columns of a terminal
+_NAME = 14  # columns for a metric's name at least
+_DISPENSABLE = ("B/W", "D/S", "KRCC", "RMSE*", "to best", "PLCC*")  # the first is the first to go
 _MATRIX = 8  # metrics; more do not fit beside each other
 _DISPUTED = 5  # images listed
-_REASONS = 5  # listed
 
 
 def print_comparison(comparison: "Comparison") -> None:
     """Print the table on stdout, and remarks on stderr."""
     judged, count = int(comparison.judged.sum()), len(comparison.images)
     rated = "" if comparison.mos is None else " with ratings"
-    print_data(f"{len(comparison.metrics)} metrics on {judged} of {count} images{rated}\n")
+    working = sum(metric.error is None for metric in comparison.metrics)
+    if not working or not judged:
+        return
+    metrics = "1 metric" if working == 1 else f"{working} metrics"
+    print_data(f"{metrics} on {judged} of {count} images{rated}\n")
     if comparison.mos is None:
         _print_ranks(comparison)
     else:
         _print_agreement(comparison)
-    _say_what_failed(comparison)
 
 
 def _print_agreement(comparison: "Comparison") -> None:
     agreements = [a for a in comparison.agreements if a is not None]
-    # A narrow terminal has room for the main ones; files, reports and pipes have them all.
-    wide = shutil.get_terminal_size((_WIDE, 0)).columns >= _WIDE
-    pairs = wide and any(not math.isnan(a.better_worse) for a in agreements)
     columns: dict[str, Callable[[MetricAgreement], str]] = {
         "SRCC": lambda a: _with_interval(a.srcc, a.srcc_interval),
-        **({"KRCC": lambda a: _number(a.krcc)} if wide else {}),
+        "KRCC": lambda a: _number(a.krcc),
         "PLCC*": lambda a: _number(a.plcc_fitted),
         "RMSE*": lambda a: _amount(a.rmse_fitted),
         "to best": _to_best,
+        "D/S": lambda a: _number(a.different_similar),
+        "B/W": lambda a: _number(a.better_worse),
     }
-    if pairs:
-        columns |= {
-            "D/S": lambda a: _number(a.different_similar),
-            "B/W": lambda a: _number(a.better_worse),
-        }
+    if not any(not math.isnan(a.better_worse) for a in agreements):
+        del columns["D/S"], columns["B/W"]
+    dropped = []
+    table = _agreement_table(comparison, columns)
+    for title in _DISPENSABLE:
+        if fits(table):
+            break
+        if columns.pop(title, None) is not None:
+            dropped.append(title)
+            table = _agreement_table(comparison, columns)
+    print_table(table)
+    if dropped:
+        note(f"no room for {', '.join(reversed(dropped))}: a wider terminal, --out and --report have them")
+    note("* after the 4-parameter logistic fit; SRCC with its 95% interval")
+    note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
+    if "D/S" in columns:
+        note("D/S, B/W: Krasula's AUC of telling different from similar pairs, and the better from the worse")
+    for number in ranking(comparison):
+        name, agreement = comparison.metrics[number].metric, comparison.agreements[number]
+        if agreement is not None and agreement.remark:
+            note(f"{name}: {agreement.remark}")
+        if agreement is not None and agreement.srcc_interval.high < 0:
+            better = "low" if comparison.mos_lower_better else "high"
+            note(f"{name} runs against the ratings, of which a {better} one counts as good: is that right?")
+
+
+def _agreement_table(
+    comparison: "Comparison", columns: Mapping[str, "Callable[[MetricAgreement], str]"]
+) -> Table:
     table = Table()
-    table.add_column("metric", overflow="fold")
+    table.add_column("metric", overflow="fold", min_width=_NAME)
     for title in (*columns, "images/s"):
         table.add_column(title, justify="right", no_wrap=True)
     for number in ranking(comparison):
@@ -61,24 +86,18 @@ def _print_agreement(comparison: "Comparison") -> None:
         name = printable(metric.metric) + (" =" if agreement.best else "")
         cells = [cell(agreement) for cell in columns.values()]
         table.add_row(Text(name, style="bold" if agreement.best else ""), *cells, _speed(metric))
-    print_table(table)
-    note("* after the 4-parameter logistic fit; SRCC with its 95% interval")
-    note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
-    if pairs:
-        note("D/S, B/W: Krasula's AUC of telling different from similar pairs, and the better from the worse")
-    for number in ranking(comparison):
-        agreement = comparison.agreements[number]
-        if agreement is not None and agreement.remark:
-            note(f"{comparison.metrics[number].metric}: {agreement.remark}")
+    return table
 
 
 def _print_ranks(comparison: "Comparison") -> None:
     working = [n for n, metric in enumerate(comparison.metrics) if metric.error is None]
     table = Table()
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric", overflow="fold", min_width=_NAME)
     matrix = len(working) <= _MATRIX
     for number in working if matrix else ():
-        table.add_column(printable(comparison.metrics[number].metric), justify="right")
+        table.add_column(
+            printable(comparison.metrics[number].metric), justify="right", overflow="fold", min_width=5
+        )
     if not matrix:
         for title in ("most like", "SRCC", "least like", "SRCC"):
             table.add_column(title, justify="right", no_wrap=True)
@@ -107,10 +126,10 @@ def _print_ranks(comparison: "Comparison") -> None:
         return
     print_data("\nmost disputed (rank among the images, 0 worst to 100 best)\n")
     disputed = Table()
-    disputed.add_column("image")
+    disputed.add_column("image", overflow="fold")
     shown = working if matrix else []
     for number in shown:
-        disputed.add_column(printable(comparison.metrics[number].metric), justify="right")
+        disputed.add_column(printable(comparison.metrics[number].metric), justify="right", min_width=3)
     if not matrix:
         disputed.add_column("spread", justify="right")
     places = _places(comparison, shown)
@@ -130,30 +149,6 @@ def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int,
         ranks = rankdata(comparison.metrics[number].quality[comparison.judged])
         places[number] = dict(zip(judged, (100 * (ranks - 0.5) / len(judged)).tolist(), strict=True))
     return places
-
-
-def _say_what_failed(comparison: "Comparison") -> None:
-    for metric in comparison.metrics:
-        if metric.error is not None:
-            note(f"{metric.metric} is left out: {metric.error}")
-    reasons = [
-        f"{image}: {reason}"
-        for image, reason in zip(comparison.images, comparison.errors, strict=True)
-        if reason is not None
-    ]
-    for metric in comparison.metrics:
-        if metric.error is None:
-            reasons += [
-                f"{image}: {metric.metric}: {reason}"
-                for image, reason in zip(comparison.images, metric.errors, strict=True)
-                if reason is not None
-            ]
-    if reasons:
-        note("images that no metric is judged on, so that all are judged on the same:")
-    for reason in reasons[:_REASONS]:
-        note(f"  {reason}")
-    if len(reasons) > _REASONS:
-        note(f"  and {len(reasons) - _REASONS} more; --scores FILE lists them all")
 
 
 def _to_best(agreement: "MetricAgreement") -> str:

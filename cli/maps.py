@@ -1,5 +1,6 @@
 """Quality maps as pictures in a folder."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from .output import note
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.scoring import Scorer
+
+_SUFFIX = ".map.png"
 
 
 def draw_maps(scorer: "Scorer", images: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -46,12 +49,26 @@ def draw_maps(scorer: "Scorer", images: Sequence[str], folder: Path) -> dict[str
     return drawn
 
 
+def without_maps(images: list[str], folder: Path | None) -> list[str]:
+    """The images without those that an earlier run has left in the folder of maps."""
+    if folder is None:
+        return images
+    place = folder.resolve()
+    kept = [i for i in images if not (i.endswith(_SUFFIX) and Path(i).resolve().is_relative_to(place))]
+    if len(kept) < len(images):
+        note(f"{len(images) - len(kept)} maps in {folder} are not taken for images")
+    return kept
+
+
 def _names(images: Sequence[str]) -> list[str]:
-    """A file name for each: that of the image, with numbers where several are called alike."""
-    used: dict[str, int] = {}
+    """A file name for each: that of the image, with a number where another is called alike."""
+    taken: set[str] = set()
     names = []
     for image in images:
         stem = Path(image).stem
-        used[stem] = used.get(stem, 0) + 1
-        names.append(f"{stem}.map.png" if used[stem] == 1 else f"{stem}-{used[stem]}.map.png")
+        candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        # Capitals do not count everywhere.
+        name = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+        taken.add(name.casefold())
+        names.append(name + _SUFFIX)
     return names

@@ -89,6 +89,17 @@ def check_folder(path: Path) -> None:
         raise InputError(f"--maps {path}: that is a file; name a folder")
     if not path.parent.is_dir():
         raise InputError(f"--maps {path}: the folder {path.parent} does not exist; create it first")
+    try:
+        tempfile.TemporaryFile(dir=path if path.exists() else path.parent).close()
+    except OSError as problem:
+        raise InputError(f"--maps {path}: {problem.strerror or problem}") from problem
+
+
+def fits(table: Table) -> bool:
+    """Whether a table can be printed on stdout without cutting or folding a cell."""
+    console = Console(highlight=False)
+    wide = Console(highlight=False, width=100_000)
+    return not console.is_terminal or wide.measure(table).maximum <= console.width
 
 
 def print_table(table: Table) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from grmp_plugin.errors import InputError
 
+from .maps import without_maps
 from .output import (
     Format,
     check_folder,
@@ -147,7 +148,7 @@ def score(
         raise InputError("--mos-range goes with --scale mos")
     from grmp_plugin.data.paths import expand_paths
 
-    files = expand_paths(paths, recursive=not flat)
+    files = without_maps(expand_paths(paths, recursive=not flat), maps)
     # Only now, as it costs seconds.
     from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
     from grmp_plugin.network.grmp_iqa import GRMPIQA

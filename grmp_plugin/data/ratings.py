@@ -446,7 +446,7 @@ def _plain(name: str) -> str:
 
 
 def _option(kind: str) -> str:
-    return f"--{kind.lower()}-column"
+    return "--std-column" if kind == "deviation" else f"--{kind.lower()}-column"
 
 
 def _present(header: Sequence[str]) -> str:

@@ -12,8 +12,12 @@ _LISTED = 5
 
 
 def find_references(
-    images: Sequence[str], where: str | os.PathLike[str], names: Sequence[str] | None = None
-) -> tuple[str, ...]:
+    images: Sequence[str],
+    where: str | os.PathLike[str],
+    names: Sequence[str] | None = None,
+    *,
+    skip_missing: bool = False,
+) -> tuple[str | None, ...]:
     """The reference file of each image.
 
     In a folder it is the file that a ratings file's column names; else the one called like the image, with
@@ -24,9 +28,10 @@ def find_references(
         images: N paths.
         where: a file, the reference of all images, or a folder.
         names: N names of reference files, as a ratings file has them.
+        skip_missing: an image without a reference is no error.
 
     Returns:
-        N paths.
+        N paths; None for an image without a reference.
 
     Raises:
         InputError: when there is no such file or folder, a reference is missing, or a name fits several;
@@ -44,16 +49,15 @@ def find_references(
     by_stem: dict[str, list[str]] = {}
     for file in files:
         by_stem.setdefault(_stem(file), []).append(file)
-    found: list[str] = []
+    found: list[str | None] = []
     missing: list[str] = []
     for number, image in enumerate(images):
         candidates = [names[number]] if names is not None else _candidates(image)
         reference = _look_up(candidates, by_name, by_stem, image)
+        found.append(reference)
         if reference is None:
             missing.append(f"  {image}: looked for {' or '.join(candidates)}")
-        else:
-            found.append(reference)
-    if missing:
+    if missing and not skip_missing:
         more = [f"  and {len(missing) - _LISTED} more"] if len(missing) > _LISTED else []
         raise InputError(
             "\n".join(
@@ -62,7 +66,7 @@ def find_references(
                     *missing[:_LISTED],
                     *more,
                     "Call the originals like the images, or name them in a column of a ratings file "
-                    "(--reference-column).",
+                    "(--reference-column), or go on without these images: --skip-bad.",
                 ]
             )
         )

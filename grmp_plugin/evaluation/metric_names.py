@@ -124,7 +124,7 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
         return MetricSpec(word, own=True)
     if path.suffix in (".safetensors", ".pt", ".pth") or len(path.parts) > 1:
         raise InputError(f"--metrics {word}: there is no such checkpoint file")
-    near = difflib.get_close_matches(word, [*known, *GROUPS], n=3)
+    near = difflib.get_close_matches(word.lower(), [*known, *GROUPS], n=3)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise InputError(
         f"--metrics {word}: neither a metric of pyiqa nor one of this package. {hint}Names, checkpoint "

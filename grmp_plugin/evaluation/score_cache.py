@@ -36,14 +36,16 @@ class ScoreCache:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or user_cache() / "scores-1.sqlite"
         self.problem: str | None = None
-        """Why scores are not kept; None where they are."""
+        """What is wrong with the cache; None where nothing is."""
         self._connection: sqlite3.Connection | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=_WAIT)
-            with self._connection:
-                self._connection.execute(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+            self._open()
+        except sqlite3.OperationalError as error:
+            self._give_up(error)
+        except sqlite3.DatabaseError as error:
+            self._start_anew(error)
+        except OSError as error:
             self._give_up(error)
 
     def find(self, keys: Iterable[str]) -> dict[str, KeptScore]:
@@ -76,13 +78,32 @@ class ScoreCache:
             self._connection.close()
             self._connection = None
 
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self.path, timeout=_WAIT)
+        with self._connection:
+            self._connection.execute(_SCHEMA)
+
+    def _start_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Put a damaged file aside."""
+        self.close()
+        aside = self.path.with_suffix(".damaged")
+        try:
+            self.path.replace(aside)
+            self._open()
+        except (OSError, sqlite3.Error) as second:
+            self._give_up(second)
+            return
+        self.problem = f"the scores kept so far were damaged ({error}), and are now in {aside}"
+
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[sqlite3.Connection]:
         assert self._connection is not None
         try:
             yield self._connection
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             self._give_up(error)
+        except sqlite3.DatabaseError as error:
+            self._start_anew(error)
 
     def _give_up(self, error: Exception) -> None:
         self.problem = f"scores are not kept: {self.path}: {error}"

@@ -1,6 +1,7 @@
 """Run metrics over images: each image decoded and scored once, scores kept, failures kept apart."""
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ class Scores(NamedTuple):
 
 def score_images(
     images: Sequence[str],
-    references: Sequence[str] | None,
+    references: Sequence[str | None] | None,
     specs: Sequence[MetricSpec],
     metrics: Metrics,
     cache: ScoreCache,
@@ -48,7 +49,8 @@ def score_images(
 
     Args:
         images: N paths.
-        references: N paths, where there are full-reference metrics.
+        references: N paths, where there are full-reference metrics; None for an image that has none, on
+            which no metric is judged then.
         specs: which metrics.
         metrics: creates them.
         cache: where scores are kept.
@@ -62,24 +64,27 @@ def score_images(
 class _Files:
     """Images and references, their digests, and what is wrong with them."""
 
-    def __init__(self, images: Sequence[str], references: Sequence[str] | None) -> None:
+    def __init__(self, images: Sequence[str], references: Sequence[str | None] | None) -> None:
         self.images, self.references = images, references
         self.errors: list[str | None] = [None] * len(images)
         digests: dict[str, str] = {}
 
         def digest(path: str) -> str:
             if path not in digests:
+                if not os.path.isfile(path):  # a pipe would be waited for
+                    raise FileNotFoundError(path)
                 digests[path] = sha256(path)
             return digests[path]
 
         self.digests: list[tuple[str, str | None]] = []
         for number, image in enumerate(images):
             try:
-                reference = None if references is None else digest(references[number])
-                self.digests.append((digest(image), reference))
-            except (OSError, ValueError):
-                # The decoder has better words for it.
-                self.errors[number] = _why_unreadable(image)
+                own, reference = digest(image), None if references is None else references[number]
+                if references is not None and reference is None:
+                    raise ImageError("it has no reference")
+                self.digests.append((own, None if reference is None else digest(reference)))
+            except (OSError, ValueError, ImageError) as error:
+                self.errors[number] = str(error) if isinstance(error, ImageError) else _why_unreadable(image)
                 self.digests.append(("", None))
 
     def key(self, identity: dict[str, object], number: int, with_reference: bool) -> str:
@@ -107,15 +112,17 @@ class _Files:
 
     def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
         image = read_image(self.images[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
-        if not with_reference or self.references is None:
+        reference = None if self.references is None else self.references[number]
+        if not with_reference or reference is None:
             return image, None
         try:
-            return image, read_image(self.references[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
+            return image, read_image(reference, pixel_limit=DEFAULT_PIXEL_LIMIT)
         except ImageError as error:
-            raise ImageError(f"its reference {self.references[number]}: {error}") from error
+            raise ImageError(f"its reference {reference}: {error}") from error
 
 
 def _why_unreadable(path: str) -> str:
+    """The decoder's words for what the system said."""
     try:
         read_image(path)
     except ImageError as error:

@@ -215,6 +215,10 @@ def test_broken_images_are_said_and_left_out_for_all(grmp, broken_folder, cache)
         (("compare", "ratings.csv", "originals", "--metrics", "piqe"), "one ratings file"),
         (("compare", "originals", "--metrics", "piqe", "--maps", "maps"), "this package's models"),
         (("compare", "originals", "--metrics", ""), "no metrics were named"),
+        (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "the input"),
+        (("compare", "originals", "--metrics", "piqe", "--out", "a.csv", "--scores", "a.csv"), "--out"),
+        (("compare", "ratings.csv", "--metrics", "piqe", "--std-column", "gone"), "--std-column"),
+        (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "have no reference"),
         (("compare", "originals", "--metrics", "piqe", "--scores", "x.doc"), "--scores"),
     ],
     ids=lambda value: " ".join(value[1:])[:60] if isinstance(value, tuple) else "",
@@ -225,3 +229,44 @@ def test_mistakes_say_what_to_type(grmp, rated, cache, arguments, said):
     assert said in result.err
     assert "Traceback" not in result.err
     assert result.out == b""
+
+
+def test_images_without_a_reference_are_left_out_if_asked(grmp, rated, cache, tmp_path):
+    (tmp_path / "some").mkdir()
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        (tmp_path / "some" / f"{name}.png").write_bytes((rated / "originals" / f"{name}.png").read_bytes())
+    arguments = ("compare", rated / "ratings.csv", "--metrics", "psnr,musiq", "--ref", tmp_path / "some")
+    refused, done = grmp.in_pairs(
+        arguments,
+        (*arguments, "--skip-bad", "--scores", tmp_path / "scores.csv", "-f", "csv"),
+        environment=cache,
+    )
+    assert refused.code == 2
+    assert "6 of 30 images have no reference there" in refused.err
+    assert "--skip-bad" in refused.err
+    assert done.code == 3
+    assert {row["metric"]: row["images"] for row in done.csv_rows} == {"psnr": "24", "musiq": "0"}
+    # The reasons are on stderr whatever is printed.
+    assert "it has no reference" in done.err
+    assert "musiq is left out" in done.err
+    left_out = [row for row in _scores(tmp_path / "scores.csv") if row["error"]]
+    assert {row["image"].rpartition("/")[2].partition("_")[0] for row in left_out} == {"china"}
+
+
+def test_ratings_of_the_other_direction_are_asked_about(grmp, rated, cache):
+    arguments = ("compare", rated / "ratings.csv", "--metrics", "psnr", "--ref", rated / "originals")
+    result = grmp(*arguments, "--lower-better", environment=cache)
+    assert result.code == 0
+    assert "psnr runs against the ratings" in result.err
+
+
+def test_maps_are_named_apart_and_not_taken_for_images(grmp, pictures, tmp_path):
+    folder = tmp_path / "photos"
+    for number, name in enumerate(("a/x.png", "b/x.png", "b/x-2.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        list(pictures.values())[number].save(folder / name)
+    arguments = ("score", folder, "--maps", folder / "maps", "--format", "json")
+    first, second = grmp(*arguments), grmp(*arguments)
+    assert len(list((folder / "maps").iterdir())) == 3
+    assert [row["image"] for row in second.json["images"]] == [row["image"] for row in first.json["images"]]
+    assert "3 maps" in second.err

@@ -46,6 +46,8 @@ def test_missing_references_are_named(originals):
         find_references(["a/cat.png", "a/fox.png", "a/hen.png"], originals)
     assert "a/fox.png: looked for fox.png" in str(caught.value)
     assert "a/hen.png" in str(caught.value)
+    cat = str(originals / "cat.png")
+    assert find_references(["a/cat.png", "a/fox.png"], originals, skip_missing=True) == (cat, None)
 
 
 def test_several_that_could_be_meant_are_an_error(originals):

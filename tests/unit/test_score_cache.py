@@ -29,13 +29,32 @@ def test_key_changes_with_whatever_the_score_depends_on():
     assert cache_key({"p": 1, "q": 2}, "i", None) == cache_key({"q": 2, "p": 1}, "i", None)
 
 
-def test_a_damaged_file_is_said_and_done_without(tmp_path):
+def test_a_damaged_file_is_said_and_put_aside(tmp_path):
     file = tmp_path / "scores.sqlite"
-    file.write_bytes(b"no database at all, but long enough to be looked at" * 50)
+    damaged = b"no database at all, but long enough to be looked at" * 50
+    file.write_bytes(damaged)
     cache = ScoreCache(file)
-    assert str(file) in str(cache.problem)
+    assert "damaged" in str(cache.problem)
+    assert (tmp_path / "scores.damaged").read_bytes() == damaged
     cache.keep({"a": KeptScore(1.0, 1.0)})
-    assert cache.find(["a"]) == {}
+    cache.close()
+    again = ScoreCache(file)
+    assert again.find(["a"]) == {"a": KeptScore(1.0, 1.0)}
+    assert again.problem is None
+
+
+def test_damage_that_shows_only_later_is_no_crash(tmp_path):
+    file = tmp_path / "scores.sqlite"
+    cache = ScoreCache(file)
+    cache.keep({str(number): KeptScore(1.0, 1.0) for number in range(5000)})
+    cache.close()
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    file.write_bytes(content)
+    cache = ScoreCache(file)
+    assert cache.find(["1", "2"]) == {}
+    cache.keep({"a": KeptScore(1.0, 1.0)})
+    assert cache.find(["a"]) == {"a": KeptScore(1.0, 1.0)}
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):

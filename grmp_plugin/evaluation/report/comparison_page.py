@@ -29,15 +29,17 @@ def comparison_report(comparison: Comparison, maps: Mapping[str, Image.Image] | 
     Returns:
         HTML that is valid in UTF-8, whatever the files are called.
     """
-    names = [metric.metric for metric in comparison.metrics]
+    works = len(working(comparison))
+    judged = int(comparison.judged.sum())
     return render(
         "comparison.html.j2",
-        title=f"{counted(len(names), 'metric')} on {counted(len(comparison.images), 'image')}",
+        title=f"{counted(works, 'metric')} on {counted(judged, 'image')}",
         date=str(comparison.run.get("date", "")),
         answer=words.answer(comparison),
         judged=words.judged(comparison),
         ratings=words.ratings(comparison),
         rated=comparison.mos is not None,
+        resampled=words.resampled(comparison),
         folder=common_folder(comparison.images),
         table=metrics_table(comparison),
         intervals=_intervals(comparison),

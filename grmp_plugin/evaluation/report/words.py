@@ -61,6 +61,12 @@ def ratings(comparison: Comparison) -> str:
     return f"Mean opinion scores (MOS) of {counted(len(known), 'image')}, {ends}; {direction} is better."
 
 
+def resampled(comparison: Comparison) -> str:
+    """What was resampled for the intervals, where it is not the images."""
+    told = comparison.run.get("ratings", {}).get("resampled", "images")
+    return "" if told == "images" else f"; resampled are whole {told}"
+
+
 def _with_ratings(comparison: Comparison) -> str:
     first = leader(comparison)
     agreement = None if first is None else agreement_of(comparison, first)
