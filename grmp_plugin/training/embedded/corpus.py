@@ -132,6 +132,8 @@ def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
             image = distort(image, kind, level, int(rng.integers(2**31)))
         views.append([_random_view(image, view, recipe, rng) for view in range(recipe.corpus.views)])
         quality.append(pseudo_mos(pristine, image))
+        if np.array_equal(image, pristine):
+            applied = []  # a grey picture has no colours to lose
         numbers = [KINDS.index(kind) for kind, _ in applied]
         kinds.append([*numbers, 0, 0][:2])
         levels.append([*(level for _, level in applied), 0, 0][:2])
