@@ -132,11 +132,11 @@ def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
             image = distort(image, kind, level, int(rng.integers(2**31)))
         views.append([_random_view(image, view, recipe, rng) for view in range(recipe.corpus.views)])
         quality.append(pseudo_mos(pristine, image))
-        if np.array_equal(image, pristine):
-            applied = []  # a grey picture has no colours to lose
-        numbers = [KINDS.index(kind) for kind, _ in applied]
+        # A grey picture has no colours to lose: what is left as it was is pristine, whatever was tried.
+        visible = [] if np.array_equal(image, pristine) else applied
+        numbers = [KINDS.index(kind) for kind, _ in visible]
         kinds.append([*numbers, 0, 0][:2])
-        levels.append([*(level for _, level in applied), 0, 0][:2])
+        levels.append([*(level for _, level in visible), 0, 0][:2])
     return {
         "views": np.array(views, np.uint8),
         "quality": np.array(quality, np.float32),
