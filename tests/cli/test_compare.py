@@ -202,29 +202,36 @@ def test_broken_images_are_said_and_left_out_for_all(grmp, broken_folder, cache)
     assert all(row["error"] for row in rows if not row["judged"])
 
 
+MISTAKES = [
+    (("compare", "ratings.csv", "--metrics", "pique"), "Did you mean piqe"),
+    (("compare", "ratings.csv", "--metrics", "ssim"), "--ref"),
+    (("compare", "originals", "--metrics", "ssim", "--ref", "ratings"), "no such file or folder"),
+    (("compare", "originals", "--metrics", "piqe", "--report", "report.pdf"), "report.html"),
+    (("compare", "originals", "--metrics", "piqe", "--mos-column", "x"), "these are images"),
+    (("compare", "ratings.csv", "--metrics", "piqe", "--mos-column", "gone"), "gone"),
+    (("compare", "gone.csv", "--metrics", "piqe"), "no such file"),
+    (("compare", "ratings.csv", "originals", "--metrics", "piqe"), "one ratings file"),
+    (("compare", "originals", "--metrics", "piqe", "--maps", "maps"), "this package's models"),
+    (("compare", "originals", "--metrics", ""), "no metrics were named"),
+    (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "the input"),
+    (("compare", "originals", "--metrics", "piqe", "--out", "a.csv", "--scores", "a.csv"), "--out"),
+    (("compare", "ratings.csv", "--metrics", "piqe", "--std-column", "gone"), "--std-column"),
+    (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "have no reference"),
+    (("compare", "originals", "--metrics", "piqe", "--scores", "x.doc"), "--scores"),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(grmp, rated, cache):
+    """What each of the mistakes ends in."""
+    return grmp.in_pairs(*(arguments for arguments, _ in MISTAKES), cwd=rated, environment=cache)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("compare", "ratings.csv", "--metrics", "pique"), "Did you mean piqe"),
-        (("compare", "ratings.csv", "--metrics", "ssim"), "--ref"),
-        (("compare", "originals", "--metrics", "ssim", "--ref", "ratings"), "no such file or folder"),
-        (("compare", "originals", "--metrics", "piqe", "--report", "report.pdf"), "report.html"),
-        (("compare", "originals", "--metrics", "piqe", "--mos-column", "x"), "these are images"),
-        (("compare", "ratings.csv", "--metrics", "piqe", "--mos-column", "gone"), "gone"),
-        (("compare", "gone.csv", "--metrics", "piqe"), "no such file"),
-        (("compare", "ratings.csv", "originals", "--metrics", "piqe"), "one ratings file"),
-        (("compare", "originals", "--metrics", "piqe", "--maps", "maps"), "this package's models"),
-        (("compare", "originals", "--metrics", ""), "no metrics were named"),
-        (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "the input"),
-        (("compare", "originals", "--metrics", "piqe", "--out", "a.csv", "--scores", "a.csv"), "--out"),
-        (("compare", "ratings.csv", "--metrics", "piqe", "--std-column", "gone"), "--std-column"),
-        (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "have no reference"),
-        (("compare", "originals", "--metrics", "piqe", "--scores", "x.doc"), "--scores"),
-    ],
-    ids=lambda value: " ".join(value[1:])[:60] if isinstance(value, tuple) else "",
+    "number", range(len(MISTAKES)), ids=[" ".join(arguments[1:])[:60] for arguments, _ in MISTAKES]
 )
-def test_mistakes_say_what_to_type(grmp, rated, cache, arguments, said):
-    result = grmp(*arguments, cwd=rated, environment=cache)
+def test_mistakes_say_what_to_type(mistaken, number):
+    result, said = mistaken[number], MISTAKES[number][1]
     assert result.code == 2
     assert said in result.err
     assert "Traceback" not in result.err
