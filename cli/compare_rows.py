@@ -26,7 +26,7 @@ def metric_columns(comparison: "Comparison") -> list[str]:
 def metric_rows(comparison: "Comparison") -> list[dict[str, Any]]:
     """One flat row a metric, best first; None where there is no value."""
     rows = []
-    for number in ranking(comparison):
+    for number in _ranking(comparison):
         metric = comparison.metrics[number]
         row: dict[str, Any] = dict.fromkeys(metric_columns(comparison)) | _about(comparison, metric)
         if comparison.mos is None:
@@ -65,7 +65,7 @@ def score_rows(comparison: "Comparison") -> list[dict[str, Any]]:
 def comparison_document(comparison: "Comparison") -> dict[str, Any]:
     """The whole comparison for JSON, without the scores of the images."""
     metrics = []
-    for number in ranking(comparison):
+    for number in _ranking(comparison):
         metric = comparison.metrics[number]
         row = _about(comparison, metric) | {"identity": dict(metric.identity)}
         if comparison.mos is not None:
@@ -85,21 +85,10 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
     return {"run": dict(comparison.run), "metrics": metrics, "pairs": pairs, "disputed": disputed}
 
 
-def ranking(comparison: "Comparison") -> list[int]:
-    """Metrics by their number: with ratings the best first, else as asked for; failed ones last."""
-
-    def place(number: int) -> tuple[bool, float, int]:
-        failed = comparison.metrics[number].error is not None
-        agreement = comparison.agreements[number] if comparison.agreements else None
-        srcc = math.nan if agreement is None else agreement.srcc
-        return failed, math.inf if math.isnan(srcc) else -srcc, number
-
-    return sorted(range(len(comparison.metrics)), key=place)
-
-
-def images_per_second(metric: "MetricScores") -> float:
-    """Speed without loading and decoding; nan where nothing was scored."""
-    return 1 / metric.seconds if metric.seconds > 0 else math.nan
+def _ranking(comparison: "Comparison") -> list[int]:
+    """Numbers of all metrics, the failed ones last."""
+    working = comparison.working()
+    return [*working, *(n for n, metric in enumerate(comparison.metrics) if metric.error is not None)]
 
 
 def _about(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
@@ -108,7 +97,7 @@ def _about(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
         "reference": metric.reference,
         "lower_better": metric.lower_better,
         "images": 0 if metric.error is not None else int(comparison.judged.sum()),
-        "images_per_second": _number(images_per_second(metric)),
+        "images_per_second": _number(metric.images_per_second),
         "error": metric.error,
     }
 

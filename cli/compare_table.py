@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from .compare_rows import images_per_second, ranking
-from .output import fits, note, print_data, print_table, printable
+from grmp_plugin.printable import printable
+
+from .output import fits, note, print_data, print_table
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
@@ -24,10 +25,10 @@ def print_comparison(comparison: "Comparison") -> None:
     """Print the table on stdout, and remarks on stderr."""
     judged, count = int(comparison.judged.sum()), len(comparison.images)
     rated = "" if comparison.mos is None else " with ratings"
-    working = sum(metric.error is None for metric in comparison.metrics)
+    working = comparison.working()
     if not working or not judged:
         return
-    metrics = "1 metric" if working == 1 else f"{working} metrics"
+    metrics = "1 metric" if len(working) == 1 else f"{len(working)} metrics"
     print_data(f"{metrics} on {judged} of {count} images{rated}\n")
     if comparison.mos is None:
         _print_ranks(comparison)
@@ -63,7 +64,7 @@ def _print_agreement(comparison: "Comparison") -> None:
     note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
     if "D/S" in columns:
         note("D/S, B/W: Krasula's AUC of telling different from similar pairs, and the better from the worse")
-    for number in ranking(comparison):
+    for number in comparison.working():
         name, agreement = comparison.metrics[number].metric, comparison.agreements[number]
         if agreement is not None and agreement.remark:
             note(f"{name}: {agreement.remark}")
@@ -79,7 +80,7 @@ def _agreement_table(
     table.add_column("metric", overflow="fold", min_width=_NAME)
     for title in (*columns, "images/s"):
         table.add_column(title, justify="right", no_wrap=True)
-    for number in ranking(comparison):
+    for number in comparison.working():
         metric, agreement = comparison.metrics[number], comparison.agreements[number]
         if agreement is None:
             continue
@@ -90,7 +91,7 @@ def _agreement_table(
 
 
 def _print_ranks(comparison: "Comparison") -> None:
-    working = [n for n, metric in enumerate(comparison.metrics) if metric.error is None]
+    working = comparison.working()
     table = Table()
     table.add_column("metric", overflow="fold", min_width=_NAME)
     matrix = len(working) <= _MATRIX
@@ -141,14 +142,11 @@ def _print_ranks(comparison: "Comparison") -> None:
 
 def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int, float]]:
     """Percentile rank of each judged image, by metric."""
-    from scipy.stats import rankdata
+    from grmp_plugin.evaluation.disagreement import percentile_ranks
 
     judged = comparison.judged.nonzero()[0].tolist()
-    places = {}
-    for number in numbers:
-        ranks = rankdata(comparison.metrics[number].quality[comparison.judged])
-        places[number] = dict(zip(judged, (100 * (ranks - 0.5) / len(judged)).tolist(), strict=True))
-    return places
+    ranks = {n: percentile_ranks(comparison.metrics[n].quality[comparison.judged]) for n in numbers}
+    return {number: dict(zip(judged, found.tolist(), strict=True)) for number, found in ranks.items()}
 
 
 def _to_best(agreement: "MetricAgreement") -> str:
@@ -178,5 +176,5 @@ def _amount(value: float) -> str:
 
 
 def _speed(metric: "MetricScores") -> str:
-    speed = images_per_second(metric)
+    speed = metric.images_per_second
     return "" if math.isnan(speed) else f"{speed:.3g}"

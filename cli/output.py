@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import atomic_write
+from grmp_plugin.printable import printable
 
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -29,11 +31,6 @@ class Format(str, Enum):
     csv = "csv"
     json = "json"
     jsonl = "jsonl"
-
-
-def printable(text: str) -> str:
-    """The text with control characters and undecodable bytes spelled out: names may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def error(text: str) -> None:
@@ -159,11 +156,8 @@ def print_data(text: str) -> None:
 
 def write_text(path: Path, text: str, option: str) -> None:
     """Write text to a file, in UTF-8; the file is whole or not there."""
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
-    except OSError as problem:
-        raise GRMPError(f"{option} {path}: {problem.strerror or problem}") from problem
+    with _writing(path, option) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def write_rows(
@@ -183,17 +177,24 @@ def write_rows(
         option: which one named the file, for messages.
     """
     suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        with _writing(path, option) as temporary:
+            _write_parquet(temporary, rows, columns, document["run"])
+        return
+    text = {
+        ".csv": lambda: csv_text(rows, columns),
+        ".json": lambda: json_text(document) + "\n",
+        ".jsonl": lambda: jsonl_text(rows),
+    }[suffix]()
+    write_text(path, text, option)
+
+
+@contextmanager
+def _writing(path: Path, option: str) -> Iterator[Path]:
+    """A temporary file that becomes `path`, and words for what the system says of it."""
     try:
         with atomic_write(path) as temporary:
-            if suffix == ".parquet":
-                _write_parquet(temporary, rows, columns, document["run"])
-                return
-            text = {
-                ".csv": lambda: csv_text(rows, columns),
-                ".json": lambda: json_text(document) + "\n",
-                ".jsonl": lambda: jsonl_text(rows),
-            }[suffix]()
-            temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+            yield temporary
     except OSError as problem:
         raise GRMPError(f"{option} {path}: {problem.strerror or problem}") from problem
 

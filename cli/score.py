@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.printable import printable
 
 from .maps import without_maps
 from .output import (
@@ -26,7 +27,6 @@ from .output import (
     note,
     print_data,
     print_table,
-    printable,
     write_rows,
     write_text,
 )

@@ -263,15 +263,11 @@ def read_ratings(
         mos_range=None if mos_range is None else (float(mos_range[0]), float(mos_range[1])),
         references_source=references_source,
         reference_names=None if columns.reference is None else tuple(row.reference_name for row in rows),
-        deviations=_known([row.deviation for row in rows]) if raw or columns.deviation is not None else None,
-        raters=_known([row.raters for row in rows]) if raw or columns.raters is not None else None,
+        deviations=None if columns.deviation is None and not raw else np.array([r.deviation for r in rows]),
+        raters=None if columns.raters is None and not raw else np.array([r.raters for r in rows]),
         splits={name: tuple(row.splits[name] for row in rows) for name in columns.splits},
         skipped=tuple(sorted(bad + repeated, key=_line_of)),
     )
-
-
-def _known(values: Sequence[float]) -> np.ndarray:
-    return np.array(values, np.float64)
 
 
 # --- the file -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-_ANSWER_WITHIN = 5.0  # seconds
+from grmp_plugin.network.download import ANSWER_WITHIN, what_went_wrong
 
 
 class BriefNetwork:
@@ -24,10 +24,10 @@ class BriefNetwork:
         """Wait for any server at most a few seconds, and for the hub only if it answers at all."""
         from huggingface_hub import constants
 
-        if self._hub_answers is None:
-            self._hub_answers = _answers(constants.ENDPOINT)
         timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
-        socket.setdefaulttimeout(_ANSWER_WITHIN)
+        if self._hub_answers is None and not offline:
+            self._hub_answers = _answers(constants.ENDPOINT)
+        socket.setdefaulttimeout(ANSWER_WITHIN)
         constants.HF_HUB_OFFLINE = offline or not self._hub_answers
         try:
             yield
@@ -38,10 +38,10 @@ class BriefNetwork:
 
 def _answers(address: str) -> bool:
     """Whether a server says anything at all, be it an error."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_ANSWER_WITHIN):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+
+    def ask() -> None:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_WITHIN):
+            pass
+
+    problem = what_went_wrong(ask)
+    return problem is None or isinstance(problem, urllib.error.HTTPError)

@@ -1,8 +1,9 @@
 """What a comparison of metrics holds: the scores, who was judged on what, and how they agree.
 
-Plain data without computation, so that whoever shows a comparison needs nothing that made it.
+Plain data, so that whoever shows a comparison needs nothing that made it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,11 @@ class MetricScores:
     def quality(self) -> Array:
         """(N,) scores, negated where a low one is a good one: higher is better."""
         return -self.scores if self.lower_better else self.scores
+
+    @property
+    def images_per_second(self) -> float:
+        """Speed without loading and decoding; nan where nothing was scored."""
+        return 1 / self.seconds if self.seconds > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -124,3 +130,18 @@ class Comparison:
     disputed: NDArray[np.int64]
     dispute: Array
     run: Mapping[str, Any]
+
+    def agreement_of(self, number: int) -> MetricAgreement | None:
+        """Agreement of a metric with MOS; None without ratings, and for a metric that failed."""
+        return self.agreements[number] if self.agreements else None
+
+    def srcc_of(self, number: int) -> float:
+        """SRCC of a metric with MOS; nan where there is none."""
+        agreement = self.agreement_of(number)
+        return math.nan if agreement is None else agreement.srcc
+
+    def working(self) -> list[int]:
+        """Numbers of the metrics that did not fail, the highest SRCC first; as asked for without ratings."""
+        numbers = [number for number, metric in enumerate(self.metrics) if metric.error is None]
+        srcc = {number: self.srcc_of(number) for number in numbers}
+        return sorted(numbers, key=lambda number: math.inf if math.isnan(srcc[number]) else -srcc[number])

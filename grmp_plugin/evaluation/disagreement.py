@@ -40,7 +40,7 @@ def rank_agreement(qualities: Sequence[ArrayLike] | Array) -> Array:
     Raises:
         InputError: when they are not finite numbers, as many from each metric.
     """
-    ranks = _ranks(qualities)
+    ranks = np.asarray(stats.rankdata(table(qualities, "quality by metric"), axis=1), dtype=np.float64)
     centred = ranks - (ranks.shape[1] + 1) / 2
     covariance = centred @ centred.T
     variance = np.diag(covariance)
@@ -50,12 +50,23 @@ def rank_agreement(qualities: Sequence[ArrayLike] | Array) -> Array:
     return np.asarray(np.clip(agreement, -1, 1))
 
 
-def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:
-    """Which images the metrics rank most differently.
+def percentile_ranks(quality: Array) -> Array:
+    """The part of the images that are worse, plus half of those that are equally good, itself among them.
 
-    The percentile rank of an image is the part of the images that are worse, plus half of those that are
-    equally good, itself among them, times 100. Metrics whose values are all equal rank nothing and are left
-    out.
+    Args:
+        quality: (..., N), finite, higher is better.
+
+    Returns:
+        (..., N) in percent, above 0 and below 100.
+    """
+    ranks = np.asarray(stats.rankdata(quality, axis=-1), dtype=np.float64)
+    return 100 * (ranks - 0.5) / max(1, quality.shape[-1])
+
+
+def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:
+    """Which images the metrics rank most differently, by `percentile_ranks`.
+
+    Metrics whose values are all equal rank nothing and are left out.
 
     Args:
         qualities: (M, N) of M metrics, higher is better.
@@ -66,16 +77,10 @@ def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:
     Raises:
         InputError: as for `rank_agreement`.
     """
-    ranks = _ranks(qualities)
-    images = ranks.shape[1]
-    ranks = ranks[(ranks != ranks[:, :1]).any(axis=1)]
-    if len(ranks) < 2:
+    values = table(qualities, "quality by metric")
+    images = values.shape[1]
+    values = values[(values != values[:, :1]).any(axis=1)]
+    if len(values) < 2:
         return Disputes(np.arange(images), np.full(images, math.nan))
-    # The percentile rank is 100 (rank - 1/2) / N: the half does not change the deviation.
-    deviation = (100 * ranks / images).std(axis=0)
+    deviation = percentile_ranks(values).std(axis=0)
     return Disputes(np.argsort(-deviation.round(_DECIMALS), kind="stable"), deviation)
-
-
-def _ranks(qualities: Sequence[ArrayLike] | Array) -> Array:
-    """Average ranks, 1..N, of each metric by itself: (M, N)."""
-    return np.asarray(stats.rankdata(table(qualities, "quality by metric"), axis=1), dtype=np.float64)

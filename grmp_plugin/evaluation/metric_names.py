@@ -39,6 +39,16 @@ class MetricSpec:
     lower_better: bool = False
     options: Mapping[str, Any] | None = None
 
+    @property
+    def architecture(self) -> str | None:
+        """pyiqa's, None for an own model."""
+        return None if self.options is None else self.options.get("type")
+
+    @property
+    def downloads(self) -> bool:
+        """Whether pyiqa may fetch weights to create it."""
+        return not self.own and self.architecture not in _OFFLINE
+
 
 @dataclass(frozen=True)
 class FoundMetrics:
@@ -103,7 +113,7 @@ def _members(word: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec] | N
     """The metrics of a group or wildcard, in alphabetical order; None for a word that is neither."""
     if word in GROUPS:
         chosen = {
-            "offline": lambda m: m.name == DEFAULT_MODEL or _architecture(m) in _OFFLINE,
+            "offline": lambda m: m.name == DEFAULT_MODEL or m.architecture in _OFFLINE,
             "nr": lambda m: not m.reference,
             "fr": lambda m: m.reference,
         }[word]
@@ -133,12 +143,8 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
 
 
 def _unusable(spec: MetricSpec, references: bool) -> str | None:
-    if _architecture(spec) in _OF_SETS:
+    if spec.architecture in _OF_SETS:
         return "it compares whole sets of images, and has no score for one"
     if spec.reference and not references:
         return "it compares with a reference image: name the originals with --ref"
     return None
-
-
-def _architecture(spec: MetricSpec) -> str | None:
-    return None if spec.options is None else spec.options.get("type")

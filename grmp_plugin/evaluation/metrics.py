@@ -50,7 +50,7 @@ class Metrics:
         """
         versions = package_versions()
         if spec.own:
-            with _failing_alone(self._network):
+            with failing_quietly():
                 weights = weights_digest(spec.name)
             return {
                 "weights_sha256": weights,
@@ -71,7 +71,11 @@ class Metrics:
         Raises:
             MetricError: when it cannot be created, with the reason.
         """
-        with _failing_alone(self._network):
+        # Nobody is asked for what needs no download.
+        with (
+            failing_quietly(),
+            self._network.waiting_briefly() if spec.downloads else contextlib.nullcontext(),
+        ):
             return self._open_own(spec) if spec.own else self._open_pyiqas(spec)
 
     def _open_own(self, spec: MetricSpec) -> ScoreImage:
@@ -126,12 +130,6 @@ def failing_quietly() -> Iterator[None]:
         raise MetricError(_reason(error)) from error
     finally:
         logging.disable(level)
-
-
-@contextlib.contextmanager
-def _failing_alone(network: BriefNetwork) -> Iterator[None]:
-    with failing_quietly(), network.waiting_briefly():
-        yield
 
 
 def _reason(error: Exception) -> str:

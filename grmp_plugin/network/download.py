@@ -3,6 +3,7 @@
 import textwrap
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,19 +75,31 @@ def hub_problem(remote: Remote) -> Exception | None:
 
     if constants.HF_HUB_OFFLINE:
         return ConnectionError("HF_HUB_OFFLINE is set, so nothing is downloaded")
-    outcome: list[Exception | None] = []
 
     def ask() -> None:
+        location = get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN).location
+        first_byte = urllib.request.Request(location, headers={"Range": "bytes=0-0"})
+        with urllib.request.urlopen(first_byte, timeout=ANSWER_WITHIN) as answer:
+            answer.read(1)
+
+    return what_went_wrong(ask)
+
+
+def what_went_wrong(ask: Callable[[], None]) -> Exception | None:
+    """The error of a question to a server, or None; after `ANSWER_WITHIN` seconds it is a TimeoutError.
+
+    Resolving a name has no time limit of its own, hence a thread.
+    """
+    outcome: list[Exception | None] = []
+
+    def run() -> None:
         try:
-            location = get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN).location
-            first_byte = urllib.request.Request(location, headers={"Range": "bytes=0-0"})
-            with urllib.request.urlopen(first_byte, timeout=ANSWER_WITHIN) as answer:
-                answer.read(1)
+            ask()
             outcome.append(None)
         except Exception as error:
             outcome.append(error)
 
-    thread = threading.Thread(target=ask, daemon=True, name="grmp-hub-probe")
+    thread = threading.Thread(target=run, daemon=True, name="grmp-hub-probe")
     thread.start()
     thread.join(ANSWER_WITHIN)
     return outcome[0] if outcome else TimeoutError(f"no answer within {ANSWER_WITHIN:g} seconds")

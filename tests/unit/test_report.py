@@ -14,7 +14,7 @@ from PIL import Image
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
 from grmp_plugin.evaluation.disagreement import disputes
 from grmp_plugin.evaluation.report import comparison_report, pictures, scores_report
-from grmp_plugin.evaluation.report.standing import percentile_ranks
+from grmp_plugin.evaluation.report.standing import ranks_among
 from grmp_plugin.evaluation.report.svg import Scale, round_step
 from grmp_plugin.evaluation.report.text import (
     common_folder,
@@ -491,8 +491,8 @@ def test_common_folder(paths: list[str], folder: str) -> None:
 def test_percentile_ranks_are_those_that_disputes_are_about() -> None:
     quality, judged = np.array([5.0, 1.0, 3.0, 3.0, math.nan]), np.array([True, True, True, True, False])
     other = np.array([1.0, 2.0, 3.0, 4.0, math.nan])
-    ranks = np.stack([percentile_ranks(quality, judged), percentile_ranks(other, judged)])
+    ranks = np.stack([ranks_among(quality, judged), ranks_among(other, judged)])
     assert ranks[0].tolist() == pytest.approx([87.5, 12.5, 50, 50, math.nan], nan_ok=True)
     deviation = disputes([quality[:4], other[:4]]).deviation
     assert ranks[:, :4].std(axis=0) == pytest.approx(deviation)
-    assert np.isnan(percentile_ranks(quality, ~judged)).all()
+    assert np.isnan(ranks_among(quality, ~judged)).all()

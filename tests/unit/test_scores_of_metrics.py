@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from grmp_plugin.errors import MetricError
-from grmp_plugin.evaluation.metric_names import MetricSpec
+from grmp_plugin.evaluation.brief_network import BriefNetwork
+from grmp_plugin.evaluation.metric_names import MetricSpec, find_metrics
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
 from grmp_plugin.evaluation.score_cache import ScoreCache
 from grmp_plugin.evaluation.scores_of_metrics import score_images
@@ -141,3 +142,18 @@ def test_what_was_scored_before_an_interruption_is_kept(images, cache):
     metrics = MadeMetrics(metric=brightness)
     scores = run(images, metrics, cache, "metric").metrics[0].scores
     assert scores.tolist() == [1, 1, 1, 127, 167]
+
+
+def test_nobody_is_asked_for_what_needs_no_download(monkeypatch):
+    def asked(self):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(BriefNetwork, "waiting_briefly", asked)
+    metrics = Metrics("cpu")
+    offline, online = (find_metrics([words], references=False).metrics for words in ("offline", "musiq"))
+    picture = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
+    for spec in offline:
+        metrics.identity(spec)
+        assert math.isfinite(metrics.open(spec)(picture, None))
+    with pytest.raises(MetricError, match="the network was asked"):
+        metrics.open(*online)

@@ -13,7 +13,7 @@ from grmp_plugin.evaluation.report.galleries import galleries
 from grmp_plugin.evaluation.report.page import render
 from grmp_plugin.evaluation.report.parts import Failures, Figure, Record
 from grmp_plugin.evaluation.report.pictures import Pictures
-from grmp_plugin.evaluation.report.standing import agreement_of, leader, tied, working
+from grmp_plugin.evaluation.report.standing import leader, tied
 from grmp_plugin.evaluation.report.text import common_folder, counted, facts, interval, number
 
 
@@ -29,7 +29,7 @@ def comparison_report(comparison: Comparison, maps: Mapping[str, Image.Image] | 
     Returns:
         HTML that is valid in UTF-8, whatever the files are called.
     """
-    works = len(working(comparison))
+    works = len(comparison.working())
     judged = int(comparison.judged.sum())
     return render(
         "comparison.html.j2",
@@ -64,8 +64,8 @@ def _intervals(comparison: Comparison) -> Figure | None:
             leads=index == lead,
             tied=index in close,
         )
-        for index in working(comparison)
-        if (agreement := agreement_of(comparison, index)) is not None
+        for index in comparison.working()
+        if (agreement := comparison.agreement_of(index)) is not None
     ]
     return Figure(charts.intervals("intervals", estimates))
 
@@ -76,8 +76,8 @@ def _scatters(comparison: Comparison) -> list[Figure]:
     if comparison.mos is None:
         return found
     opinion = "MOS, lower is better" if comparison.mos_lower_better else "MOS"
-    for index in working(comparison):
-        metric, agreement = comparison.metrics[index], agreement_of(comparison, index)
+    for index in comparison.working():
+        metric, agreement = comparison.metrics[index], comparison.agreement_of(index)
         shown = comparison.judged & np.isfinite(metric.scores) & np.isfinite(comparison.mos)
         if agreement is None or not shown.any():
             continue
@@ -101,7 +101,7 @@ def _scatters(comparison: Comparison) -> list[Figure]:
 
 def _heat_map(comparison: Comparison) -> Figure | None:
     """Rank agreement of the metrics that work; None for fewer than two."""
-    numbers = working(comparison)
+    numbers = comparison.working()
     if len(numbers) < 2:
         return None
     names = [comparison.metrics[index].metric for index in numbers]
@@ -116,7 +116,7 @@ def _failures(comparison: Comparison) -> list[Failures]:
         Failures.first("Images that could not be read", unread),
         Failures.first("Metrics that could not be run", broken),
     ]
-    for index in sorted(working(comparison)):
+    for index in sorted(comparison.working()):
         metric = comparison.metrics[index]
         unscored = [
             (image, reason or "no score")

@@ -6,13 +6,13 @@ import numpy as np
 
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
 from grmp_plugin.evaluation.report.parts import Cell, Column, Table, number_cell
-from grmp_plugin.evaluation.report.standing import agreement_of, leader, working
+from grmp_plugin.evaluation.report.standing import leader
 from grmp_plugin.evaluation.report.text import NOTHING, decimals, interval, probability
 
 
 def metrics_table(comparison: Comparison) -> Table:
     """One row for each metric that works, the failed ones below."""
-    numbers = working(comparison)
+    numbers = comparison.working()
     failed = tuple((metric.metric, metric.error) for metric in comparison.metrics if metric.error is not None)
     if comparison.mos is None:
         columns, rows = _ranked(comparison, numbers)
@@ -30,7 +30,7 @@ def metrics_table(comparison: Comparison) -> Table:
 def _agreeing(
     comparison: Comparison, numbers: list[int], places: int
 ) -> tuple[tuple[Column, ...], list[tuple[Cell, ...]]]:
-    agreements = [agreement for index in numbers if (agreement := agreement_of(comparison, index))]
+    agreements = [agreement for index in numbers if (agreement := comparison.agreement_of(index))]
     with_auc = any(not math.isnan(one.different_similar + one.better_worse) for one in agreements)
     columns: tuple[Column, ...] = (
         Column("SRCC", sorted="descending"),
@@ -77,7 +77,7 @@ def _ranked(comparison: Comparison, numbers: list[int]) -> tuple[tuple[Column, .
 
 
 def _head(comparison: Comparison, index: int) -> Cell:
-    metric, agreement = comparison.metrics[index], agreement_of(comparison, index)
+    metric, agreement = comparison.metrics[index], comparison.agreement_of(index)
     kind = "full-reference" if metric.reference else "no-reference"
     note = f"{kind}, {'lower' if metric.lower_better else 'higher'} is better"
     tag = ""
@@ -92,5 +92,5 @@ def _head(comparison: Comparison, index: int) -> Cell:
 
 def _counts(metric: MetricScores) -> tuple[Cell, Cell]:
     scored = int(np.isfinite(metric.scores).sum())
-    rate = 1 / metric.seconds if metric.seconds > 0 else math.nan
+    rate = metric.images_per_second
     return Cell(f"{scored:,}", key=str(scored)), number_cell(rate, 1 if rate < 100 else 0)

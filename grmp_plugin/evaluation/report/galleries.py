@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from grmp_plugin.evaluation.comparison import Comparison
 from grmp_plugin.evaluation.report.parts import GALLERY, Card, Gallery, Score
 from grmp_plugin.evaluation.report.pictures import Pictures
-from grmp_plugin.evaluation.report.standing import leader, percentile_ranks, working
+from grmp_plugin.evaluation.report.standing import leader, ranks_among
 from grmp_plugin.evaluation.report.text import common_folder, counted, decimals, number
 
 
 def galleries(comparison: Comparison, pictures: Pictures) -> list[Gallery]:
     """The galleries that have images."""
-    numbers = working(comparison)
+    numbers = comparison.working()
     if not numbers:
         return []
     lead = leader(comparison)
@@ -61,9 +61,9 @@ class _Cards:
             (
                 metric := comparison.metrics[index],
                 decimals(metric.scores),
-                percentile_ranks(metric.quality, comparison.judged),
+                ranks_among(metric.quality, comparison.judged),
             )
-            for index in working(comparison)
+            for index in comparison.working()
         ]
 
     def __call__(self, indices: Iterable[int], *, disputed: bool = False) -> tuple[Card, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from grmp_plugin.evaluation.report.text import printable
+from grmp_plugin.printable import printable
 from grmp_plugin.version import __version__
 
 

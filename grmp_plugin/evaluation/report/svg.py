@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from grmp_plugin.evaluation.report.text import number, printable
+from grmp_plugin.evaluation.report.text import number
+from grmp_plugin.printable import printable
 
 
 @dataclass(frozen=True)

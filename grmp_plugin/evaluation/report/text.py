@@ -6,14 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from grmp_plugin.evaluation.statistics import Interval
+from grmp_plugin.printable import printable
 
 NOTHING = "\N{EN DASH}"
 """Shown where there is no value."""
-
-
-def printable(text: str) -> str:
-    """The text with control characters and undecodable bytes spelled out: names may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def number(value: float | None, decimals: int) -> str:

@@ -5,20 +5,13 @@ import math
 import numpy as np
 
 from grmp_plugin.evaluation.comparison import Comparison
-from grmp_plugin.evaluation.report.standing import (
-    agreement_of,
-    leader,
-    pairs_by_agreement,
-    srcc_of,
-    tied,
-    working,
-)
+from grmp_plugin.evaluation.report.standing import leader, pairs_by_agreement, tied
 from grmp_plugin.evaluation.report.text import counted, decimals, interval, listed, number
 
 
 def answer(comparison: Comparison) -> str:
     """The result in one paragraph."""
-    numbers = working(comparison)
+    numbers = comparison.working()
     if not numbers:
         return "No metric could be run, so there is nothing to compare."
     if not comparison.judged.any():
@@ -39,7 +32,7 @@ def judged(comparison: Comparison) -> str:
         comparison.metrics[number].metric: sum(
             math.isnan(comparison.metrics[number].scores[index]) for index in rest
         )
-        for number in working(comparison)
+        for number in comparison.working()
     }
     reasons = [f"{len(unread):,} could not be read"] if unread else []
     reasons += [f"{len(unrated):,} have no MOS"] if unrated else []
@@ -69,11 +62,11 @@ def resampled(comparison: Comparison) -> str:
 
 def _with_ratings(comparison: Comparison) -> str:
     first = leader(comparison)
-    agreement = None if first is None else agreement_of(comparison, first)
+    agreement = None if first is None else comparison.agreement_of(first)
     count = counted(int(comparison.judged.sum()), "image")
     if first is None or agreement is None:
         return f"No metric's agreement with the ratings could be computed on {count}."
-    name, numbers = comparison.metrics[first].metric, working(comparison)
+    name, numbers = comparison.metrics[first].metric, comparison.working()
     value = f"SRCC {number(agreement.srcc, 2)} {interval(agreement.srcc_interval, 2)}".strip()
     if agreement.srcc <= 0:
         return f"No metric agrees with the ratings: the highest is {name} with {value} on {count}."
@@ -86,9 +79,9 @@ def _with_ratings(comparison: Comparison) -> str:
 
 def _others(comparison: Comparison, first: int) -> list[str]:
     """How the metrics beside the leader stand to it."""
-    names = {index: comparison.metrics[index].metric for index in working(comparison) if index != first}
+    names = {index: comparison.metrics[index].metric for index in comparison.working() if index != first}
     close = tied(comparison)
-    undefined = [index for index in names if math.isnan(srcc_of(comparison, index))]
+    undefined = [index for index in names if math.isnan(comparison.srcc_of(index))]
     behind = [index for index in names if index not in close and index not in undefined]
     sentences = []
     if close:
@@ -105,7 +98,7 @@ def _without_ratings(comparison: Comparison) -> str:
     unjudged = "No ratings were given, so nothing here says which metric is right."
     pairs = pairs_by_agreement(comparison)
     if not pairs:
-        names = [comparison.metrics[index].metric for index in working(comparison)]
+        names = [comparison.metrics[index].metric for index in comparison.working()]
         alone = f"Only {names[0]} could be run" if len(names) == 1 else "No two metrics could be compared"
         return f"{alone}. {unjudged}"
     most, least = (
