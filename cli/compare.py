@@ -14,7 +14,7 @@ from grmp_plugin.errors import GRMPError, InputError
 from .compare_failures import say_what_failed
 from .compare_rows import comparison_document, metric_columns, metric_rows, score_columns, score_rows
 from .maps import without_maps
-from .options import DATA_ROOT, DataRootOption, Device, DeviceOption
+from .options import DATA_ROOT, DataRootOption, Device, DeviceOption, ReportOption, RowsFormatOption
 from .output import (
     Format,
     check_folder,
@@ -89,9 +89,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    output_format: Annotated[
-        Format | None, typer.Option("--format", "-f", help="What is printed; table unless --out is given.")
-    ] = None,
+    output_format: RowsFormatOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The table as .csv, .json, .jsonl or .parquet.", show_default=False),
@@ -100,10 +98,7 @@ def compare(
         Path | None,
         typer.Option(help="The score of every image by every metric, as such a file.", show_default=False),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="A page with charts and images, one .html file.", show_default=False),
-    ] = None,
+    report: ReportOption = None,
     maps: Annotated[
         Path | None,
         typer.Option(

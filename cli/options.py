@@ -10,6 +10,7 @@ import typer
 
 from grmp_plugin.errors import ConfigError, InputError
 
+from .output import Format as RowsFormat
 from .output import check_place, error, note
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ TensorBoardOption = Annotated[
     typer.Option("--tensorboard", help="Log every step to this folder for TensorBoard.", show_default=False),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What is printed.")]
+RowsFormatOption = Annotated[
+    RowsFormat | None, typer.Option("--format", "-f", help="What is printed; table unless --out is given.")
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="A page with charts and images, one .html file.", show_default=False),
+]
 DataRootOption = Annotated[
     Path, typer.Option(help="Folder of pyiqa's data sets, where they are downloaded to.", show_default=True)
 ]

@@ -14,6 +14,7 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.printable import printable
 
 from .maps import without_maps
+from .options import ReportOption, RowsFormatOption
 from .output import (
     Format,
     check_folder,
@@ -103,19 +104,14 @@ def score(
         Precision, typer.Option(help="auto: fp16 on CUDA, fp32 elsewhere.")
     ] = Precision.auto,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; no score depends on it.")] = 16,
-    output_format: Annotated[
-        Format | None, typer.Option("--format", "-f", help="What is printed; table unless --out is given.")
-    ] = None,
+    output_format: RowsFormatOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
         ),
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="A page with charts and images, one .html file.", show_default=False),
-    ] = None,
+    report: ReportOption = None,
     maps: Annotated[
         Path | None,
         typer.Option(

@@ -1,5 +1,6 @@
 """Rated images: read from a CSV file and checked row by row, with the scale that their ratings are on."""
 
+import codecs
 import csv
 import dataclasses
 import hashlib
@@ -296,6 +297,8 @@ def _read_text(source: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source}: cannot be read: {reason}.") from error
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{source}: text in UTF-16. Save the ratings as CSV in UTF-8.")
     if b"\0" in raw:
         raise InputError(f"{source}: not a text file. Save the ratings as CSV in UTF-8.")
     try:
@@ -392,6 +395,11 @@ def _require_column(
 ) -> int:
     index = _find_column(header, named, usual, kind, source)
     if index is None:
+        if named is None and any(_is_number(cell) for cell in header):
+            raise InputError(
+                f"{source}: the first line is a row of ratings and not a header. "
+                "Write one above it that names the columns, such as image,mos."
+            )
         hint = "" if len(header) > 1 else " Columns are separated by a comma, a semicolon or a tab."
         raise InputError(
             f"{source}: no column has a usual name of the {kind} column. "
@@ -439,6 +447,14 @@ def _candidates(header: Sequence[str], named: str | None, usual: Collection[str]
 def _plain(name: str) -> str:
     """SPAQ's `Image name` is an `image_name`."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _option(kind: str) -> str:

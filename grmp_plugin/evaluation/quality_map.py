@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.errors import GRMPError, ImageError
-from grmp_plugin.evaluation.scoring import image_tensor
+from grmp_plugin.evaluation.scoring import fitting_into, image_tensor
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import make_views, resize
 
@@ -153,13 +153,8 @@ def _interpolation(length: int, side: int, starts: list[int]) -> NDArray[np.floa
 
 def _scores(network: GRMPIQA, views: Tensor) -> NDArray[np.float64]:
     device = network.clip.visual.class_embedding.device
-    try:
+    with fitting_into(device, len(views), "windows"):
         scores = network.score_views(views.to(device))[:, 0].double().cpu().numpy()
-    except torch.OutOfMemoryError as error:
-        raise GRMPError(
-            f"a batch of {len(views)} windows does not fit into the memory of {device}: "
-            f"use a smaller batch size, such as {max(1, len(views) // 4)}"
-        ) from error
     if not np.isfinite(scores).all():
         raise GRMPError("the network's scores of some windows are not finite: try fp32")
     return scores

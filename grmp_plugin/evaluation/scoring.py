@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -123,14 +124,29 @@ class Scorer:
                 yield ImageScore(path, None, f"the network gave {score} in {self.precision}: try fp32")
 
     def _run(self, views: Tensor) -> list[float]:
-        try:
-            with torch.inference_mode():
-                return self.network.score_views(views.to(self.device))[:, 0].double().cpu().tolist()
-        except torch.OutOfMemoryError as error:
-            raise GRMPError(
-                f"a batch of {len(views)} images does not fit into the memory of {self.device}: "
-                f"use a smaller batch size, such as {max(1, len(views) // 4)}"
-            ) from error
+        with fitting_into(self.device, len(views), "images"), torch.inference_mode():
+            return self.network.score_views(views.to(self.device))[:, 0].double().cpu().tolist()
+
+
+@contextmanager
+def fitting_into(device: torch.device, count: int, what: str) -> Iterator[None]:
+    """Turn a full memory into advice.
+
+    Args:
+        device: where the batch runs.
+        count: of images or windows in it.
+        what: they are, in plural.
+
+    Raises:
+        GRMPError: when the batch does not fit.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise GRMPError(
+            f"a batch of {count} {what} does not fit into the memory of {device}: "
+            f"use a smaller batch size, such as {max(1, count // 4)}"
+        ) from error
 
 
 def pick_device(name: str) -> torch.device:

@@ -200,7 +200,7 @@ def test_killed_again_and_again_and_resumed_to_the_same_bits(forked, folder, pri
             time.sleep(chance.uniform(0, 0.6) * pristine.setup)
         else:
             _wait_until(lambda run=run: "support loss" in run.err, run)
-            time.sleep(chance.uniform(0, 0.8) * pristine.training / TASKS)
+            time.sleep(chance.uniform(0, 0.4) * pristine.training / TASKS)
         if kill == 2:  # during a save
             _wait_until(lambda known=frozenset(torn): _half_written(folder) - known, run)
         run.send(signal.SIGKILL)
@@ -231,7 +231,7 @@ def interrupted(forked, folder, pristine):
     out, state = folder / "stopped.safetensors", folder / "stopped.safetensors.state"
     command = (*PRISTINE, "--out", out.name)
     run = forked.start(*command)
-    _wait_until(lambda: run.err.count("support loss") == 3, run)
+    _wait_until(lambda: run.err.count("support loss") >= 3, run)
     time.sleep(0.02)  # into the next task
     run.send(signal.SIGINT)
     stopped = run.wait()
