@@ -149,10 +149,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], source: str) -> T:
             default = _example(hints[name])
         if value is None and type(None) not in typing.get_args(hints[name]):
             raise ConfigError(f"{source}: {name}: expected {type(default).__name__}, found nothing (null)")
-        if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            values[name] = from_dict(type(default), value, f"{source}: {name}")
-        else:
-            values[name] = _same_kind(value, default, f"{source}: {name}")
+        values[name] = _same_kind(value, default, f"{source}: {name}")
     try:
         return cls(**values)
     except ConfigError as error:  # the class knows what is wrong, but not where it stands
@@ -182,6 +179,8 @@ def _same_kind(value: Any, default: Any, where: str) -> Any:
     """The value in the type of its default; YAML's `1e-4` is a string and is refused with the reason."""
     if default is None or value is None:
         return value
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        return from_dict(type(default), value, where)
     if isinstance(default, tuple):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"{where}: expected a list, found {value!r}")

@@ -27,6 +27,7 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import find_checkpoint
 
 SEED = 0
+LEVELS = range(1, 6)
 # Kinds that no task of the meta-prompts of grmp_iqa-tiny-meta had.
 HELD_OUT = find_checkpoint("grmp_iqa-tiny-meta").info["held_out"]
 
@@ -94,7 +95,7 @@ def all_versions(pictures: dict[str, np.ndarray], judges: dict[str, Judge]) -> T
     rows, scores = [], []
     for number, (name, pristine) in enumerate(pictures.items()):
         print(f"{name} {pristine.shape[1]}x{pristine.shape[0]}", file=sys.stderr)
-        for kind, level in [("", 0)] + [(kind, level) for kind in DISTORTIONS for level in range(1, 6)]:
+        for kind, level in [("", 0)] + [(kind, level) for kind in DISTORTIONS for level in LEVELS]:
             image = distort(pristine, kind, level, SEED + number) if level else pristine
             if level and np.array_equal(image, pristine):
                 continue
@@ -132,28 +133,38 @@ def report_versions(table: Table) -> None:
     print(f"{len(table.label)} of {count} images valid for all metrics, {len(names)} photographs\n")
     print(
         "| metric | SRCC, pseudo-MOS (95%, by photograph) | SRCC, level | pristine above level 3 | "
-        "SRCC, held-out kinds |\n|---|---|---|---|---|"
+        "SRCC, held-out kinds | SRCC without warp |\n|---|---|---|---|---|---|"
     )
+    pairs: dict[str, dict[int, list[bool]]] = {
+        metric: {level: [] for level in LEVELS} for metric in table.scores
+    }
     per_kind: dict[str, dict[str, float]] = {}
     for metric, values in table.scores.items():
-        found: dict[str, list[float]] = {kind: [] for kind in DISTORTIONS}
-        pairs = []
+        correlations: dict[str, list[float]] = {kind: [] for kind in DISTORTIONS}
         for name in names:
             own = table.photograph == name
             original = values[own & (table.level == 0)]
             for kind in DISTORTIONS:
                 chosen = own & (table.kind == kind)
                 if chosen.sum() >= 3:
-                    found[kind].append(np.nan_to_num(srcc(values[chosen], -table.level[chosen])))
-                third = values[chosen & (table.level == 3)]
-                if len(third) and len(original):
-                    pairs.append(original[0] > third[0])
-        per_kind[metric] = {kind: float(np.mean(correlations)) for kind, correlations in found.items()}
-        within = np.mean([value for correlations in found.values() for value in correlations])
+                    correlations[kind].append(np.nan_to_num(srcc(values[chosen], -table.level[chosen])))
+                if not len(original):
+                    continue
+                for level in LEVELS:
+                    pairs[metric][level] += (original[0] > values[chosen & (table.level == level)]).tolist()
+        per_kind[metric] = {kind: float(np.mean(found)) for kind, found in correlations.items()}
+        within = np.mean([value for found in correlations.values() for value in found])
         unseen = np.isin(table.kind, ("", *HELD_OUT))
         held_out = srcc(values[unseen], table.label[unseen])
         overall = _with_interval(table, values)
-        print(f"| {metric} | {overall} | {within:.3f} | {np.mean(pairs):.3f} | {held_out:.3f} |")
+        third = np.mean(pairs[metric][3])
+        flat = table.kind != "warp"
+        without = srcc(values[flat], table.label[flat])
+        print(f"| {metric} | {overall} | {within:.3f} | {third:.3f} | {held_out:.3f} | {without:.3f} |")
+    print("\n| pristine above its copy of level | " + " | ".join(str(level) for level in LEVELS) + " |")
+    print("|---|" + "---|" * len(LEVELS))
+    for metric, found in pairs.items():
+        print(f"| {metric} | " + " | ".join(f"{np.mean(found[level]):.3f}" for level in LEVELS) + " |")
     print("\n| distortion | " + " | ".join(table.scores) + " |\n|---|" + "---|" * len(table.scores))
     for kind in DISTORTIONS:
         cells = " | ".join(f"{per_kind[metric][kind]:.2f}" for metric in table.scores)

@@ -18,7 +18,7 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.view_statistics import view_statistics
 from grmp_plugin.training.embedded import captions, losses, stages, targets, train
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
-from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.settings import Recipe, RunSettings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "tiny" / "embedded.yml"
 
@@ -155,6 +155,22 @@ def test_quality_labels_reach_the_metric_alone(trained, recipe_file, tmp_path):
     assert same == {"backbone": True, "quality": False}
 
 
+def test_versions_of_unjudged_kinds_are_left_out_of_the_quality_stage_alone(trained, recipe_file):
+    recipe = read_yaml(Recipe, recipe_file)
+    corpus = make_corpus(recipe, trained / "corpus", 1)
+    # The plan gives each of two kinds three of the eight versions.
+    kind = KINDS[corpus.kinds[0, 1, 0]]
+    left_out = corpus.with_any([kind])
+    assert left_out[0, 1]
+    assert not left_out[:, 0].any()
+    assert left_out.sum(1).max() <= 8 - recipe.quality.versions_per_picture
+    for run in (None, RunSettings(unjudged=(kind,))):
+        batches = list(stages.batches(recipe, recipe.quality, corpus, 0, run))
+        first = 1 + 5 * (KINDS.index(kind) - 1)
+        seen = max(float(batch.targets["fault"][:, first : first + 5].sum()) for batch in batches)
+        assert (seen == 0) is (run is not None)
+
+
 def test_corpus(trained, recipe_file):
     recipe = read_yaml(Recipe, recipe_file)
     corpus = make_corpus(recipe, trained / "corpus", 1)
@@ -194,6 +210,9 @@ def test_shipped_recipe_reads_and_says_what_is_wrong(tmp_path):
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(SHIPPED.read_text().replace("pictures:", "picture:"))
     with pytest.raises(ConfigError, match=r"corpus: unknown key 'picture'\. Did you mean 'pictures'"):
+        read_yaml(Recipe, wrong)
+    wrong.write_text(SHIPPED.read_text().replace("unjudged:", "unjuged:"))
+    with pytest.raises(ConfigError, match=r"runs: unknown key 'unjuged'\. Did you mean 'unjudged'"):
         read_yaml(Recipe, wrong)
     wrong.write_text(SHIPPED.read_text().replace("4.0e-4", "4e-4"))
     with pytest.raises(ConfigError, match=r"learning_rate: expected float.*1\.0e-4"):
@@ -250,7 +269,7 @@ def test_metric_is_the_mean_of_its_runs(trained, recipe_file):
         read_checkpoint(trained / f"{name}.safetensors").tensors for name in names
     )
     weight, context = "clip.visual.proj", "text_prompt.ctx"
-    assert recipe.level_shares == (0.0, 0.4)
+    assert len(recipe.runs) == 2
     expected = 0.2 * backbone[weight].float() + 0.4 * (first[weight].float() + second[weight].float())
     torch.testing.assert_close(metric[weight].float(), expected, atol=1e-3, rtol=1e-3)
     expected = (first[context].float() + second[context].float()) / 2

@@ -8,7 +8,7 @@ interrupted run goes on where it stopped.
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,10 @@ class Corpus:
         """One view, (S, S, 3), uint8."""
         shard, within = divmod(picture, _SHARD)
         return self.views[shard][within, version, view]
+
+    def with_any(self, kinds: Collection[str]) -> np.ndarray:
+        """(P, Q) bool: the versions with one of these kinds of distortion."""
+        return np.asarray(np.isin(self.kinds, [KINDS.index(kind) for kind in kinds]).any(-1))
 
     def tensor(self, chosen: Views) -> torch.Tensor:
         """Some views, (B, 3, S, S) float32 in [0, 1]."""

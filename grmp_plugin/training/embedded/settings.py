@@ -48,6 +48,15 @@ class StageSettings:
 
 
 @dataclass(frozen=True)
+class RunSettings:
+    """What one run of the quality stage learns as quality."""
+
+    level_share: float = 0.0  # of the distortions' levels; the rest is pseudo-MOS
+    # Kinds of distortion that are not judged: versions with one come last in the choice of versions.
+    unjudged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PromptsSettings:
     """Meta-prompts on the backbone."""
 
@@ -60,11 +69,10 @@ class PromptsSettings:
 class Recipe:
     """Everything that decides the weights, apart from the code and the machine."""
 
-    version: int = 3
+    version: int = 4
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    # One run of the quality stage for each: share of the levels in the quality that it learns.
-    level_shares: tuple[float, ...] = (0.0, 0.4)
+    runs: tuple[RunSettings, ...] = (RunSettings(),)  # of the quality stage
     backbone_share: float = 0.2  # of the backbone in the mean of weights that is the metric
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     summary: SummarySettings = field(default_factory=SummarySettings)

@@ -14,7 +14,7 @@ from grmp_plugin.network.towers import embed_pixels, encode_image, project_image
 from grmp_plugin.training.embedded.captions import caption_groups
 from grmp_plugin.training.embedded.corpus import Corpus, Views
 from grmp_plugin.training.embedded.losses import ranking_loss
-from grmp_plugin.training.embedded.settings import Recipe, StageSettings
+from grmp_plugin.training.embedded.settings import Recipe, RunSettings, StageSettings
 from grmp_plugin.training.embedded.targets import caption_targets, quality_targets
 from grmp_plugin.training.losses import quality_loss
 
@@ -44,9 +44,19 @@ class Batch(NamedTuple):
 
 
 def batches(
-    recipe: Recipe, stage: StageSettings, corpus: Corpus, start: int, level_share: float
+    recipe: Recipe, stage: StageSettings, corpus: Corpus, start: int, run: RunSettings | None
 ) -> Iterator[Batch]:
-    """Batches of the remaining steps; each is a function of the seed and its step."""
+    """Batches of the remaining steps; each is a function of the seed and its step.
+
+    Args:
+        recipe: the seed, and the corpus' numbers.
+        stage: how many steps of how many pictures and versions.
+        corpus: where they are from.
+        start: the first step.
+        run: what is learned as quality; None where none is.
+    """
+    run = run or RunSettings()
+    last = corpus.with_any(run.unjudged)
     pictures = recipe.corpus.pictures - recipe.corpus.validation
     per_epoch = pictures // stage.pictures_per_batch
     for step in range(start, stage.steps):
@@ -57,9 +67,15 @@ def batches(
         chosen = [
             (int(picture), int(version), int(rng.integers(recipe.corpus.views)))
             for picture in order[first : first + stage.pictures_per_batch]
-            for version in rng.permutation(recipe.corpus.versions)[: stage.versions_per_picture]
+            for version in _shuffled(last[picture], rng)[: stage.versions_per_picture]
         ]
-        yield _batch(recipe, corpus, chosen, stage.versions_per_picture, level_share)
+        yield _batch(recipe, corpus, chosen, stage.versions_per_picture, run.level_share)
+
+
+def _shuffled(last: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of the versions (Q,) in random order, those that are to come last at the end."""
+    order = rng.permutation(len(last))
+    return order[np.argsort(last[order], kind="stable")]
 
 
 def backbone_losses(network: GRMPIQA, batch: Batch, stage: StageSettings) -> dict[str, Tensor]:

@@ -16,21 +16,20 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.training.embedded.corpus import Corpus
 from grmp_plugin.training.embedded.losses import ranking_loss
-from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.settings import Recipe, RunSettings
 from grmp_plugin.training.embedded.targets import FAULTS, fault_targets, quality_targets
 
 log = logging.getLogger(__name__)
 
 
-def train_summary(network: GRMPIQA, corpus: Corpus, recipe: Recipe, level_share: float | None) -> None:
+def train_summary(network: GRMPIQA, corpus: Corpus, recipe: Recipe, run: RunSettings | None) -> None:
     """Train the summary, in place, on the faults of a view and on request on its quality.
 
     Args:
         network: whose stem is trained; its statistics are standardised already.
         corpus: what to learn from.
         recipe: how.
-        level_share: of the levels in the quality, see `quality_targets`; None: only kinds and levels of
-            distortion are learned.
+        run: what is learned as quality; None: only kinds and levels of distortion are learned.
     """
     settings = recipe.summary
     stem: Any = network.clip.visual.conv1
@@ -39,6 +38,7 @@ def train_summary(network: GRMPIQA, corpus: Corpus, recipe: Recipe, level_share:
     statistics = torch.from_numpy(corpus.statistics[:pictures])
     labels = torch.from_numpy(corpus.quality[:pictures])
     kinds, levels = (torch.from_numpy(x[:pictures]) for x in (corpus.kinds, corpus.levels))
+    last = torch.from_numpy(corpus.with_any(run.unjudged if run else ())[:pictures])
     # Its own generator: what the next stage draws does not depend on how much was drawn here.
     random = torch.Generator().manual_seed(recipe.seed)
     heads = nn.Linear(stem.out_channels, 1 + FAULTS)
@@ -52,19 +52,20 @@ def train_summary(network: GRMPIQA, corpus: Corpus, recipe: Recipe, level_share:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * (1 - step / settings.steps)
         picture = torch.randint(pictures, (shape[0], 1), generator=random)
-        version = torch.rand(shape[0], recipe.corpus.versions, generator=random).argsort(1)[:, : shape[1]]
+        order = torch.rand(shape[0], recipe.corpus.versions, generator=random) + last[picture[:, 0]]
+        version = order.argsort(1)[:, : shape[1]]
         view = torch.randint(recipe.corpus.views, shape, generator=random)
         inputs = stem.standardized(statistics[picture, version, view])
         inputs = inputs + settings.noise * torch.randn(inputs.shape, generator=random)
         hidden = summary[:2](inputs)
-        if level_share is not None:
+        if run is not None:
             kept = torch.rand(hidden.shape, generator=random) >= settings.quality_dropout
             hidden = hidden * kept / (1 - settings.quality_dropout)
         score, fault = heads(summary[2:](hidden)).split([1, FAULTS], dim=-1)
         wanted = fault_targets(kinds[picture, version].flatten(0, 1), levels[picture, version].flatten(0, 1))
-        loss = F.cross_entropy(fault.flatten(0, 1), wanted) * (1 if level_share is None else 0.25)
-        if level_share is not None:
-            wanted = quality_targets(labels[picture, version], levels[picture, version], level_share)
+        loss = F.cross_entropy(fault.flatten(0, 1), wanted) * (1 if run is None else 0.25)
+        if run is not None:
+            wanted = quality_targets(labels[picture, version], levels[picture, version], run.level_share)
             loss = loss + _quality_losses(score[..., 0], wanted)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -19,7 +19,7 @@ from grmp_plugin.network.initial import initial_prompts, untrained_backbone
 from grmp_plugin.network.texts import vocabulary_of
 from grmp_plugin.training.embedded import captions, stages
 from grmp_plugin.training.embedded.corpus import Corpus
-from grmp_plugin.training.embedded.settings import Recipe, StageSettings
+from grmp_plugin.training.embedded.settings import Recipe, RunSettings, StageSettings
 from grmp_plugin.training.embedded.summary import standardize, train_summary
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ class _Stage(NamedTuple):
     name: str
     settings: StageSettings
     losses: Callable[[GRMPIQA, stages.Batch, StageSettings], dict[str, Tensor]]
-    level_share: float | None  # None: learns no quality
+    run: RunSettings | None  # None: learns no quality
 
     @property
     def learns_quality(self) -> bool:
-        return self.level_share is not None
+        return self.run is not None
 
 
 def train(recipe: Recipe, corpus: Corpus, work: Path) -> dict[str, Path]:
@@ -57,8 +57,8 @@ def train(recipe: Recipe, corpus: Corpus, work: Path) -> dict[str, Path]:
     stage = _Stage(stages.BACKBONE, recipe.backbone, stages.backbone_losses, None)
     _complete(stage, lambda: new_network(recipe), recipe, corpus, backbone)
     runs = []
-    for number, share in enumerate(recipe.level_shares):
-        stage = _Stage(stages.QUALITY, recipe.quality, stages.quality_losses, share)
+    for number, run in enumerate(recipe.runs):
+        stage = _Stage(stages.QUALITY, recipe.quality, stages.quality_losses, run)
         runs.append(work / f"quality-{number}.safetensors")
         _complete(stage, lambda: GRMPIQA(str(backbone)), recipe, corpus, runs[-1])
     metric = work / "quality.safetensors"
@@ -157,10 +157,10 @@ def _run(stage: _Stage, network: GRMPIQA, recipe: Recipe, corpus: Corpus, state_
     if step == 0:
         if stage.name == stages.BACKBONE:
             standardize(network, corpus, recipe)
-        train_summary(network, corpus, recipe, stage.level_share)
+        train_summary(network, corpus, recipe, stage.run)
         torch.manual_seed(recipe.seed)
     running: dict[str, float] = {}
-    for batch in stages.batches(recipe, stage.settings, corpus, step, stage.level_share or 0.0):
+    for batch in stages.batches(recipe, stage.settings, corpus, step, stage.run):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, stage.settings)
         network.train()
