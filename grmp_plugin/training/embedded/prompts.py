@@ -47,7 +47,9 @@ def learn_prompts(recipe: Recipe, backbone: Path, work: Path) -> Path:
         saved=saved,
         resume=saved.path.exists(),
     )
-    info = {**checkpoint.info, "held_out": list(settings.held_out)}
+    # The backbone's name alone: whose folder it was is nobody's business.
+    own = {"start": backbone.name, "recipe_version": recipe.version, "held_out": list(settings.held_out)}
+    info = {**checkpoint.info, **own}
     write_checkpoint(dataclasses.replace(checkpoint, info=info), file, half=True)
     saved.remove()
     return file
