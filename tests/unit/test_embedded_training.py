@@ -214,6 +214,10 @@ def test_shipped_recipe_reads_and_says_what_is_wrong(tmp_path):
     wrong.write_text(SHIPPED.read_text().replace("unjudged:", "unjuged:"))
     with pytest.raises(ConfigError, match=r"runs: unknown key 'unjuged'\. Did you mean 'unjudged'"):
         read_yaml(Recipe, wrong)
+    for key, name in (("runs: unjudged", "warp"), ("prompts: held_out", "haze")):
+        wrong.write_text(SHIPPED.read_text().replace(name, "wrap"))
+        with pytest.raises(ConfigError, match=f"{key}: unknown kind of distortion 'wrap'"):
+            read_yaml(Recipe, wrong)
     wrong.write_text(SHIPPED.read_text().replace("4.0e-4", "4e-4"))
     with pytest.raises(ConfigError, match=r"learning_rate: expected float.*1\.0e-4"):
         read_yaml(Recipe, wrong)

@@ -47,7 +47,7 @@ def learn_prompts(recipe: Recipe, backbone: Path, work: Path) -> Path:
         saved=saved,
         resume=saved.path.exists(),
     )
-    # The backbone's name alone: whose folder it was is nobody's business.
+    # The backbone's file name alone: the folder means something on this machine only.
     own = {"start": backbone.name, "recipe_version": recipe.version, "held_out": list(settings.held_out)}
     info = {**checkpoint.info, **own}
     write_checkpoint(dataclasses.replace(checkpoint, info=info), file, half=True)

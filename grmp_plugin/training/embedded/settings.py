@@ -3,7 +3,16 @@
 from dataclasses import dataclass, field
 
 from grmp_plugin.config import NetworkConfig
+from grmp_plugin.data.distortions import DISTORTIONS
+from grmp_plugin.errors import ConfigError
 from grmp_plugin.training.settings import PretrainSettings
+
+
+def _check_kinds(name: str, kinds: tuple[str, ...]) -> None:
+    unknown = [kind for kind in kinds if kind not in DISTORTIONS]
+    if unknown:
+        known = ", ".join(DISTORTIONS)
+        raise ConfigError(f"{name}: unknown kind of distortion '{unknown[0]}'; known: {known}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,10 @@ class RunSettings:
     # Kinds of distortion that are not judged: versions with one come last in the choice of versions.
     unjudged: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Reject kinds that there are not, before hours of work."""
+        _check_kinds("unjudged", self.unjudged)
+
 
 @dataclass(frozen=True)
 class PromptsSettings:
@@ -63,6 +76,10 @@ class PromptsSettings:
     held_out: tuple[str, ...] = ()  # kinds of distortion that no task has
     pictures: int = 90  # drawn scenes that tasks take from
     training: PretrainSettings = field(default_factory=PretrainSettings)
+
+    def __post_init__(self) -> None:
+        """Reject kinds that there are not, before hours of work."""
+        _check_kinds("held_out", self.held_out)
 
 
 @dataclass(frozen=True)
@@ -79,3 +96,8 @@ class Recipe:
     backbone: StageSettings = field(default_factory=StageSettings)
     prompts: PromptsSettings = field(default_factory=PromptsSettings)
     quality: StageSettings = field(default_factory=StageSettings)
+
+    def __post_init__(self) -> None:
+        """Reject a recipe whose metric would be the mean of nothing."""
+        if not self.runs:
+            raise ConfigError("runs: at least one is needed")
