@@ -21,12 +21,12 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Trains the embedded model from nothing; resumes where it was interrupted. The two settings keep glibc from
-# returning memory at every step.
+# Trains the embedded models from photographs and ratings; resumes where it was interrupted. The two settings
+# keep glibc from returning memory at every step.
 embedded: $(READY)
 	MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	$(BIN)/python -m grmp_plugin.training.embedded configs/tiny/embedded.yml --work .work/embedded \
-		--threads $(or $(THREADS),1)
+		--photographs "$(PHOTOGRAPHS)" --ratings "$(RATINGS)"
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

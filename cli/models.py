@@ -94,7 +94,10 @@ def _flat(data: dict[str, Any], prefix: str = "") -> "list[tuple[str, Any]]":
     rows: list[tuple[str, Any]] = []
     for name, value in data.items():
         # open_clip's own configuration stays in one piece.
-        if isinstance(value, dict) and name != "architecture":
+        if name == "learned_from":
+            counts = ", ".join(f"{len(images)} {what}" for what, images in value.items())
+            rows.append((prefix + name, f"{counts} (names and digests: --format json)"))
+        elif isinstance(value, dict) and name != "architecture":
             rows += _flat(value, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, value))

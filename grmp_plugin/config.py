@@ -58,7 +58,7 @@ class BackboneConfig:
 
     name: str = "ViT-B-16-quickgelu"  # open_clip's model name, or a name of ours with an `architecture`
     weights: str | None = "openai"  # open_clip's weights tag or a file; None: the checkpoint carries all
-    # open_clip's model configuration, for a CLIP that open_clip does not list; `stem` may stand beside.
+    # open_clip's model configuration, for a CLIP that open_clip does not list; `trunk` may stand beside.
     architecture: dict[str, Any] | None = None
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import io
 import logging
 import os
@@ -74,6 +75,11 @@ _TIFF_WHITE_IS_ZERO = 0
 
 # Encoders round sRGB's curve and primaries differently; beyond this a profile means other colours.
 _SRGB_TOLERANCE = 2
+
+
+def pixels_digest(image: np.ndarray) -> str:
+    """SHA-256 of decoded pixels, (H, W, 3) uint8: the same for all files that show the same picture."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def read_image(path: str | os.PathLike[str], *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:

@@ -10,8 +10,8 @@ from torch import Tensor
 from grmp_plugin.config import BackboneConfig
 from grmp_plugin.errors import BackboneError
 from grmp_plugin.network.download import Remote, fetch
-from grmp_plugin.network.stem import StatisticsStem
 from grmp_plugin.network.tensors import read_tensors
+from grmp_plugin.network.trunk import ConvTrunk
 
 _SUPPORTED = (
     "Backbones that work: open_clip models with a plain CLIP text tower and an image tower of open_clip's "
@@ -35,6 +35,11 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         if found is None:
             raise BackboneError(_unknown_name(config.name, open_clip.list_models()))
         architecture = found
+    if "stem" in architecture:
+        raise BackboneError(
+            "this checkpoint was made from an embedded model of an earlier release, whose network this "
+            "version no longer has. Adapt the present model to the same ratings: grmp adapt ratings.csv"
+        )
     reason = _unsupported(architecture)
     if reason:
         raise BackboneError(f"backbone '{config.name}' cannot be used: {reason}. {_SUPPORTED}")
@@ -52,14 +57,14 @@ def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, devic
     import open_clip
 
     architecture = architecture_of(config)
-    stem = architecture.pop("stem", None)
+    trunk = architecture.pop("trunk", None)
     architecture.pop("custom_text", None)
     if vocabulary_size is not None:
         architecture["text_cfg"] = {**architecture["text_cfg"], "vocab_size": vocabulary_size}
     with torch.device(device):
         clip = open_clip.CLIP(**architecture)
-        if stem is not None:
-            clip.visual.conv1 = StatisticsStem(width=clip.visual.conv1.out_channels, **stem)
+        if trunk is not None:
+            clip.visual.conv1 = ConvTrunk(width=clip.visual.conv1.out_channels, **trunk)
     # Causal masks are made where they are needed; this one would stay behind on the meta device.
     clip.attn_mask = None
     return clip

@@ -57,15 +57,15 @@ MODELS = {
     for model in (
         Model(
             "grmp_iqa-tiny",
-            backbone="grmp-tiny (own small CLIP)",
-            trained_on="drawn scenes with synthetic distortions, never on a photograph",
-            licence="Apache-2.0",
+            backbone="grmp-tiny (EfficientNet-Lite0 and a small CLIP)",
+            trained_on="distorted photographs, and people's ratings of 581 (LIVE Challenge)",
+            licence="Apache-2.0 (notices in the package)",
         ),
         Model(
             "grmp_iqa-tiny-meta",
             backbone="grmp-tiny, without quality labels",
-            trained_on="captions of drawn scenes; meta-prompts on 22 kinds of distortion",
-            licence="Apache-2.0",
+            trained_on="captions of photographs; meta-prompts on 22 kinds of distortion; no rating by people",
+            licence="Apache-2.0 (notices in the package)",
         ),
         Model(
             "grmp_iqa",

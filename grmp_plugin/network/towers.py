@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grmp_plugin.network.stem import StatisticsStem
+from grmp_plugin.network.trunk import ConvTrunk, TrunkStatistics
 
 
 class KeysValues(NamedTuple):
@@ -38,26 +38,31 @@ def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     return F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
 
-def embed_pixels(visual: Any, pixels: Tensor, statistics: Tensor | None = None) -> Tensor:
+def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
     """What enters the first block: class token and patches, with positions, after `ln_pre`.
 
     Args:
         visual: open_clip's VisionTransformer.
         pixels: (B, 3, S, S), normalised.
-        statistics: where a stem reads them and they are known already, those of the pixels.
 
     Returns:
         (B, 1 + patches, width).
     """
-    if isinstance(visual.conv1, StatisticsStem):
-        x, summary = visual.conv1.tokens(pixels, statistics)
-        class_token = (visual.class_embedding + summary).unsqueeze(1)
-    else:
-        x = visual.conv1(pixels)
-        class_token = visual.class_embedding.expand(len(x), 1, -1)
-    x = x.flatten(2).transpose(1, 2)
-    x = torch.cat([class_token.to(x.dtype), x], dim=1) + visual.positional_embedding.to(x.dtype)
-    return layer_norm(visual.ln_pre, x)
+    if isinstance(visual.conv1, ConvTrunk):
+        return embed_statistics(visual, visual.conv1.net.statistics(pixels))
+    patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+    return _with_class_token(visual, visual.class_embedding.expand(len(patches), -1), patches)
+
+
+def embed_statistics(visual: Any, statistics: TrunkStatistics) -> Tensor:
+    """As `embed_pixels`, where a convolutional trunk's statistics of the pixels are known."""
+    patches, summary = visual.conv1.embed(statistics)
+    return _with_class_token(visual, visual.class_embedding + summary, patches)
+
+
+def _with_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tensor:
+    x = torch.cat([class_token.unsqueeze(1).to(patches.dtype), patches], dim=1)
+    return layer_norm(visual.ln_pre, x + visual.positional_embedding.to(x.dtype))
 
 
 def encode_image(visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:

@@ -20,10 +20,11 @@ def image_features(network, pixels, masks=None):
     masks: what dropout multiplies by, (B, prompts, width) for each block.
     """
     visual, prompts = network.clip.visual, network.visual_prompts
-    x = visual.conv1(pixels).flatten(2).transpose(1, 2)
-    first = visual.class_embedding.expand(len(x), 1, -1)
-    if hasattr(visual.conv1, "tokens"):  # the embedded model's stem has a summary for the class token
-        first = first + visual.conv1.tokens(pixels)[1][:, None]
+    if hasattr(visual.conv1, "embed"):  # the embedded models' trunk gives tokens, and a summary for the class token
+        x, summary = visual.conv1(pixels)
+    else:
+        x, summary = visual.conv1(pixels).flatten(2).transpose(1, 2), torch.zeros(())
+    first = (visual.class_embedding + summary).expand(len(x), -1)[:, None]
     x = torch.cat([first, x], dim=1)
     x = visual.ln_pre(x + visual.positional_embedding)
     tokens = torch.cat([prompts.prompt_embeddings, prompts.deep_prompt_embeddings])

@@ -25,7 +25,7 @@ ARCHITECTURE = {
 VARIANTS = {
     "vit": {},
     "layer scale": {"vision_cfg": {"ls_init_value": 0.5}, "text_cfg": {"ls_init_value": 0.5}},
-    "stem": {"vision_cfg": {"patch_size": 16}, "stem": {"hidden": 8, "summary": 8}},
+    "trunk": {"vision_cfg": {"patch_size": 32}, "trunk": {"variant": "lite0", "hidden": 8}},
     "other options": {
         "quick_gelu": False,
         "vision_cfg": {"no_ln_pre": True, "mlp_ratio": 3.0},
@@ -55,8 +55,11 @@ def _checkpoint(variant: str, kind: str, seed: int) -> Checkpoint:
     tensors = {**untrained_backbone(config, words, seed), **initial_prompts(config, seed)}
     generator = torch.Generator().manual_seed(seed)
     # Initial biases are 0, and LayerNorms do nothing: then much could be left out without a trace.
+    # But the trunk, fifty layers deep, would drown in it.
     tensors = {
-        name: t + 0.15 * torch.randn(t.shape, generator=generator) if t.is_floating_point() else t
+        name: t + 0.15 * torch.randn(t.shape, generator=generator)
+        if t.is_floating_point() and ".conv1.net." not in name
+        else t
         for name, t in tensors.items()
     }
     return Checkpoint(config, tensors, {"licence": "none"})

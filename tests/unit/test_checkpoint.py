@@ -57,7 +57,7 @@ def test_round_trip_is_bit_identical(small, path):
 
 
 @pytest.mark.parametrize("kind", ["squash", "crops"])
-@pytest.mark.parametrize("variant", ["layer scale", "stem", "other options"])
+@pytest.mark.parametrize("variant", ["layer scale", "trunk", "other options"])
 def test_configuration_survives(small_checkpoint, path, variant, kind):
     checkpoint = small_checkpoint(variant, kind)
     write_checkpoint(checkpoint, path)

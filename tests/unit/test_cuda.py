@@ -11,7 +11,7 @@ from grmp_plugin.network.precision import reduce_precision
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 
 every_kind = pytest.mark.parametrize("kind", ["squash", "crops"])
-every_variant = pytest.mark.parametrize("variant", ["vit", "layer scale", "stem", "other options"])
+every_variant = pytest.mark.parametrize("variant", ["vit", "layer scale", "trunk", "other options"])
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,7 @@ def test_grey_is_expanded_to_rgb(small_network, kind):
 
 
 @every_kind
-@pytest.mark.parametrize("variant", ["vit", "stem"])
+@pytest.mark.parametrize("variant", ["vit", "trunk"])
 def test_score_does_not_depend_on_the_batch(small_network, kind, variant):
     network, x = small_network(variant, kind), images(16)
     together = scores(network, x)
@@ -133,7 +133,7 @@ def test_images_of_other_precision(small_network, kind, dtype):
 
 
 @every_kind
-@pytest.mark.parametrize("variant", ["vit", "layer scale", "stem"])
+@pytest.mark.parametrize("variant", ["vit", "layer scale", "trunk"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_whole_network_in_half_precision(small_network, kind, variant, dtype):
     network = small_network(variant, kind)
@@ -145,7 +145,7 @@ def test_whole_network_in_half_precision(small_network, kind, variant, dtype):
         assert network(images(1).to(dtype)).shape == (1, 1)
 
 
-@pytest.mark.parametrize("variant", ["vit", "layer scale", "stem", "other options"])
+@pytest.mark.parametrize("variant", ["vit", "layer scale", "trunk", "other options"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_reduced_precision(small_network, variant, dtype):
     network = small_network(variant)

@@ -6,7 +6,7 @@ import torch
 from grmp_plugin.network.preprocess import make_views, normalize
 
 BATCH = 4
-every_variant = pytest.mark.parametrize("variant", ["vit", "layer scale", "stem", "other options"])
+every_variant = pytest.mark.parametrize("variant", ["vit", "layer scale", "trunk", "other options"])
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_seeded_masks_are_those_of_dropout_on_the_tokens_in_order(small_network,
     torch.testing.assert_close(found, plain(plain_form, network, pixels, masks), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("variant", ["vit", "layer scale", "other options"])  # the stem is not open_clip's
+@pytest.mark.parametrize("variant", ["vit", "layer scale", "other options"])  # the trunk is not open_clip's
 def test_plain_clip_is_open_clips(small_network, plain_form, pixels, variant):
     network = small_network(variant).double()
     clip = network.clip

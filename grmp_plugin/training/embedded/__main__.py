@@ -1,4 +1,4 @@
-"""Train the embedded model from a recipe: the same command starts and resumes."""
+"""Train the embedded models from a recipe, photographs and ratings: the same command starts and resumes."""
 
 import argparse
 import json
@@ -11,10 +11,8 @@ import torch
 from grmp_plugin.config import read_yaml, to_dict
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import atomic_write
-from grmp_plugin.training.embedded.corpus import make_corpus
-from grmp_plugin.training.embedded.prompts import learn_prompts
+from grmp_plugin.training.embedded.make import make_models
 from grmp_plugin.training.embedded.settings import Recipe
-from grmp_plugin.training.embedded.train import train
 
 
 def main() -> int:
@@ -22,25 +20,36 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m grmp_plugin.training.embedded", description=__doc__)
     parser.add_argument("recipe", type=Path, help="YAML recipe, such as configs/tiny/embedded.yml")
     parser.add_argument(
+        "--photographs",
+        type=Path,
+        required=True,
+        help="folder of photographs, with a manifest.csv if there is one",
+    )
+    parser.add_argument(
+        "--ratings", type=Path, required=True, help="CSV of photographs with people's mean opinion scores"
+    )
+    parser.add_argument(
         "--work",
         type=Path,
         required=True,
-        help="folder for the corpus, the resumable state and the three checkpoints",
+        help="folder for the corpus, the resumable state and the checkpoints",
     )
-    parser.add_argument("--threads", type=int, default=1, help="torch threads, and processes that draw (1)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="torch threads, and processes that distort (2)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(arguments.threads)
     try:
         recipe = read_yaml(Recipe, arguments.recipe)
         _claim(arguments.work, recipe)
-        corpus = make_corpus(recipe, arguments.work / "corpus", arguments.threads)
-        files = train(recipe, corpus, arguments.work)
-        files["meta"] = learn_prompts(recipe, files["backbone"], arguments.work)
+        files = make_models(
+            recipe, arguments.photographs, arguments.ratings, arguments.work, arguments.threads
+        )
     except GRMPError as error:
         logging.error("%s", error)
         return 1
-    for file in files.values():
+    for file in files:
         logging.info("wrote %s, %.1f MB", file, file.stat().st_size / 1e6)
     return 0
 

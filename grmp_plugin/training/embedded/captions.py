@@ -1,11 +1,16 @@
-"""The captions that the embedded backbone learns, in groups of which one text fits an image best.
+"""The captions that the embedded backbone learns.
 
-They tell scene, fault and appearance; none says how good an image is. No other words are stored with
-the model, apart from those of the quality prompts.
+Fixed ones come in groups of which one text fits an image best: scene, fault, strength of the fault,
+appearance. Beside them stand the names of ImageNet's classes, and what is said of each photograph. None says
+how good an image is, and no other words are stored with the model, apart from those of the quality prompts.
 """
+
+from collections.abc import Iterable
 
 from grmp_plugin.config import NetworkConfig
 from grmp_plugin.data.distortions import DISTORTIONS
+from grmp_plugin.network.texts import clip_token_ids
+from grmp_plugin.training.embedded.imagenet import class_names
 
 STRENGTHS = ("slightly", "mildly", "moderately", "strongly", "severely")
 
@@ -37,7 +42,19 @@ def caption_groups(config: NetworkConfig) -> dict[str, list[str]]:
     }
 
 
-def all_texts(config: NetworkConfig) -> list[str]:
-    """Every text, for the vocabulary."""
-    captions = [text for group in caption_groups(config).values() for text in group]
-    return [*captions, *config.quality_texts, *PLAIN_QUALITY_TEXTS]
+def class_texts() -> list[str]:
+    """A caption for each of ImageNet's classes."""
+    return [f"a photo of a {name.lower()}." for name in class_names()]
+
+
+def short_captions(captions: Iterable[str], config: NetworkConfig) -> list[str]:
+    """Those of a photograph's captions that the text tower can take."""
+    architecture = config.backbone.architecture or {}
+    longest = architecture["text_cfg"]["context_length"]
+    return [caption for caption in captions if len(clip_token_ids(caption)) <= longest]
+
+
+def all_texts(config: NetworkConfig, captions: Iterable[str]) -> list[str]:
+    """Every text, for the vocabulary; `captions` are those of the photographs."""
+    fixed = [text for group in caption_groups(config).values() for text in group]
+    return [*fixed, *class_texts(), *captions, *config.quality_texts, *PLAIN_QUALITY_TEXTS]

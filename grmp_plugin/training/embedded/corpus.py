@@ -1,104 +1,111 @@
-"""The training data: drawn pictures, distorted versions, their pseudo-MOS, cut into views and kept on disk.
+"""The training data: photographs, distorted versions, their pseudo-MOS, and what the trunk sees in them.
 
-The views' statistics are kept with them: they take as long as a third of a training step.
-
-Made in shards of a few pictures, each a function of the recipe and its number alone, so that an
+Made in shards of a few photographs, each a function of the recipe and its number alone, so that an
 interrupted run goes on where it stopped.
 """
 
 import logging
 import multiprocessing
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
-from grmp_plugin.config import SCENES
 from grmp_plugin.data.distortions import DISTORTIONS, distort
+from grmp_plugin.data.images import read_image
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.files import atomic_write
-from grmp_plugin.network.preprocess import resize
-from grmp_plugin.network.view_statistics import view_statistics
-from grmp_plugin.training.embedded.pictures import pristine_picture
+from grmp_plugin.network.preprocess import make_training_views, normalize
+from grmp_plugin.network.trunk import TrunkStatistics
+from grmp_plugin.training.embedded.imagenet import ImageNetClassifier, trunk_variant
+from grmp_plugin.training.embedded.photographs import Photograph
 from grmp_plugin.training.embedded.settings import Recipe
 
 log = logging.getLogger(__name__)
 
-NO_DISTORTION = "none"
-KINDS = (NO_DISTORTION, *DISTORTIONS)
-_SHARD = 30  # pictures
+KINDS = ("none", *DISTORTIONS)
+_SHARD = 20  # photographs
 
 Views = Sequence[tuple[int, int, int]]
-"""Views of the corpus, each by the numbers of its picture, version and view."""
+"""Views of the corpus, each by the numbers of its photograph, version and view."""
 
-_STRONGEST_REDUCTION = 0.6
+# Views are cut from a version as it is, or reduced to this share of its size and more, as scoring reduces
+# large files.
+_STRONGEST_REDUCTION = 0.5
+_SMALLEST_SIDE = 96  # pixels: pseudo-MOS compares four scales
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All training data, P pictures with Q versions and V views each.
+    """All training data: P photographs with Q versions and V views each.
 
     Attributes:
-        views: (P, Q, V, S, S, 3), uint8; memory-mapped.
+        pixels: (P, Q, V, S, S, 3), uint8, by shard; memory-mapped.
+        cells: (P, Q, V, cells, local), float16: what the trunk sees in each cell.
+        view: (P, Q, V, global), float16: what it sees in the whole view.
+        appearance: (P, Q, V, 4), float32: see `targets.appearance`.
         quality: (P, Q), pseudo-MOS.
         kinds: (P, Q, 2), numbers in `KINDS` of the distortions applied, 0 where none.
         levels: (P, Q, 2), levels of these distortions, 0 where none.
-        scenes: (P,), numbers in `SCENES`.
-        statistics: (P, Q, V, C), the views' `view_statistics`.
+        classes: (P, 1000), float16: probabilities of ImageNet's classes, undistorted.
     """
 
-    views: list[np.ndarray]
+    pixels: list[np.ndarray]
+    cells: np.ndarray
+    view: np.ndarray
+    appearance: np.ndarray
     quality: np.ndarray
     kinds: np.ndarray
     levels: np.ndarray
-    scenes: np.ndarray
-    statistics: np.ndarray
+    classes: np.ndarray
 
-    def view(self, picture: int, version: int, view: int) -> np.ndarray:
-        """One view, (S, S, 3), uint8."""
-        shard, within = divmod(picture, _SHARD)
-        return self.views[shard][within, version, view]
+    def statistics(self, chosen: Views) -> TrunkStatistics:
+        """The trunk's statistics of some views, in float32."""
+        index = tuple(np.array(chosen).T)
+        return TrunkStatistics(*(torch.from_numpy(part[index]).float() for part in (self.cells, self.view)))
 
-    def with_any(self, kinds: Collection[str]) -> np.ndarray:
-        """(P, Q) bool: the versions with one of these kinds of distortion."""
-        return np.asarray(np.isin(self.kinds, [KINDS.index(kind) for kind in kinds]).any(-1))
-
-    def tensor(self, chosen: Views) -> torch.Tensor:
-        """Some views, (B, 3, S, S) float32 in [0, 1]."""
-        return to_tensor(np.array([self.view(*place) for place in chosen]))
+    def images(self, chosen: Views) -> Tensor:
+        """Some views, (B, 3, S, S) uint8."""
+        views = [self.pixels[p // _SHARD][p % _SHARD, version, view] for p, version, view in chosen]
+        return torch.from_numpy(np.array(views)).movedim(-1, -3)
 
 
-def make_corpus(recipe: Recipe, folder: Path, processes: int) -> Corpus:
+def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path, processes: int) -> Corpus:
     """Make what is missing of the corpus, and open it.
 
     Args:
-        recipe: what to draw and distort.
+        recipe: how to distort and cut.
+        photographs: from where.
         folder: where it is kept.
         processes: how many to work with.
+
+    Raises:
+        ImageError: when a photograph cannot be read, or is smaller than 96 pixels.
+        WeightsUnavailableError: when the trunk's weights are not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards = range(-(-recipe.corpus.pictures // _SHARD))
+    shards = range(-(-len(photographs) // _SHARD))
     missing = [s for s in shards if not (folder / f"{s}.labels.npz").exists()]
     if missing:
-        log.info("drawing %d of %d shards", len(missing), len(shards))
+        log.info("distorting %d of %d shards of photographs", len(missing), len(shards))
         context = multiprocessing.get_context("spawn")
-        with context.Pool(processes) as pool:
-            for done, _ in enumerate(pool.imap_unordered(_Work(recipe, folder), missing), 1):
+        with context.Pool(processes, _one_thread) as pool:
+            work = _Work(recipe, tuple(photographs), folder)
+            for done, _ in enumerate(pool.imap_unordered(work, missing), 1):
                 if done % 10 == 0 or done == len(missing):
-                    log.info("drawn %d of %d shards", done, len(missing))
+                    log.info("distorted %d of %d shards", done, len(missing))
     labels = [np.load(folder / f"{s}.labels.npz") for s in shards]
-    views = [np.load(folder / f"{s}.views.npy", mmap_mode="r") for s in shards]
-    joined = {name: np.concatenate([part[name] for part in labels]) for name in labels[0].files}
-    statistics = np.concatenate([np.load(folder / f"{s}.statistics.npy") for s in shards])
-    return Corpus(views, statistics=statistics, **joined)
+    pixels = [np.load(folder / f"{s}.pixels.npy", mmap_mode="r") for s in shards]
+    return Corpus(pixels, **{name: np.concatenate([p[name] for p in labels]) for name in labels[0].files})
 
 
-def to_tensor(views: np.ndarray) -> torch.Tensor:
-    """(..., S, S, 3) uint8 -> (..., 3, S, S) float32 in [0, 1]."""
-    return torch.from_numpy(views).movedim(-1, -3).float() / 255
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -106,82 +113,96 @@ class _Work:
     """Makes one shard; a class, because a closure cannot be sent to another process."""
 
     recipe: Recipe
+    photographs: tuple[Photograph, ...]
     folder: Path
 
+    @torch.inference_mode()
     def __call__(self, shard: int) -> None:
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        numbers = range(shard * _SHARD, min((shard + 1) * _SHARD, self.recipe.corpus.pictures))
-        parts = [_picture(self.recipe, number) for number in numbers]
-        views = np.stack([p["views"] for p in parts])
-        with atomic_write(self.folder / f"{shard}.views.npy") as file:
-            np.save(file, views)
-        with atomic_write(self.folder / f"{shard}.statistics.npy") as file:
-            np.save(file, np.stack([_statistics(picture) for picture in views]))
-        labels = {name: np.stack([p[name] for p in parts]) for name in parts[0] if name != "views"}
+        numbers = range(shard * _SHARD, min((shard + 1) * _SHARD, len(self.photographs)))
+        classifier = ImageNetClassifier(trunk_variant(self.recipe.network))
+        parts = [_photograph(self.recipe, self.photographs[n], n, classifier) for n in numbers]
+        with atomic_write(self.folder / f"{shard}.pixels.npy") as file:
+            np.save(file, np.stack([p.pop("pixels") for p in parts]))
+        labels = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
         # Written last: its presence says that the shard is whole.
         with atomic_write(self.folder / f"{shard}.labels.npz") as file:
             np.savez(file, allow_pickle=False, **labels)
 
 
-def _picture(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
+def _photograph(
+    recipe: Recipe, photograph: Photograph, number: int, classifier: ImageNetClassifier
+) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([recipe.seed, 1, number])
-    scene = number % len(SCENES)
-    seed = int(rng.integers(2**31))
-    pristine = pristine_picture(SCENES[scene], seed, recipe.corpus.side, rng)
+    original = _part(read_image(photograph.path), recipe.corpus.side, rng)
     views, quality, kinds, levels = [], [], [], []
     for applied in _plan(recipe.corpus.versions, rng):
-        image = pristine
+        image = original
         for kind, level in applied:
             image = distort(image, kind, level, int(rng.integers(2**31)))
-        views.append([_random_view(image, view, recipe, rng) for view in range(recipe.corpus.views)])
-        quality.append(pseudo_mos(pristine, image))
-        # A grey picture has no colours to lose: what is left as it was is pristine, whatever was tried.
-        visible = [] if np.array_equal(image, pristine) else applied
-        numbers = [KINDS.index(kind) for kind, _ in visible]
-        kinds.append([*numbers, 0, 0][:2])
+        views.append(torch.cat([_view(image, recipe, rng) for _ in range(recipe.corpus.views)]))
+        quality.append(pseudo_mos(original, image))
+        # A grey photograph has no colours to lose: what is left as it was is undistorted, whatever was tried.
+        visible = [] if np.array_equal(image, original) else applied
+        kinds.append([*(KINDS.index(kind) for kind, _ in visible), 0, 0][:2])
         levels.append([*(level for _, level in visible), 0, 0][:2])
+    pixels = torch.stack(views)
+    seen = [classifier.trunk.statistics(normalize(v, recipe.network.preprocess)) for v in views]
+    classes = classifier(normalize(views[0], recipe.network.preprocess)).mean(0).softmax(-1)
     return {
-        "views": np.array(views, np.uint8),
+        "pixels": (pixels * 255).round().byte().movedim(-3, -1).numpy(),
+        "cells": torch.stack([s.cells for s in seen]).half().numpy(),
+        "view": torch.stack([s.view for s in seen]).half().numpy(),
+        "appearance": torch.stack([appearance(v) for v in views]).numpy(),
         "quality": np.array(quality, np.float32),
         "kinds": np.array(kinds, np.int64),
         "levels": np.array(levels, np.int64),
-        "scenes": np.array(scene, np.int64),
+        "classes": classes.half().numpy(),
     }
 
 
-@torch.inference_mode()
-def _statistics(views: np.ndarray) -> np.ndarray:
-    """(Q, V, S, S, 3) uint8 -> (Q, V, C) float32."""
-    return view_statistics(to_tensor(views).flatten(0, 1)).unflatten(0, views.shape[:2]).numpy()
+def appearance(view: Tensor) -> Tensor:
+    """Measures (B, 4) behind the captions of appearance, of views (B, 3, S, S) in [0, 1].
+
+    Mean of luma, its deviation, mean chroma, and mean step between neighbours.
+    """
+    luma = view.mean(1)
+    chroma = (view - luma[:, None]).square().sum(1).sqrt()
+    steps = (luma[..., 1:] - luma[..., :-1]).abs()
+    return torch.stack(
+        [luma.mean((1, 2)), luma.flatten(1).std(1), chroma.mean((1, 2)), steps.mean((1, 2))], dim=1
+    )
+
+
+def _part(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A part of a photograph, or of the photograph reduced, at most `side` pixels each way."""
+    height, width = image.shape[:2]
+    smallest = min(1.0, side / min(height, width))
+    # Enlarged, a small photograph would be a bad one; but no part can be smaller than pseudo-MOS needs.
+    scale = max(rng.uniform(smallest, 1), _SMALLEST_SIDE / min(height, width))
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    top, left = (int(rng.integers(0, max(0, length - side) + 1)) for length in (height, width))
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def _plan(versions: int, rng: np.random.Generator) -> list[list[tuple[str, int]]]:
-    """Distortions of each version: none; two kinds at three levels each; the rest single kinds and pairs."""
+    """Distortions of each version: none; one kind at three levels; then single kinds and pairs."""
     names = list(DISTORTIONS)
     plan: list[list[tuple[str, int]]] = [[]]
-    for kind in rng.choice(names, 2, replace=False):
-        plan += [[(str(kind), int(level))] for level in sorted(rng.choice(5, 3, replace=False) + 1)]
+    kind = str(rng.choice(names))
+    plan += [[(kind, int(level))] for level in sorted(rng.choice(5, 3, replace=False) + 1)]
     while len(plan) < versions:
-        amount = 1 if len(plan) % 2 else 2
+        amount = 2 if len(plan) % 2 else 1
         plan.append([(str(k), int(rng.integers(1, 6))) for k in rng.choice(names, amount, replace=False)])
     return plan[:versions]
 
 
-def _random_view(image: np.ndarray, view: int, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """A crop as scoring cuts it, but anywhere; the views take the levels of the pyramid in turn.
-
-    Half of them come from a picture that was reduced before, as scoring reduces large files.
-    """
-    config = recipe.network.preprocess
-    scale = config.scales[view % len(config.scales)]
+def _view(image: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """A random crop, (1, 3, S, S) in [0, 1]; half of them from a reduced picture."""
     if rng.random() < 0.5:
-        scale *= rng.uniform(_STRONGEST_REDUCTION, 1)
-    if scale < 1:
-        side = max(config.size, round(len(image) * scale))
-        tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        small = resize(tensor, side, side, antialias=True)
-        image = (small[0].permute(1, 2, 0) * 255).round().byte().numpy()
-    top, left = rng.integers(0, len(image) - config.size + 1, 2)
-    crop = image[top : top + config.size, left : left + config.size]
-    return crop[:, ::-1] if rng.random() < 0.5 else crop
+        scale = rng.uniform(_STRONGEST_REDUCTION, 1)
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    view = make_training_views(tensor, recipe.network.preprocess, 1, int(rng.integers(2**31)))
+    return view.flip(-1) if rng.random() < 0.5 else view

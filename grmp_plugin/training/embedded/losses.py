@@ -1,5 +1,6 @@
-"""Losses of the quality stage beside the method's own."""
+"""Losses of the metric beside the method's own."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,3 +17,10 @@ def ranking_loss(score: Tensor, quality: Tensor, margin: float = 0.03) -> Tensor
     if not bool(wanted.any()):
         return score.sum() * 0
     return F.softplus(-(score.unsqueeze(-1) - score.unsqueeze(-2))[wanted]).mean()
+
+
+def disagreement(score: Tensor, quality: Tensor) -> Tensor:
+    """Half of 1 minus the linear correlation of two (N,): 0 in full agreement, 1 in full contradiction."""
+    pair = torch.stack([score, quality])
+    centred = pair - pair.mean(1, keepdim=True)
+    return (1 - F.cosine_similarity(centred[0], centred[1], dim=0)) / 2

@@ -5,11 +5,16 @@ With that backbone they make a model in which the method's modules can be seen a
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from grmp_plugin.data.distortions import DISTORTIONS
-from grmp_plugin.data.tasks import drawn_tasks
-from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
+from grmp_plugin.data.pristine import PictureFiles
+from grmp_plugin.data.tasks import DistortedTasks
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.training.embedded.photographs import Photograph
 from grmp_plugin.training.embedded.settings import Recipe
 from grmp_plugin.training.loop import Step
 from grmp_plugin.training.meta_prompts import pretrain_prompts
@@ -19,44 +24,48 @@ from grmp_plugin.training.watch import Watch
 log = logging.getLogger(__name__)
 
 
-def learn_prompts(recipe: Recipe, backbone: Path, work: Path) -> Path:
-    """Learn prompts over drawn distortion tasks, or go on where an interrupted run stopped.
+def learn_prompts(
+    recipe: Recipe, backbone: Checkpoint, photographs: Sequence[Photograph], state: Path, device: str = "cpu"
+) -> Checkpoint:
+    """Learn prompts over tasks of distorted photographs, or go on where an interrupted run stopped.
 
     Args:
         recipe: seed, kinds of distortion held out, and how.
-        backbone: checkpoint of the backbone stage.
-        work: folder of the resumable state and of the checkpoint.
+        backbone: the backbone, with untrained prompts.
+        photographs: to take tasks from; those without faults of their own are distorted.
+        state: file of the resumable state.
+        device: `cpu` or `cuda`.
 
     Returns:
-        Checkpoint file in half precision: the backbone with these prompts.
+        The backbone with these prompts.
     """
-    file = work / "meta.safetensors"
-    if file.exists():
-        return file
     settings = recipe.prompts
     kinds = [kind for kind in DISTORTIONS if kind not in settings.held_out]
-    run = {"prompts": dataclasses.asdict(settings), "seed": recipe.seed}
-    saved = SavedState(work / "prompts.pt", run)
+    good = [p.path for p in photographs if p.set not in recipe.corpus.authentic]
+    order = np.random.default_rng([recipe.seed, 6]).permutation(len(good))[: settings.pictures]
+    pictures = PictureFiles(tuple(good[number] for number in sorted(order)))
+    tasks = DistortedTasks(pictures, "photographs", pictures_per_task=settings.pictures_per_task, kinds=kinds)
+    saved = SavedState(state, {"prompts": dataclasses.asdict(settings), "seed": recipe.seed})
     checkpoint = pretrain_prompts(
-        read_checkpoint(backbone),
-        [drawn_tasks(pictures=settings.pictures, seed=recipe.seed, kinds=kinds)],
+        backbone,
+        [tasks],
         settings.training,
         seed=recipe.seed,
-        device="cpu",
+        device=device,
         watch=_Log(),
         saved=saved,
         resume=saved.path.exists(),
     )
-    # The backbone's file name alone: the folder means something on this machine only.
-    own = {"start": backbone.name, "recipe_version": recipe.version, "held_out": list(settings.held_out)}
-    info = {**checkpoint.info, **own}
-    write_checkpoint(dataclasses.replace(checkpoint, info=info), file, half=True)
-    saved.remove()
-    return file
+    own = {
+        "start": "the embedded backbone",
+        "recipe_version": recipe.version,
+        "held_out": list(settings.held_out),
+    }
+    return dataclasses.replace(checkpoint, info={**checkpoint.info, **own})
 
 
 class _Log(Watch):
     def step(self, step: Step) -> None:
-        if step.step % 50 == 0:
+        if step.step % 10 == 0:
             losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
             log.info("prompts, task %d of %d: %s", step.step, step.steps, losses)

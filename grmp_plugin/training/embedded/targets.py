@@ -13,35 +13,35 @@ FAULTS = 1 + _LEVELS * len(DISTORTIONS)
 
 # Levels are a scale: a caption one level off is nearly right.
 _OWN_LEVEL = 0.7
-# Thirds of the drawn and distorted views: mean and deviation of luma, mean chroma, mean step between
-# neighbours, each for RGB in [0, 1].
+# Thirds of the corpus' views in each of the corpus' measures of appearance.
 _THIRDS = {
-    "brightness": (0.33, 0.44),
-    "contrast": (0.136, 0.183),
-    "colour": (0.086, 0.155),
-    "detail": (0.018, 0.034),
+    "brightness": (0.385, 0.522),
+    "contrast": (0.165, 0.230),
+    "colour": (0.070, 0.152),
+    "detail": (0.0155, 0.0311),
 }
 
 
-def caption_targets(view: Tensor, scenes: Tensor, kinds: Tensor, levels: Tensor) -> dict[str, Tensor]:
+def caption_targets(appearance: Tensor, scenes: Tensor, kinds: Tensor, levels: Tensor) -> dict[str, Tensor]:
     """Soft targets for the groups of `captions.caption_groups`.
 
     Args:
-        view: (B, 3, S, S), RGB in [0, 1].
-        scenes: (B,) numbers of the scenes.
+        appearance: (B, 4), see `corpus.appearance`.
+        scenes: (B,) numbers of the scenes; -1 where unknown, which gives a row of zeros.
         kinds: (B, 2) numbers in `corpus.KINDS`, 0 where there is none.
         levels: (B, 2) levels of the two, 0 where there is none.
     """
     strongest = levels.amax(1)
+    known = (scenes >= 0).float()[:, None]
     return {
-        "scene": F.one_hot(scenes, len(SCENES)).float(),
+        "scene": F.one_hot(scenes.clamp(min=0), len(SCENES)).float() * known,
         "fault": fault_targets(kinds, levels),
         "strength": torch.where(
             strongest[:, None] > 0, _near(strongest), F.one_hot(strongest, 1 + _LEVELS).float()
         ),
         **{
-            name: F.one_hot(torch.bucketize(value, torch.tensor(_THIRDS[name])), 3).float()
-            for name, value in appearance(view).items()
+            name: F.one_hot(torch.bucketize(value.contiguous(), torch.tensor(thirds)), 3).float()
+            for (name, thirds), value in zip(_THIRDS.items(), appearance.unbind(1), strict=True)
         },
     }
 
@@ -58,34 +58,6 @@ def fault_targets(kinds: Tensor, levels: Tensor) -> Tensor:
         places = first[:, column, None].clamp(min=1) + torch.arange(_LEVELS)
         targets = targets.scatter_add(1, places, near * share[:, column, None])
     return targets
-
-
-def quality_targets(mos: Tensor, levels: Tensor, share: float) -> Tensor:
-    """What the metric learns: pseudo-MOS, mixed with the levels, which were set by eye.
-
-    Full-reference similarity hardly sees colours fade; the levels do, but know nothing of the picture.
-
-    Args:
-        mos: (...) pseudo-MOS.
-        levels: (..., 2) as in `caption_targets`.
-        share: of the levels.
-    """
-    strongest, other = levels.amax(-1), levels.amin(-1)
-    annoyance = (strongest + 0.4 * other).clamp(max=_LEVELS) / _LEVELS
-    return (1 - share) * mos + share * (1 - 0.95 * annoyance)
-
-
-def appearance(view: Tensor) -> dict[str, Tensor]:
-    """Measures (B,) behind the captions of appearance; view as in `caption_targets`."""
-    luma = view.mean(1)
-    chroma = (view - luma[:, None]).square().sum(1).sqrt()
-    steps = (luma[..., 1:] - luma[..., :-1]).abs().mean((1, 2))
-    return {
-        "brightness": luma.mean((1, 2)),
-        "contrast": luma.flatten(1).std(1),
-        "colour": chroma.mean((1, 2)),
-        "detail": steps,
-    }
 
 
 def _near(levels: Tensor) -> Tensor:

@@ -1,0 +1,220 @@
+"""A convolutional trunk, EfficientNet-Lite, in place of the patch embedding of a small ViT.
+
+A small network cannot discover by itself what photographs show and what harms them. The trunk brings features
+learned from a million photographs: each 32-pixel cell of a view becomes a token, made from means and
+deviations of five depths of the trunk within the cell; the same statistics of the whole view join the class
+token.
+
+Sources: EfficientNet, arXiv:1905.11946; EfficientNet-Lite (without squeeze-and-excitation, with ReLU6),
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Batch normalisation is fixed:
+a scale and a bias for each channel.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CELL = 32
+"""Side in pixels of the part of a view that becomes one token: the trunk's total stride."""
+
+# Of each stage: kernel, stride of its first block, expansion, channels, blocks.
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+_STEM, _HEAD = 32, 1280  # channels, the same for all variants
+# Factors of the channels and of the blocks; the first and the last stage keep their number of blocks.
+_VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+# Stages read within each cell: means and deviations where a cell holds several positions, else the values.
+_LOCAL_STAGES = (1, 2, 4, 6)
+# Standard deviations at which a standardised statistic saturates: a view unlike all others stays within
+# reach.
+_REACH = 4.0
+
+
+class TrunkStatistics(NamedTuple):
+    """What the trunk sees in B views: `cells` (B, cells, local), `view` (B, global)."""
+
+    cells: Tensor
+    view: Tensor
+
+
+class ConvTrunk(nn.Module):
+    """Tokens of a view's cells, and a summary of the view, from statistics of the trunk's maps.
+
+    Args:
+        width: of a token.
+        variant: `lite0`, `lite1` or `lite2`.
+        hidden: units of the MLP on the whole view's statistics.
+
+    Shapes:
+        input: (B, 3, S, S), normalised; S a multiple of 32.
+    """
+
+    cells_mean: Tensor
+    cells_std: Tensor
+    view_mean: Tensor
+    view_std: Tensor
+
+    def __init__(self, width: int, variant: str = "lite0", hidden: int = 256) -> None:
+        super().__init__()
+        self.out_channels = width
+        self.net = EfficientNetLite(variant)
+        local, whole = self.net.statistics_sizes()
+        for name, size in (("cells", local), ("view", whole)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+        self.local = nn.Linear(local, width)
+        self.summary = nn.Sequential(nn.Linear(whole, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, cells, width), and what is added to the class token (B, width)."""
+        return self.embed(self.net.statistics(pixels))
+
+    def embed(self, statistics: TrunkStatistics) -> tuple[Tensor, Tensor]:
+        """As `forward`, of statistics that are known already."""
+        cells = _standardized(statistics.cells, self.cells_mean, self.cells_std)
+        view = _standardized(statistics.view, self.view_mean, self.view_std)
+        return self.local(cells), self.summary(view)
+
+    @torch.no_grad()
+    def standardize(self, statistics: TrunkStatistics) -> None:
+        """Measure the constants that standardise statistics, once, before training, on many views."""
+        for name, values in (("cells", statistics.cells.flatten(0, 1)), ("view", statistics.view)):
+            getattr(self, f"{name}_mean").copy_(values.mean(0))
+            getattr(self, f"{name}_std").copy_(values.std(0) + 1e-3)
+
+
+class EfficientNetLite(nn.Module):
+    """The trunk without its classifier, with the padding of TensorFlow's `SAME`."""
+
+    def __init__(self, variant: str = "lite0") -> None:
+        super().__init__()
+        width, depth = _VARIANTS[variant]
+        self.stem = _Conv(3, _STEM, 3, stride=2)
+        blocks: list[nn.Module] = []
+        self.stage_ends: list[int] = []
+        channels, self.channels = _STEM, []
+        for number, (kernel, stride, expansion, base, repeats) in enumerate(_STAGES):
+            fixed = number in (0, len(_STAGES) - 1)
+            out = _rounded(base * width)
+            for repeat in range(repeats if fixed else math.ceil(repeats * depth)):
+                blocks.append(_Block(channels, out, kernel, 1 if repeat else stride, expansion))
+                channels = out
+            self.stage_ends.append(len(blocks) - 1)
+            self.channels.append(out)
+        self.blocks = nn.ModuleList(blocks)
+        self.head = _Conv(channels, _HEAD, 1)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Maps at the end of every stage, and after the head: (B, channels, h, w) each.
+
+        Args:
+            pixels: (B, 3, H, W), RGB as (value - 127) / 128 of 8-bit values.
+        """
+        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        maps = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self.stage_ends:
+                maps.append(x)
+        return [*maps, self.head(x)]
+
+    def statistics(self, pixels: Tensor) -> TrunkStatistics:
+        """Means and deviations of the maps, within each cell and over the whole view."""
+        maps = self.forward(pixels)
+        rows, columns = maps[-1].shape[-2:]
+        cells: list[Tensor] = []
+        view: list[Tensor] = []
+        for number in _LOCAL_STAGES:
+            map_ = maps[number]
+            view += _moments(map_.flatten(2))
+            if map_.shape[-2:] == (rows, columns):
+                cells.append(map_.flatten(2))
+                continue
+            side = map_.shape[-1] // columns
+            parts = map_.unflatten(3, (columns, side)).unflatten(2, (rows, side))
+            cells += _moments(parts.transpose(3, 4).flatten(4).flatten(2, 3))
+        view += _moments(maps[-1].flatten(2))
+        return TrunkStatistics(torch.cat(cells, 1).transpose(1, 2), torch.cat(view, 1))
+
+    def statistics_sizes(self) -> tuple[int, int]:
+        """Numbers of statistics of a cell, and of a view."""
+        channels = [self.channels[number] for number in _LOCAL_STAGES]
+        return 2 * sum(channels[:-1]) + channels[-1], 2 * (sum(channels) + _HEAD)
+
+
+class _Conv(nn.Module):
+    """Convolution and fixed batch normalisation, then ReLU6 on request."""
+
+    scale: Tensor
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1, active: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out, channels // groups, kernel, kernel))
+        nn.init.kaiming_normal_(self.weight)
+        self.bias = nn.Parameter(torch.zeros(out))
+        # Apart from the weight, so that an optimizer's steps mean the same for every channel.
+        self.register_buffer("scale", torch.ones(out))
+        self.stride, self.groups, self.active = stride, groups, active
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.weight.shape[-1]
+        weight = self.weight * self.scale[:, None, None, None]
+        padding = kernel // 2
+        if self.stride > 1:
+            x, padding = F.pad(x, _same_padding(x.shape[-2:], kernel, self.stride)), 0
+        x = F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
+        return F.relu6(x, inplace=True) if self.active else x
+
+
+class _Block(nn.Module):
+    """An inverted residual block: expand, filter each channel, project."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = channels * expansion
+        self.expand = _Conv(channels, hidden, 1) if expansion > 1 else nn.Identity()
+        self.filter = _Conv(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = _Conv(hidden, out, 1, active=False)
+        self.residual = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.filter(self.expand(x)))
+        return x + y if self.residual else y
+
+
+def _rounded(channels: float) -> int:
+    """A multiple of 8, at most a tenth below the number of channels asked for."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+def _same_padding(size: torch.Size, kernel: int, stride: int) -> list[int]:
+    """Left, right, top and bottom of TensorFlow's `SAME`, which puts the odd pixel behind."""
+    padding: list[int] = []
+    for length in reversed(size):
+        total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
+        padding += [total // 2, total - total // 2]
+    return padding
+
+
+def _moments(values: Tensor) -> list[Tensor]:
+    """Mean and standard deviation over the last dimension; the root's floor keeps gradients finite."""
+    mean = values.mean(-1)
+    variance = (values - mean.unsqueeze(-1)).square().mean(-1)
+    return [mean, (variance + 1e-6).sqrt()]
+
+
+def _standardized(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return _REACH * torch.tanh((values - mean) / (std * _REACH))

@@ -1,0 +1,97 @@
+"""Photographs that people rated: their quality, and what the frozen trunk sees in random crops of them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from grmp_plugin.config import NetworkConfig
+from grmp_plugin.data.images import read_image
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.files import atomic_write
+from grmp_plugin.network.preprocess import make_training_views, normalize
+from grmp_plugin.network.trunk import EfficientNetLite, TrunkStatistics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RatedViews:
+    """R rated photographs, K crops each.
+
+    Attributes:
+        cells: (R, K, cells, local), float16.
+        view: (R, K, global), float16.
+        quality: (R,), in [0, 1].
+    """
+
+    cells: np.ndarray
+    view: np.ndarray
+    quality: np.ndarray
+
+    def statistics(self, photographs: np.ndarray, crops: np.ndarray) -> TrunkStatistics:
+        """The trunk's statistics of some crops, in float32."""
+        parts = (self.cells, self.view)
+        return TrunkStatistics(*(torch.from_numpy(part[photographs, crops]).float() for part in parts))
+
+
+def rated_views(
+    ratings: Ratings,
+    trunk: EfficientNetLite,
+    network: NetworkConfig,
+    crops: int,
+    seed: int,
+    file: Path,
+    processes: int,
+) -> RatedViews:
+    """Cut and look at crops of rated photographs, or read what was kept of it.
+
+    Args:
+        ratings: the photographs; their scale must be known.
+        trunk: what looks.
+        network: how scoring cuts views.
+        crops: of each photograph, every other one flipped.
+        seed: of the places where they are cut.
+        file: where they are kept.
+        processes: how many to work with.
+
+    Raises:
+        ImageError: when a photograph cannot be read.
+    """
+    quality = ratings.scale(np.arange(len(ratings.images))).to_quality(ratings.mos).clip(0, 1)
+    if not file.exists():
+        log.info("looking at %d crops of each of %d rated photographs", crops, len(ratings.images))
+        work: Callable[[int], TrunkStatistics] = partial(_look, ratings.images, trunk, network, crops, seed)
+        with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
+            seen = list(pool.map(work, range(len(ratings.images)), chunksize=8))
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, cells=_stacked([s.cells for s in seen]), view=_stacked([s.view for s in seen]))
+    kept = np.load(file)
+    return RatedViews(kept["cells"], kept["view"], quality)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+@torch.inference_mode()
+def _look(
+    images: Sequence[str], trunk: EfficientNetLite, network: NetworkConfig, crops: int, seed: int, number: int
+) -> TrunkStatistics:
+    image = torch.from_numpy(read_image(images[number])).permute(2, 0, 1)[None].float() / 255
+    views = make_training_views(image, network.preprocess, crops, seed * 1_000_003 + number)
+    views[1::2] = views[1::2].flip(-1)
+    seen = trunk.statistics(normalize(views, network.preprocess))
+    return TrunkStatistics(seen.cells.half(), seen.view.half())
+
+
+def _stacked(parts: Sequence[torch.Tensor]) -> np.ndarray:
+    return np.stack([part.numpy() for part in parts])
