@@ -103,7 +103,14 @@ def score(
     precision: Annotated[
         Precision, typer.Option(help="auto: fp16 on CUDA, fp32 elsewhere.")
     ] = Precision.auto,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; no score depends on it.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images at a time; no score depends on it. [dim]default: 4 on a CPU, 16 elsewhere[/]",
+            show_default=False,
+        ),
+    ] = None,
     output_format: RowsFormatOption = None,
     out: Annotated[
         Path | None,
