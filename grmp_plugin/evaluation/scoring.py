@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,8 +74,10 @@ class Scorer:
         self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
         self.network.requires_grad_(False)
 
-    def score(self, paths: Iterable[str]) -> Iterator[ImageScore]:
+    def score(self, paths: Iterable[str]) -> Generator[ImageScore, None, None]:
         """Score files, in the order given; what cannot be read becomes a row with an error.
+
+        Images are read and scored ahead of the rows that are taken: close the generator to stop early.
 
         Args:
             paths: image files.
