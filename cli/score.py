@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,7 +104,14 @@ def score(
     precision: Annotated[
         Precision, typer.Option(help="auto: fp16 on CUDA, fp32 elsewhere.")
     ] = Precision.auto,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time; no score depends on it.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images at a time; no score depends on it. [dim]default: 4 on a CPU, 16 elsewhere[/]",
+            show_default=False,
+        ),
+    ] = None,
     output_format: RowsFormatOption = None,
     out: Annotated[
         Path | None,
@@ -196,16 +204,17 @@ def _score_all(
         if streamed is Format.csv:
             print_data(csv_text([], COLUMNS))
         with_bar = messages.is_terminal and not (streamed is not None and sys.stdout.isatty())
-        results = scorer.score(files)
-        for result in _with_progress(results, len(files)) if with_bar else results:
-            rows.append(_row(result, mos))
-            if streamed is not None:
-                try:
-                    print_data(_streamed_row(rows[-1], streamed))
-                except BrokenPipeError:
-                    if not keep:
-                        raise
-                    streamed = None
+        # Closed whatever happens, so that no work goes on behind an error.
+        with closing(scorer.score(files)) as results:
+            for result in _with_progress(results, len(files)) if with_bar else results:
+                rows.append(_row(result, mos))
+                if streamed is not None:
+                    try:
+                        print_data(_streamed_row(rows[-1], streamed))
+                    except BrokenPipeError:
+                        if not keep:
+                            raise
+                        streamed = None
     except KeyboardInterrupt:
         return rows, True
     return rows, False

@@ -1,12 +1,12 @@
-"""Scoring image files: decode in threads, network in batches, results in input order."""
+"""Scoring image files: decode ahead in threads, network in batches, results in input order."""
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -14,9 +14,15 @@ from torch import Tensor
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
 from grmp_plugin.errors import GRMPError, ImageError, InputError
+from grmp_plugin.evaluation.threads import Share, share, usable_threads, worker_pool
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.precision import reduce_precision
 from grmp_plugin.network.preprocess import make_views
+
+# Images in a batch. A core is as fast with a few as with many, and few share themselves out more evenly.
+_BATCH, _BATCH_ON_CPU = 16, 4
+# Threads that read files: as many as cores, but some also where there are few, as files can be far away.
+_FEWEST_DECODERS, _MOST_DECODERS = 4, 16
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,16 +43,17 @@ class ScoringOptions:
     Attributes:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp32 on a CPU and on MPS, fp16 on CUDA.
-        batch_size: images that go through the network together; no score depends on it.
+        batch_size: images that go through the network together at most; None: 4 on a CPU, 16 elsewhere.
         pixel_limit: largest width x height that is decoded.
-        decoders: threads that read files.
+        threads: that share the work; None: as many as torch would use, on cores that are there. No score
+            depends on threads or batches.
     """
 
     device: str = "auto"
     precision: str = "auto"
-    batch_size: int = 16
+    batch_size: int | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
-    decoders: int = 4
+    threads: int | None = None
 
 
 class Scorer:
@@ -67,8 +74,10 @@ class Scorer:
         self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
         self.network.requires_grad_(False)
 
-    def score(self, paths: Iterable[str]) -> Iterator[ImageScore]:
+    def score(self, paths: Iterable[str]) -> Generator[ImageScore, None, None]:
         """Score files, in the order given; what cannot be read becomes a row with an error.
+
+        Images are read and scored ahead of the rows that are taken: close the generator to stop early.
 
         Args:
             paths: image files.
@@ -76,19 +85,22 @@ class Scorer:
         Raises:
             GRMPError: when a batch does not fit into the device's memory.
         """
-        remaining = iter(paths)
-        ahead = self.options.batch_size + self.options.decoders
-        pool = ThreadPoolExecutor(self.options.decoders, thread_name_prefix="grmp-decode")
-        try:
-            pending = deque((path, pool.submit(self._load, path)) for path in islice(remaining, ahead))
+        plan, batches = self._plan(paths)
+        with (
+            worker_pool(self._decoders(), 1, "grmp-decode") as decoding,
+            worker_pool(plan.workers, plan.each, "grmp-network") as scoring,
+        ):
+
+            def begin(batch: list[str]) -> Future[list[ImageScore]]:
+                loading = [decoding.submit(self._load, path) for path in batch]
+                return scoring.submit(self._score_batch, batch, loading)
+
+            # Another batch for each worker is decoded meanwhile.
+            pending = deque(begin(batch) for batch in islice(batches, 2 * plan.workers))
             while pending:
-                batch = [pending.popleft() for _ in range(min(self.options.batch_size, len(pending)))]
-                # Decoding of the next images goes on while this batch is in the network.
-                for path in islice(remaining, len(batch)):
-                    pending.append((path, pool.submit(self._load, path)))
-                yield from self._score_batch(batch)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                rows = pending.popleft().result()
+                pending.extend(begin(batch) for batch in islice(batches, 1))
+                yield from rows
 
     def score_image(self, image: np.ndarray) -> float:
         """Score one decoded image.
@@ -109,19 +121,34 @@ class Scorer:
         with torch.inference_mode():
             return make_views(image_tensor(image), self.network.config.preprocess)
 
-    def _score_batch(self, batch: "list[tuple[str, Future[Tensor]]]") -> Iterator[ImageScore]:
-        rows: list[Tensor | str] = [_result(future) for _, future in batch]
-        views = [row for row in rows if isinstance(row, Tensor)]
+    def _score_batch(self, paths: list[str], loading: "list[Future[Tensor]]") -> list[ImageScore]:
+        loaded = [_result(future) for future in loading]
+        views = [row for row in loaded if isinstance(row, Tensor)]
         scores = iter(self._run(torch.cat(views)) if views else ())
-        for (path, _), row in zip(batch, rows, strict=True):
-            if isinstance(row, str):
-                yield ImageScore(path, None, row)
-                continue
-            score = next(scores)
-            if math.isfinite(score):
-                yield ImageScore(path, score)
-            else:
-                yield ImageScore(path, None, f"the network gave {score} in {self.precision}: try fp32")
+        return [
+            ImageScore(path, None, row) if isinstance(row, str) else self._row(path, next(scores))
+            for path, row in zip(paths, loaded, strict=True)
+        ]
+
+    def _row(self, path: str, score: float) -> ImageScore:
+        if math.isfinite(score):
+            return ImageScore(path, score)
+        return ImageScore(path, None, f"the network gave {score} in {self.precision}: try fp32")
+
+    def _plan(self, paths: Iterable[str]) -> tuple[Share, Iterator[list[str]]]:
+        """How the work is shared, and the paths in batches."""
+        threads = self.options.threads or usable_threads()
+        remaining = iter(paths)
+        if self.device.type != "cpu":
+            plan = Share(self.options.batch_size or _BATCH, 1, threads)
+            return plan, _batched(remaining, plan.batch)
+        batch = self.options.batch_size or _BATCH_ON_CPU
+        first = list(islice(remaining, batch * threads))  # enough to see whether there are a few or many
+        plan = share(len(first), batch, threads)
+        return plan, _batched(chain(first, remaining), plan.batch)
+
+    def _decoders(self) -> int:
+        return min(max(self.options.threads or usable_threads(), _FEWEST_DECODERS), _MOST_DECODERS)
 
     def _run(self, views: Tensor) -> list[float]:
         with fitting_into(self.device, len(views), "images"), torch.inference_mode():
@@ -185,6 +212,12 @@ def pick_precision(name: str, device: torch.device) -> str:
 def image_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def _batched(paths: Iterable[str], size: int) -> Iterator[list[str]]:
+    remaining = iter(paths)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def _result(future: "Future[Tensor]") -> Tensor | str:

@@ -1,6 +1,7 @@
 """open_clip backbones: which kinds work, building one, and fetching the weights that a tag names."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from grmp_plugin.config import BackboneConfig
 from grmp_plugin.errors import BackboneError
+from grmp_plugin.network.clip_modules import CLIP, unknown_options
 from grmp_plugin.network.download import Remote, fetch
+from grmp_plugin.network.open_clip_files import open_clip_file
 from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.network.trunk import ConvTrunk
 
@@ -29,12 +32,7 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
     if config.architecture is not None:
         architecture = copy.deepcopy(config.architecture)
     else:
-        import open_clip
-
-        found = open_clip.get_model_config(config.name)
-        if found is None:
-            raise BackboneError(_unknown_name(config.name, open_clip.list_models()))
-        architecture = found
+        architecture = _listed_architecture(config.name)
     if "stem" in architecture:
         raise BackboneError(
             "this checkpoint was made from an embedded model of an earlier release, whose network this "
@@ -47,26 +45,22 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
 
 
 def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, device: str = "meta") -> Any:
-    """An open_clip CLIP without weights: all its tensors are on the meta device, to be assigned.
+    """A CLIP without weights, by open_clip's names: all tensors are on the meta device, to be assigned.
 
     Args:
         config: which backbone.
         vocabulary_size: rows of the token embedding, if not all of CLIP's words are carried.
         device: another device gives random weights, to train from nothing.
     """
-    import open_clip
-
     architecture = architecture_of(config)
     trunk = architecture.pop("trunk", None)
     architecture.pop("custom_text", None)
     if vocabulary_size is not None:
         architecture["text_cfg"] = {**architecture["text_cfg"], "vocab_size": vocabulary_size}
     with torch.device(device):
-        clip = open_clip.CLIP(**architecture)
+        clip = CLIP(**architecture)
         if trunk is not None:
             clip.visual.conv1 = ConvTrunk(width=clip.visual.conv1.out_channels, **trunk)
-    # Causal masks are made where they are needed; this one would stay behind on the meta device.
-    clip.attn_mask = None
     return clip
 
 
@@ -139,6 +133,23 @@ def _first_available(repository: str, names: list[str]) -> Path:
     return fetch(Remote(repository, names[-1]))
 
 
+def _listed_architecture(name: str) -> dict[str, Any]:
+    """open_clip's configuration of a model that it lists, without importing it where its own file says it.
+
+    Raises:
+        BackboneError: for an unknown name.
+    """
+    listed = {file.stem: file for file in open_clip_file("model_configs").glob("*.json")}
+    if name in listed:
+        return json.loads(listed[name].read_text(encoding="utf-8"))
+    import open_clip  # it lists models that were added while the program runs, too
+
+    found = open_clip.get_model_config(name)
+    if found is None:
+        raise BackboneError(_unknown_name(name, open_clip.list_models()))
+    return found
+
+
 def _unknown_name(name: str, known: list[str]) -> str:
     import difflib
 
@@ -165,7 +176,11 @@ def _unsupported(architecture: dict[str, Any]) -> str | None:
         (bool(text.get("embed_cls")), "its text tower is read at a class token"),
         (text.get("pool_type", "argmax") != "argmax", "its texts are not read at the end-of-text token"),
         (any(_has_custom_blocks(tower) for tower in (vision, text)), "its blocks are not CLIP's"),
+        (vision.get("pos_embed_type", "learnable") != "learnable", "its image positions are not learned"),
     ]
+    unknown = unknown_options(architecture)
+    if unknown:
+        checks.append((True, f"it has options that are not known here ({', '.join(unknown)})"))
     return next((reason for applies, reason in checks if applies), None)
 
 

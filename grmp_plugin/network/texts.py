@@ -1,13 +1,13 @@
 """From words to rows of a token embedding, also where a model carries only some of CLIP's words."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grmp_plugin.errors import VocabularyError
+from grmp_plugin.network.tokenizer import END, START, decode, encode
 
 
 class TokenizedTexts(NamedTuple):
@@ -17,17 +17,9 @@ class TokenizedTexts(NamedTuple):
     end: Tensor
 
 
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
-
-
 def clip_token_ids(text: str) -> list[int]:
     """CLIP's token numbers of a text, with start and end of text around them."""
-    tokenizer = _tokenizer()
-    return [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+    return [START, *encode(text), END]
 
 
 def vocabulary_of(texts: Sequence[str]) -> Tensor:
@@ -63,7 +55,7 @@ def tokenize(texts: Sequence[str], vocabulary: Tensor | None, context_length: in
     rows = torch.searchsorted(vocabulary, padded).clamp(max=len(vocabulary) - 1)
     for text, found, wanted in zip(texts, vocabulary[rows], padded, strict=True):
         for token in wanted[found != wanted].tolist():
-            word = _tokenizer().decode([token]).strip()
+            word = decode(token)
             raise VocabularyError(
                 f"this model carries no embedding of '{word}' in '{text}': only the words of its own texts "
                 "are stored with it; take a model on a full CLIP for other words"

@@ -5,7 +5,7 @@ only the prompts' keys and values: queries, attention output and MLP run for the
 Without dropout these keys and values do not depend on the image. The last block is read at its class
 token only, so there even the image tokens give keys and values only.
 
-The modules are open_clip's; source of the prompts: VPT-deep, arXiv:2203.12119.
+The modules are in clip_modules.py; source of the prompts: VPT-deep, arXiv:2203.12119.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """The network in its plain concatenated form, as VPT and CLIP write it: the oracle of the tests.
 
-Prompt tokens stand between class token and patches, every token passes through every block whole (open_clip's
-own forward), what the prompts become is thrown away, and texts have all 77 tokens. No code of the key/value
-form is used. Tests reach this file by `runpy.run_path`, as there are no packages under tests/.
+Prompt tokens stand between class token and patches, every token passes through every block whole, what the
+prompts become is thrown away, attention is torch's own module, and texts have all 77 tokens. No code of the
+key/value form is used. Tests reach this file by `runpy.run_path`, as there are no packages under tests/.
 """
 
 import functools
@@ -12,6 +12,13 @@ import torch.nn.functional as F
 from open_clip.tokenizer import SimpleTokenizer
 
 tokenizer = functools.cache(SimpleTokenizer)  # half a second to make
+
+
+def block_forward(block, x, mask=None):
+    """One block on all tokens: (B, L, width) -> (B, L, width)."""
+    normed = block.ln_1(x)
+    x = x + block.ls_1(block.attn(normed, normed, normed, need_weights=False, attn_mask=mask)[0])
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def image_features(network, pixels, masks=None):
@@ -32,7 +39,7 @@ def image_features(network, pixels, masks=None):
         extra = prompts.prompt_proj(tokens[i]).expand(len(x), -1, -1)
         if masks is not None:
             extra = extra * masks[i]
-        x = block(torch.cat([x[:, :1], extra, x[:, 1:]], dim=1))
+        x = block_forward(block, torch.cat([x[:, :1], extra, x[:, 1:]], dim=1))
         x = torch.cat([x[:, :1], x[:, 1 + extra.shape[1] :]], dim=1)
     x = prompts.prompt_norm(x)
     return F.normalize(visual.ln_post(x)[:, 0] @ visual.proj, dim=-1)
@@ -52,7 +59,9 @@ def text_features(network, texts, context=None):
         end = end + len(context)
     x = x + clip.positional_embedding
     mask = torch.full((77, 77), float("-inf"), dtype=x.dtype).triu(1)
-    x = clip.ln_final(clip.transformer(x, attn_mask=mask))[torch.arange(len(x)), end]
+    for block in clip.transformer.resblocks:
+        x = block_forward(block, x, mask)
+    x = clip.ln_final(x)[torch.arange(len(x)), end]
     projection = clip.text_projection
     return F.normalize(projection(x) if callable(projection) else x @ projection, dim=-1)
 

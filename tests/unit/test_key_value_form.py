@@ -1,5 +1,6 @@
 """Prompts as keys and values only, against prompts as tokens: the same numbers, and the same gradients."""
 
+import open_clip
 import pytest
 import torch
 
@@ -119,19 +120,18 @@ def test_seeded_masks_are_those_of_dropout_on_the_tokens_in_order(small_network,
 @pytest.mark.parametrize("variant", ["vit", "layer scale", "other options"])  # the trunk is not open_clip's
 def test_plain_clip_is_open_clips(small_network, plain_form, pixels, variant):
     network = small_network(variant).double()
-    clip = network.clip
+    architecture = network.config.backbone.architecture
+    text_cfg = {**architecture["text_cfg"], "vocab_size": len(network.vocabulary)}
+    clip = open_clip.CLIP(**{**architecture, "text_cfg": text_cfg}).double()
+    clip.load_state_dict(network.clip.state_dict())
     texts = ["a photo of a animal", "high quality."]
     rows = {int(token): row for row, token in enumerate(network.vocabulary)}
     ids = plain_form.tokenizer()(texts, context_length=77)
+    # The end of text has the highest number among the rows, as in CLIP, which reads a text there.
     ids = torch.tensor([[rows[token] for token in text] for text in ids.tolist()])
-    end = (ids == rows[49407]).int().argmax(dim=1)
-    mask = torch.full((77, 77), float("-inf"), dtype=torch.float64).triu(1)
-    x = clip.ln_final(clip.transformer(clip.token_embedding(ids) + clip.positional_embedding, attn_mask=mask))
-    x = x[torch.arange(2), end]
-    x = clip.text_projection(x) if callable(clip.text_projection) else x @ clip.text_projection
-    expected_texts = torch.nn.functional.normalize(x, dim=-1)
-    expected_images = clip.encode_image(pixels, normalize=True)
-    torch.testing.assert_close(network.text_features(texts), expected_texts, rtol=0, atol=1e-12)
-    torch.testing.assert_close(network.plain_image_features(pixels), expected_images, rtol=0, atol=1e-12)
-    logits = clip.logit_scale.exp() * expected_images @ expected_texts.T
-    torch.testing.assert_close(network.plain_logits(pixels, texts), logits, rtol=0, atol=1e-12)
+    images, words, scale = clip(pixels, ids)
+    torch.testing.assert_close(network.text_features(texts), words, rtol=0, atol=1e-12)
+    torch.testing.assert_close(network.plain_image_features(pixels), images, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        network.plain_logits(pixels, texts), scale * images @ words.T, rtol=0, atol=1e-12
+    )

@@ -1,0 +1,86 @@
+"""Scoring files: order, batches, threads, and what is read ahead."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+
+IMAGES = 23
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Different images, and two files that are none."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(IMAGES):
+        coarse = Image.fromarray(rng.integers(0, 256, (4 + number, 5, 3), np.uint8))
+        # The first ones take longest to decode.
+        paths.append(str(folder / f"{number}.png"))
+        coarse.resize((40, 40) if number > 3 else (900, 900)).save(paths[-1])
+    (folder / "text.png").write_text("no image")
+    paths.insert(6, str(folder / "text.png"))
+    paths.insert(20, str(folder / "gone.png"))
+    return paths
+
+
+@pytest.fixture
+def scorer(small_network):
+    def make(**options):
+        return Scorer(small_network(kind="crops"), ScoringOptions(device="cpu", **options))
+
+    return make
+
+
+def test_order_and_scores_do_not_depend_on_threads_and_batches(scorer, files):
+    expected = list(scorer(threads=1, batch_size=1).score(files))
+    assert [row.image for row in expected] == files
+    scores = [row.score for row in expected if row.error is None]
+    assert len(set(scores)) == len(scores) == IMAGES
+    assert [row.image for row in expected if row.error] == [files[6], files[20]]
+    for threads in (1, 2, 5):
+        for batch_size in (None, 3, 100):
+            rows = list(scorer(threads=threads, batch_size=batch_size).score(iter(files)))
+            assert [(row.image, row.error) for row in rows] == [(row.image, row.error) for row in expected]
+            assert [r.score for r in rows if not r.error] == pytest.approx(scores, abs=1e-6)
+
+
+def test_no_files(scorer):
+    assert list(scorer(threads=2).score([])) == []
+
+
+def test_files_that_are_no_images_only(scorer, files):
+    rows = list(scorer(threads=2).score([files[6], files[20]]))
+    assert [row.score for row in rows] == [None, None]
+    assert all(row.error for row in rows)
+
+
+def test_few_files_are_read_ahead(scorer, files):
+    """A long list costs no memory: paths are taken as results are."""
+    taken = []
+
+    def paths():
+        for number in range(1000):
+            taken.append(number)
+            yield files[10]
+
+    results = scorer(threads=2, batch_size=4).score(paths())
+    for _ in range(8):
+        next(results)
+    assert len(taken) <= 8 + 4 * 4 + 1
+    results.close()
+
+
+def test_nothing_goes_on_after_the_end(scorer, files):
+    results = scorer(threads=3).score(files * 20)
+    next(results)
+    assert {thread.name.rsplit("_", 1)[0] for thread in threading.enumerate()} >= {
+        "grmp-decode",
+        "grmp-network",
+    }
+    results.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grmp-")]
