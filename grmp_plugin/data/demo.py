@@ -1,8 +1,7 @@
 """Ratings that need no download: drawn scenes, distorted, judged by the simulated observer.
 
-The scenes were used in no training: the embedded model was trained on seeds below 2**31, the distortion
-tasks take seeds from 2**32 on, and these begin at 2**33. The files are made once and kept in the user's
-cache, where people can look at them.
+The scenes are used in no training: distortion tasks take seeds from 2**32 on, and these begin at 2**33. The
+files are made once and kept in the user's cache, where people can look at them.
 """
 
 import csv

@@ -27,7 +27,7 @@ DRAWN_SIDE = 256
 DRAWN_SEEDS = (2**32, 2**33)
 """First seed of drawn pictures and the one after the last.
 
-The embedded model was trained on scenes of seeds below 2**31; the demo's ratings begin at 2**33.
+The demo's ratings begin at 2**33. No embedded model was trained on drawn scenes.
 """
 
 

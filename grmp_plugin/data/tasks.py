@@ -233,7 +233,7 @@ def drawn_tasks(
     pictures_per_task: int = 20,
     kinds: Collection[str] | None = None,
 ) -> DistortedTasks:
-    """Tasks from drawn scenes, which the embedded model's training did not use.
+    """Tasks from drawn scenes, none of which the demo uses.
 
     Args:
         pictures: how many scenes there are to take from; at least two.

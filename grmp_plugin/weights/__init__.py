@@ -1,1 +1,1 @@
-"""The embedded model and its card (data only)."""
+"""The embedded models, their card and their notices (data only)."""

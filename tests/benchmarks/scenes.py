@@ -1,10 +1,11 @@
-"""Whether the embedded backbone knows the nine scenes of the semantic loss, on photographs kept out of training.
+"""Whether the embedded backbone knows the nine scenes, on photographs kept out of training.
 
-    python tests/benchmarks/scenes.py PHOTOGRAPHS [--model grmp_iqa-tiny-meta] [--recipe configs/tiny/embedded.yml]
+    python tests/benchmarks/scenes.py PHOTOGRAPHS [--model grmp_iqa-tiny-meta] [--recipe
+    configs/tiny/embedded.yml]
 
-PHOTOGRAPHS is the folder that the model was trained on. The scenes are read from captions and labels by their words
-(`training/embedded/photographs.py`), which is right for most of them only. Zero-shot: the scene whose sentence lies
-nearest to the image features, without prompts, averaged over the views. Prints Markdown.
+PHOTOGRAPHS is the folder that the model was trained on. The scenes are read from captions and labels by their
+words (`training/embedded/photographs.py`), which is right for most of them only. Zero-shot: the scene whose
+sentence lies nearest to the image features, without prompts, averaged over the views. Prints Markdown.
 """
 
 import argparse

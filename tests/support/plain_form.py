@@ -27,7 +27,7 @@ def image_features(network, pixels, masks=None):
     masks: what dropout multiplies by, (B, prompts, width) for each block.
     """
     visual, prompts = network.clip.visual, network.visual_prompts
-    if hasattr(visual.conv1, "embed"):  # the embedded models' trunk gives tokens, and a summary for the class token
+    if hasattr(visual.conv1, "embed"):  # a trunk gives tokens, and a summary for the class token
         x, summary = visual.conv1(pixels)
     else:
         x, summary = visual.conv1(pixels).flatten(2).transpose(1, 2), torch.zeros(())

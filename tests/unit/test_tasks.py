@@ -368,7 +368,7 @@ def test_drawn_seeds_are_nobody_elses():
     names = [DrawnPictures(300, seed).name(number) for seed in range(4) for number in range(300)]
     seeds = [int(name.split("-")[1]) for name in names]
     assert len(set(seeds)) == len(seeds)
-    # The embedded model's training has those below 2**31, the demo those from 2**33 on.
+    # The demo has those from 2**33 on.
     assert min(seeds) >= 2**32
     assert max(seeds) < 2**33
 

@@ -18,7 +18,7 @@ def theirs():
 
 
 def test_texts_of_the_project(theirs):
-    for text in captions.all_texts(NetworkConfig()):
+    for text in captions.all_texts(NetworkConfig(), ["two dogs on green grass, one of them asleep"]):
         assert encode(text) == theirs.encode(text), text
     assert clip_token_ids("high quality.") == [START, *theirs.encode("high quality."), END]
     assert [theirs.sot_token_id, theirs.eot_token_id] == [START, END]

@@ -99,11 +99,11 @@ class _Learner:
         self._rated, self._learned_from = rated, learned_from
         self._training, _ = split_photographs(recipe, len(corpus.quality))
         told = _told_by_readout(network, corpus, rated, learned_from)
-        # The readout has met photographs as cameras make them and knows little of other faults: of these,
-        # pseudo-MOS says how much of the undistorted photograph's quality is left.
-        undistorted = told[:, :1].mean(-1, keepdims=True)
-        left = undistorted * corpus.quality[..., None]
-        self._told = told + recipe.metric.pseudo_share * (left - told)
+        # The readout has met photographs as cameras make them and knows little of other faults: the graver a
+        # distortion, the more it is pseudo-MOS that says what is left of the undistorted quality.
+        pseudo = corpus.quality[..., None]
+        left = pseudo * told[:, :1].mean(-1, keepdims=True)
+        self._told = pseudo * told + (1 - pseudo) * left
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Losses of values, order and correlation."""
