@@ -16,6 +16,9 @@ from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
 from grmp_plugin.network.texts import TokenizedTexts, tokenize
 from grmp_plugin.network.towers import KeysValues, embed_pixels, encode_image, encode_text, project_image
 
+# The parts of the image tower that come after `GRMPIQA.tokens`.
+_AFTER_TOKENS = ("transformer.", "ln_post.", "proj")
+
 
 class GRMPIQA(nn.Module):
     """Blind image quality: the softmax weight of "high quality" over "low quality".
@@ -81,8 +84,19 @@ class GRMPIQA(nn.Module):
             (N, 1) in [0, 1].
         """
         pixels = normalize(views.flatten(0, 1), self.config.preprocess)
-        quality = self.quality_logits(self.image_features(pixels)).softmax(-1)[:, 0]
-        return quality.view(views.shape[:2]).mean(dim=1, keepdim=True)
+        return self.score_tokens(self.tokens(pixels).unflatten(0, views.shape[:2]))
+
+    def score_tokens(self, tokens: Tensor) -> Tensor:
+        """Quality of images given as their views' tokens, averaged over an image's views.
+
+        Args:
+            tokens: (N, V, 1 + patches, width), from `tokens`.
+
+        Returns:
+            (N, 1) in [0, 1].
+        """
+        quality = self.quality_logits(self.token_features(tokens.flatten(0, 1))).softmax(-1)[:, 0]
+        return quality.view(tokens.shape[:2]).mean(dim=1, keepdim=True)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Image features under the visual prompts.
@@ -98,6 +112,11 @@ class GRMPIQA(nn.Module):
     def tokens(self, pixels: Tensor) -> Tensor:
         """Class token and patches (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
         return embed_pixels(self.clip.visual, pixels.to(self.clip.visual.class_embedding.dtype))
+
+    def embedding(self) -> dict[str, Tensor]:
+        """Parameters and buffers that `tokens` depends on, by their names in the image tower."""
+        state = self.clip.visual.state_dict()
+        return {name: tensor for name, tensor in state.items() if not name.startswith(_AFTER_TOKENS)}
 
     def token_features(self, tokens: Tensor) -> Tensor:
         """Image features (B, D) under the visual prompts, of what `tokens` gave."""
