@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 
-import torch
-
 from grmp_plugin.training.adapt import GRMPAdaptModel
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.shots_data import RatedViews
@@ -34,10 +32,8 @@ def estimate_seconds(
     batch = shots.batch(few)
     # Once beforehand: features of the texts, keys and values of the prompts are remembered.
     scorer.scores(trainer.net, scored[: len(few)])
-    tokens = torch.stack(scorer.embed(trainer.net, scored[: len(few)]))
     embedding = _timed(lambda: scorer.embed(trainer.net, scored[: len(few)]))
-    with torch.inference_mode():
-        scoring = _timed(lambda: trainer.net.score_tokens(tokens.to(trainer.device)).cpu())
+    scoring = _timed(lambda: scorer.scores(trainer.net, scored[: len(few)]))
     # The first time, what is remembered of the shots is computed.
     first, again = (_timed(lambda: trainer.try_gradients(batch)) for _ in range(2))
     times = 2 * splits

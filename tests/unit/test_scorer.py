@@ -10,7 +10,7 @@ from PIL import Image
 from grmp_plugin.data.images import read_image
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.errors import ImageError
-from grmp_plugin.network.learned import adaptation_names
+from grmp_plugin.network.learned import adaptation_names, first_learned_block, tensors_before
 from grmp_plugin.training import scorer as scorer_module
 from grmp_plugin.training.few_shot import FewShot
 from grmp_plugin.training.scorer import RatedScorer
@@ -95,8 +95,11 @@ def test_scores_hang_on_nothing_remembered(small_network, scorer_for, monkeypatc
         assert np.array_equal(again, found[0][0])
 
 
-def test_another_embedding_gets_its_own_tokens(small_network, scorer_for, embedded):
-    first, second = (small_network("stem", "crops", seed) for seed in (0, 1))
+@pytest.mark.parametrize("changed", ["clip.visual.conv1.local.0.weight", "visual_prompts.prompt_proj.bias"])
+def test_a_network_that_differs_before_gets_its_own_tokens(small_network, scorer_for, embedded, changed):
+    first, second = (small_network("stem", "crops") for _ in range(2))
+    with torch.no_grad():
+        second.get_parameter(changed).flatten()[0] += 0.5
     scorer = scorer_for(first)
     for network in (first, second, first):
         embedded.clear()
@@ -105,22 +108,30 @@ def test_another_embedding_gets_its_own_tokens(small_network, scorer_for, embedd
         assert np.array_equal(scores, scorer_for(network).scores(network, range(4)))
 
 
+@pytest.mark.parametrize("block", [0, 1, 2])
 @pytest.mark.parametrize("variant", ["vit", "stem", "layer scale", "other options"])
-def test_the_embedding_is_all_that_tokens_depend_on(small_network, variant):
+def test_tensors_before_a_block(small_network, variant, block):
     network = small_network(variant)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    before = network.tokens(pixels)
-    embedding = {f"clip.visual.{name}" for name in network.embedding()}
+    before = network.tokens_at(pixels, block)
+    named = tensors_before(network, block)
     for name, tensor in network.state_dict().items():
         if not tensor.is_floating_point():
             continue
         kept = tensor.clone()
         tensor.add_(torch.linspace(0.1, 0.5, tensor.numel()).view(tensor.shape))
-        if not torch.equal(network.tokens(pixels), before):
-            assert name in embedding
+        if not torch.equal(network.tokens_at(pixels, block), before):
+            assert name in named
         tensor.copy_(kept)
-    assert torch.equal(network.tokens(pixels), before)
-    assert not embedding & set(adaptation_names(network))
+    assert torch.equal(network.tokens_at(pixels, block), before)
+    assert not named.keys() & set(adaptation_names(network))
+
+
+def test_the_first_learned_block(small_network):
+    network = small_network()
+    assert first_learned_block(network) == 2
+    assert "clip.visual.transformer.resblocks.2.ln_1.weight" in adaptation_names(network)
+    assert "clip.visual.transformer.resblocks.1.ln_1.weight" not in adaptation_names(network)
 
 
 def test_embeddings_ahead(small_network, scorer_for, monkeypatch):
