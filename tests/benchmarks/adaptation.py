@@ -64,7 +64,7 @@ Results = dict[str, list[Row]]
 def report(name: str, shots: int, results: Results) -> None:
     """Print the table of one set at one number of shots."""
     draws = len(next(iter(results.values())))
-    print(f"\n{name}, {shots} shots, {draws} draws: medians with 95% bootstrap intervals over draws\n")
+    print(f"\n{name}, {shots} shots, {draws} draw(s): medians with 95% bootstrap intervals over draws\n")
     print(
         "| variant | SRCC before | after | change | minus ridge | PLCC | shots, after | moved | angle | "
         "projected |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -119,7 +119,8 @@ def _cell(values: np.ndarray, sign: str = "") -> str:
         return ""
     found = spread(values)
     low, high = found.interval
-    return f"{found.median:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    interval = f" ({low:{sign}.3f} to {high:{sign}.3f})" if np.isfinite(low) else ""
+    return f"{found.median:{sign}.3f}{interval}"
 
 
 def main() -> None:

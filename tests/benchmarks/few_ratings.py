@@ -24,6 +24,7 @@ from sklearn.svm import SVR
 
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.shots import draw_split
+from grmp_plugin.errors import TrainingError
 from grmp_plugin.evaluation.statistics import plcc, srcc
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -98,6 +99,8 @@ class Draw:
         self.all = [*self.test.tolist(), *self.shots.tolist()]
         self.shown: dict[tuple[str, bool], dict[int, Shown]] = {}  # by model, and whether there is a teacher
         self.views: dict[str, RatedViews] = {}
+        self.scorers: dict[str, RatedScorer] = {}
+        self.before: dict[tuple[str, bool], np.ndarray] = {}
         self.trained: dict[str, Trained] = {}
         self.chosen: dict[str, tuple[Trained, np.ndarray]] = {}
 
@@ -132,7 +135,8 @@ class Bench:
         learned = [] if variant in WITHOUT_TRAINING else [self.settings]
         learned += [self.grid] if "cv" in variant else []
         weights = _digest(METRIC if variant.startswith("metric") else HONEST)
-        identity = f"{self.ratings.digest()} {weights} {learned}"
+        drawn = (self.settings.sampling, self.settings.test_share)
+        identity = f"{self.ratings.digest()} {weights} {drawn} {learned}"
         key = hashlib.sha256(identity.encode()).hexdigest()[:12]
         file = self.kept / f"{variant} {shots} {seed} {key}.json"
         if not file.exists():
@@ -148,7 +152,11 @@ class Bench:
 
     def start_scores(self, start: Start, draw: Draw) -> np.ndarray:
         """Scores by the start, of test images and then shots."""
-        return self._scores(GRMPIQA(self._checkpoint(start, draw.seed)), start.model, draw.all)
+        key = (start.model, start.random)
+        if key not in draw.before:
+            network = GRMPIQA(self._checkpoint(start, draw.seed))
+            draw.before[key] = self._scores(network, start, draw, draw.all)
+        return draw.before[key]
 
     def trained(self, name: str, draw: Draw) -> Trained:
         """What adaptation with the settings gives."""
@@ -173,7 +181,10 @@ class Bench:
         for rate in self.grid.learning_rates:
             for epochs in self.grid.epochs:
                 settings = dataclasses.replace(self.settings, learning_rate=rate, epochs=epochs)
-                unseen = self._out_of_fold(start, draw, settings)
+                try:
+                    unseen = self._out_of_fold(start, draw, settings)
+                except TrainingError:  # too large a learning rate
+                    continue
                 found = (_judge(unseen, self.mos[draw.shots]), settings, unseen)
                 best = max(best, found, key=lambda each: each[0])
         _, settings, unseen = best
@@ -228,16 +239,16 @@ class Bench:
         for fold in np.array_split(order, self.grid.folds):
             others = np.setdiff1d(np.arange(count), fold)
             trainer = self._adapted(start, draw, settings, others, [])
-            scores[fold] = self._scores(trainer.net, start.model, draw.shots[fold].tolist())
+            scores[fold] = self._scores(trainer.net, start, draw, draw.shots[fold].tolist())
         return scores
 
     def _trained(self, start: Start, draw: Draw, settings: AdaptSettings) -> Trained:
         log: list[dict[str, float]] = []
         trainer = self._adapted(start, draw, settings, np.arange(len(draw.shots)), log)
-        after = self._scores(trainer.net, start.model, draw.all)
+        after = self._scores(trainer.net, start, draw, draw.all)
         facts = {name: _mean(log, name) for name in ("angle", "projected")} | {"moved": trainer.moved()}
         trainer.set_learned({n: (p + trainer.start_values[n]) / 2 for n, p in trainer.learned.items()})
-        averaged = self._scores(trainer.net, start.model, draw.all)
+        averaged = self._scores(trainer.net, start, draw, draw.all)
         return Trained(self.start_scores(start, draw), after, averaged, facts)
 
     def _adapted(
@@ -280,12 +291,14 @@ class Bench:
         checkpoint = starting_checkpoint(start.model, 0)
         return with_new_prompts(checkpoint, seed) if start.random else checkpoint
 
-    def _scores(self, network: GRMPIQA, model: str, indices: Sequence[int]) -> np.ndarray:
-        if model not in self._scorers:
+    def _scores(self, network: GRMPIQA, start: Start, draw: Draw, indices: Sequence[int]) -> np.ndarray:
+        # Random prompts are others in every draw, and what is remembered of an image depends on prompts.
+        scorers = draw.scorers if start.random else self._scorers
+        if start.model not in scorers:
             count = len(self.ratings.images)
             images = RatedViews(self.ratings.images, np.zeros(count), network.config.preprocess)
-            self._scorers[model] = RatedScorer(images)
-        return self._scorers[model].scores(network, indices)
+            scorers[start.model] = RatedScorer(images)
+        return scorers[start.model].scores(network, indices)
 
     def _drawn(self, shots: int, seed: int) -> Draw:
         if self._draw is None or self._draw[0] != (shots, seed):
@@ -379,7 +392,8 @@ def beside_prompts(model: str, name: str, kind: str, pooling: str = "mean") -> C
         if kind == "feature":
             ridge = _standardised(mos).fit(np.hstack([features[draw.shots], on_shots]), mos)
             return bench.measured(draw, ridge.predict(np.hstack([features[draw.test], on_test])))
-        line = LinearRegression().fit(on_shots, mos)
+        # A high score is never a bad sign, whatever a few shots say.
+        line = LinearRegression(positive=True).fit(on_shots, mos)
         ridge = _standardised(mos).fit(features[draw.shots], mos - line.predict(on_shots))
         return bench.measured(draw, line.predict(on_test) + ridge.predict(features[draw.test]))
 
@@ -397,7 +411,7 @@ def pooled(bench: Bench, model: str, pooling: str) -> np.ndarray:
     if pooling == "mean":
         return found["plain"].mean(1)
     if pooling == "views":
-        scales = len(GRMPIQA(model).config.preprocess.scales)
+        scales = len(starting_checkpoint(model, 0).config.preprocess.scales)
         parts = np.array_split(found["plain"], scales, axis=1)
         return np.hstack([*(part.mean(1) for part in parts), found["plain"].std(1)])
     if pooling == "class":
