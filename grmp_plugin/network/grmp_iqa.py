@@ -14,7 +14,14 @@ from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
 from grmp_plugin.network.texts import TokenizedTexts, tokenize
-from grmp_plugin.network.towers import KeysValues, embed_pixels, encode_image, encode_text, project_image
+from grmp_plugin.network.towers import (
+    KeysValues,
+    embed_pixels,
+    encode_image,
+    encode_text,
+    pass_blocks,
+    project_image,
+)
 
 
 class GRMPIQA(nn.Module):
@@ -81,8 +88,20 @@ class GRMPIQA(nn.Module):
             (N, 1) in [0, 1].
         """
         pixels = normalize(views.flatten(0, 1), self.config.preprocess)
-        quality = self.quality_logits(self.image_features(pixels)).softmax(-1)[:, 0]
-        return quality.view(views.shape[:2]).mean(dim=1, keepdim=True)
+        return self.score_tokens(self.tokens(pixels).unflatten(0, views.shape[:2]))
+
+    def score_tokens(self, tokens: Tensor, block: int = 0) -> Tensor:
+        """Quality of images given as their views' tokens, averaged over an image's views.
+
+        Args:
+            tokens: (N, V, 1 + patches, width), from `tokens` or `tokens_at`.
+            block: which image block they enter.
+
+        Returns:
+            (N, 1) in [0, 1].
+        """
+        quality = self.quality_logits(self.token_features(tokens.flatten(0, 1), block)).softmax(-1)[:, 0]
+        return quality.view(tokens.shape[:2]).mean(dim=1, keepdim=True)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Image features under the visual prompts.
@@ -99,10 +118,15 @@ class GRMPIQA(nn.Module):
         """Class token and patches (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
         return embed_pixels(self.clip.visual, pixels.to(self.clip.visual.class_embedding.dtype))
 
-    def token_features(self, tokens: Tensor) -> Tensor:
-        """Image features (B, D) under the visual prompts, of what `tokens` gave."""
+    def tokens_at(self, pixels: Tensor, block: int) -> Tensor:
+        """Tokens (B, 1 + patches, width) that enter an image block under the visual prompts."""
+        prompts = self._visual_keys_values(len(pixels))
+        return pass_blocks(self.clip.visual, self.tokens(pixels), prompts, range(block))
+
+    def token_features(self, tokens: Tensor, block: int = 0) -> Tensor:
+        """Image features (B, D) under the visual prompts, of the tokens that enter an image block."""
         visual = self.clip.visual
-        class_token = encode_image(visual, tokens, self._visual_keys_values(len(tokens)))
+        class_token = encode_image(visual, tokens, self._visual_keys_values(len(tokens)), first=block)
         return project_image(visual, self.visual_prompts.finish(class_token))
 
     def quality_logits(self, features: Tensor) -> Tensor:

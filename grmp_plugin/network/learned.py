@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 
@@ -24,9 +24,27 @@ def adaptation_names(network: GRMPIQA) -> list[str]:
     learned = ["text_prompt.ctx", "clip.ln_final.", "clip.visual.ln_post."]
     for tower, prefix in ((clip.visual.transformer, "clip.visual."), (clip.transformer, "clip.")):
         blocks = len(tower.resblocks)
-        first = blocks - max(1, blocks // _SHARE)
-        learned += [f"{prefix}transformer.resblocks.{number}." for number in range(first, blocks)]
+        numbers = range(_first_learned(blocks), blocks)
+        learned += [f"{prefix}transformer.resblocks.{number}." for number in numbers]
     return [name for name, _ in network.named_parameters() if name.startswith(tuple(learned))]
+
+
+def first_learned_block(network: GRMPIQA) -> int:
+    """Number of the first image block that few-shot adaptation learns."""
+    return _first_learned(len(network.clip.visual.transformer.resblocks))
+
+
+def tensors_before(network: GRMPIQA, block: int) -> dict[str, Tensor]:
+    """Parameters and buffers that `GRMPIQA.tokens_at` depends on, by name."""
+    later = ["clip.visual.ln_post.", "clip.visual.proj", "visual_prompts.prompt_norm."]
+    blocks = len(network.clip.visual.transformer.resblocks)
+    later += [f"clip.visual.transformer.resblocks.{number}." for number in range(block, blocks)]
+    towers = ("clip.visual.", "visual_prompts.")
+    return {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if name.startswith(towers) and not name.startswith(tuple(later))
+    }
 
 
 def learn_only(network: GRMPIQA, names: Iterable[str]) -> dict[str, nn.Parameter]:
@@ -35,3 +53,7 @@ def learn_only(network: GRMPIQA, names: Iterable[str]) -> dict[str, nn.Parameter
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in wanted)
     return {name: parameter for name, parameter in network.named_parameters() if name in wanted}
+
+
+def _first_learned(blocks: int) -> int:
+    return blocks - max(1, blocks // _SHARE)

@@ -65,23 +65,43 @@ def _with_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tens
     return layer_norm(visual.ln_pre, x + visual.positional_embedding.to(x.dtype))
 
 
-def encode_image(visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None = None) -> Tensor:
+def encode_image(
+    visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None = None, *, first: int = 0
+) -> Tensor:
     """The class token after the last block.
 
     Args:
         visual: open_clip's VisionTransformer.
-        tokens: (B, 1 + patches, width), from `embed_pixels`.
+        tokens: (B, 1 + patches, width), from `embed_pixels`, or from `pass_blocks` for a later block.
         prompts: keys and values for each block, or None for plain CLIP.
+        first: number of the block that `tokens` enter.
 
     Returns:
         (B, width); neither `ln_post` nor the projection is applied yet.
     """
+    return pass_blocks(visual, tokens, prompts, range(first, len(visual.transformer.resblocks)))[:, 0]
+
+
+def pass_blocks(
+    visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None, numbers: Sequence[int]
+) -> Tensor:
+    """What leaves the last of some image blocks.
+
+    Args:
+        visual: open_clip's VisionTransformer.
+        tokens: (B, 1 + patches, width), what enters the first of them.
+        prompts: keys and values for each block of the tower, or None for plain CLIP.
+        numbers: of the blocks, in order.
+
+    Returns:
+        (B, 1 + patches, width); (B, 1, width), the class token alone, from the tower's last block.
+    """
     blocks = visual.transformer.resblocks
     x = tokens.to(blocks[0].attn.in_proj_weight.dtype)
-    for i, block in enumerate(blocks):
+    for i in numbers:
         extra = prompts[i] if prompts is not None else None
-        x = _block(block, x, extra, class_token_only=i == len(blocks) - 1)
-    return x[:, 0]
+        x = _block(blocks[i], x, extra, class_token_only=i == len(blocks) - 1)
+    return x
 
 
 def project_image(visual: Any, class_token: Tensor) -> Tensor:

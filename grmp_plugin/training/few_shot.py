@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from grmp_plugin.training.adapt import GRMPAdaptModel
 from grmp_plugin.training.estimate import estimate_seconds
 from grmp_plugin.training.loop import Batches, Step, run
 from grmp_plugin.training.reference import BestOnTest
+from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
-from grmp_plugin.training.shots_data import RatedViews, predict
+from grmp_plugin.training.shots_data import RatedViews
 from grmp_plugin.training.state import SavedState
 from grmp_plugin.training.watch import Watch
 
@@ -113,7 +114,8 @@ class FewShot:
         self._judge = judge
         self._split_column = split_column
         self.unreadable: tuple[BadRow, ...] = ()
-        self.ratings, self._images = self._readable(ratings, skip_bad)
+        self.ratings, images = self._readable(ratings, skip_bad)
+        self._scorer = RatedScorer(images)
         self._scores_of_start: dict[int, float] = {}
 
     def split(self, seed: int) -> Split:
@@ -176,7 +178,7 @@ class FewShot:
         save: Callable[[dict[str, Any]], None],
     ) -> tuple[Adapted, Checkpoint]:
         split = self.split(seed)
-        trainer = GRMPAdaptModel(self._options(seed))
+        trainer = GRMPAdaptModel(trainer_options(self._start, self._settings, seed, self._device))
         scale = self._scale(split)
         shots = RatedViews(
             [self.ratings.images[i] for i in split.shots],
@@ -186,9 +188,10 @@ class FewShot:
             training_views=self._settings.views,
             seed=seed,
         )
-        scored = 2 * (len(split.shots) + len(split.test))
-        one = estimate_seconds(trainer, shots, self._images, scored, self._settings.epochs)
-        self._watch.estimate(one * splits_left)
+        scored = [*split.test.tolist(), *split.shots.tolist()]
+        self._watch.estimate(
+            estimate_seconds(trainer, shots, self._scorer, scored, self._settings.epochs, splits_left)
+        )
         before = self._before(trainer, split)
         choose = self._choose(trainer, split, scale)
         log = self._train(trainer, shots, seed, state, save, choose)
@@ -199,7 +202,7 @@ class FewShot:
             before=before[: len(split.test)],
             after=self._predict(trainer, split.test, "after"),
             shots_before=before[len(split.test) :],
-            shots_after=predict(trainer.net, self._images, split.shots.tolist()),
+            shots_after=self._scorer.scores(trainer.net, split.shots.tolist()),
             angle=_mean(log, "angle"),
             projected=_mean(log, "projected"),
             skipped=sum("skipped" in losses for losses in log),
@@ -232,28 +235,6 @@ class FewShot:
         rest = ratings.subset(kept)
         return rest, RatedViews(rest.images, np.zeros(len(kept)), preprocess)
 
-    def _options(self, seed: int) -> dict[str, Any]:
-        """pyiqa's options for the trainer."""
-        settings = self._settings
-        train: dict[str, Any] = {
-            "optim": {
-                "type": "SGD",
-                "lr": settings.learning_rate,
-                "weight_decay": settings.weight_decay,
-            },
-            "strength": settings.strength,
-        }
-        if settings.protocol == "own":
-            train["scheduler"] = {"type": "CosineAnnealingLR", "T_max": settings.epochs}
-        return {
-            "num_gpu": 0 if self._device == "cpu" else 1,
-            "is_train": True,
-            "dist": False,
-            "manual_seed": seed,
-            "network": {"type": "GRMPIQA", "model": self._start},
-            "train": train,
-        }
-
     def _scale(self, split: Split) -> MosScale:
         ratings = self.ratings
         if self._settings.protocol == "reference":  # which always takes the shots' own range
@@ -270,8 +251,8 @@ class FewShot:
 
     def _predict(self, trainer: GRMPAdaptModel, indices: np.ndarray, when: str) -> np.ndarray:
         total = len(indices)
-        return predict(
-            trainer.net, self._images, indices.tolist(), lambda done: self._watch.scoring(done, total, when)
+        return self._scorer.scores(
+            trainer.net, indices.tolist(), lambda done: self._watch.scoring(done, total, when)
         )
 
     def _choose(self, trainer: GRMPAdaptModel, split: Split, scale: MosScale) -> BestOnTest | None:
@@ -279,7 +260,7 @@ class FewShot:
             return None
         quality = scale.to_quality(self.ratings.mos[split.test])
         return BestOnTest(
-            trainer, lambda: self._judge(predict(trainer.net, self._images, split.test.tolist()), quality)
+            trainer, lambda: self._judge(self._scorer.scores(trainer.net, split.test.tolist()), quality)
         )
 
     def _train(
@@ -300,7 +281,7 @@ class FewShot:
 
         run(
             trainer,
-            self._batches(shots, seed),
+            shuffled_batches(shots, range(len(shots)), self._settings.batch_size, seed),
             self._settings.epochs,
             self._settings.epochs * math.ceil(len(shots) / self._settings.batch_size),
             state=None if state is None else state["loop"],
@@ -312,16 +293,6 @@ class FewShot:
         if choose is not None:
             choose.restore(trainer)
         return log
-
-    def _batches(self, shots: RatedViews, seed: int) -> Batches:
-        size = self._settings.batch_size
-
-        def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
-            order = np.random.default_rng([seed, epoch]).permutation(len(shots))
-            parts = [order[first : first + size].tolist() for first in range(0, len(order), size)]
-            return [lambda part=part: shots.batch(part) for part in parts]  # type: ignore[misc]
-
-        return batches
 
     def _info(self, adapted: Adapted) -> dict[str, Any]:
         settings = self._settings
@@ -338,6 +309,49 @@ class FewShot:
             "best_epoch": adapted.best_epoch,
             "mos_scale": dataclasses.asdict(adapted.scale),
         }
+
+
+def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, device: str) -> dict[str, Any]:
+    """pyiqa's options for the trainer.
+
+    Args:
+        start: what to adapt.
+        settings: how.
+        seed: of training.
+        device: `cpu` or `cuda`.
+    """
+    train: dict[str, Any] = {
+        "optim": {"type": "SGD", "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
+        "strength": settings.strength,
+    }
+    if settings.protocol == "own":
+        train["scheduler"] = {"type": "CosineAnnealingLR", "T_max": settings.epochs}
+    return {
+        "num_gpu": 0 if device == "cpu" else 1,
+        "is_train": True,
+        "dist": False,
+        "manual_seed": seed,
+        "network": {"type": "GRMPIQA", "model": start},
+        "train": train,
+    }
+
+
+def shuffled_batches(shots: RatedViews, numbers: Sequence[int], size: int, seed: int) -> Batches:
+    """Batches of each epoch, in an order of its own.
+
+    Args:
+        shots: with training views.
+        numbers: which of them to learn from.
+        size: images in a batch, at most.
+        seed: of the orders.
+    """
+
+    def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
+        order = np.random.default_rng([seed, epoch]).permutation(numbers)
+        parts = [order[first : first + size].tolist() for first in range(0, len(order), size)]
+        return [lambda part=part: shots.batch(part) for part in parts]  # type: ignore[misc]
+
+    return batches
 
 
 def _mean(log: list[dict[str, float]], name: str) -> float:

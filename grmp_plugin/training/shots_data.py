@@ -1,6 +1,6 @@
 """Rated images as views: the shots to learn from, and the images to test on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,13 +12,11 @@ from torch.utils.data import Dataset
 from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.data.images import read_image
 from grmp_plugin.errors import ImageError
-from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import make_training_views, make_views
 
 # Views of more images are made anew each time: 4000 take 0.7 GB squashed, 1.2 GB as eight crops.
 _KEPT = 4000
-_DECODERS = 4
-_BATCH = 16  # images scored together
+DECODERS = 4  # threads that read images
 
 
 class RatedViews(Dataset[dict[str, Any]]):
@@ -90,7 +88,7 @@ class RatedViews(Dataset[dict[str, Any]]):
                 return str(error).removeprefix(f"{self.paths[index]}: ")
             return None
 
-        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+        with ThreadPoolExecutor(DECODERS, thread_name_prefix="grmp-decode") as pool:
             yield from enumerate(pool.map(attempt, range(len(self.paths))))
 
     def _make(self, index: int) -> Tensor:
@@ -108,32 +106,3 @@ class RatedViews(Dataset[dict[str, Any]]):
             )
         # Nothing is lost: all views are rounded to 8 bit.
         return (views * 255).round().to(torch.uint8)
-
-
-def predict(
-    network: GRMPIQA,
-    images: RatedViews,
-    indices: Sequence[int],
-    on_image: Callable[[int], None] = lambda done: None,
-) -> np.ndarray:
-    """Scores of some of the images.
-
-    Args:
-        network: is put into evaluation mode.
-        images: with scoring views.
-        indices: (N,) which of them.
-        on_image: told how many are done.
-
-    Returns:
-        (N,) in [0, 1].
-    """
-    network.eval()
-    device = network.clip.logit_scale.device
-    scores: list[Tensor] = [torch.empty(0, dtype=torch.float64)]
-    with torch.inference_mode():
-        for first in range(0, len(indices), _BATCH):
-            chosen = indices[first : first + _BATCH]
-            views = images.batch(chosen)["img"].to(device).float() / 255
-            scores.append(network.score_views(views)[:, 0].double().cpu())
-            on_image(first + len(chosen))
-    return torch.cat(scores).numpy()

@@ -10,28 +10,23 @@ of the model card.
 """
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
+from judges import Judge, metrics
 from photographs import photographs
 
 from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.evaluation.statistics import bootstrap_interval, srcc
-from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import find_checkpoint
 
 SEED = 0
 LEVELS = range(1, 6)
 # Kinds that no task of the meta-prompts of grmp_iqa-tiny-meta had.
 HELD_OUT = find_checkpoint("grmp_iqa-tiny-meta").info["held_out"]
-
-Judge = Callable[[np.ndarray], float]
 
 
 @dataclass
@@ -57,37 +52,6 @@ class Table:
     def valid(self) -> "Table":
         """The images for which every metric gave a number."""
         return self.where(np.all([np.isfinite(values) for values in self.scores.values()], axis=0))
-
-
-def variance_of_laplacian(image: np.ndarray) -> float:
-    """The classical measure of sharpness."""
-    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
-
-
-def metrics(models: list[str]) -> dict[str, Judge]:
-    """Metrics by name, all with higher = better."""
-    with contextlib.redirect_stdout(sys.stderr):
-        import pyiqa
-
-        piqe = pyiqa.create_metric("piqe", device="cpu")
-
-    def tensor(image: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-
-    def ours(model: str) -> Judge:
-        network = GRMPIQA(model)
-
-        def judge(image: np.ndarray) -> float:
-            with torch.inference_mode():
-                return network(tensor(image)).item()
-
-        return judge
-
-    return {
-        **{model: ours(model) for model in models},
-        "PIQE": lambda image: -float(piqe(tensor(image))),
-        "variance of the Laplacian": variance_of_laplacian,
-    }
 
 
 def all_versions(pictures: dict[str, np.ndarray], judges: dict[str, Judge]) -> Table:
