@@ -51,16 +51,17 @@ def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
     if isinstance(visual.conv1, ConvTrunk):
         return embed_statistics(visual, visual.conv1.net.statistics(pixels))
     patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
-    return _with_class_token(visual, visual.class_embedding.expand(len(patches), -1), patches)
+    return embed_class_token(visual, visual.class_embedding.expand(len(patches), -1), patches)
 
 
 def embed_statistics(visual: Any, statistics: TrunkStatistics) -> Tensor:
     """As `embed_pixels`, where a convolutional trunk's statistics of the pixels are known."""
     patches, summary = visual.conv1.embed(statistics)
-    return _with_class_token(visual, visual.class_embedding + summary, patches)
+    return embed_class_token(visual, visual.class_embedding + summary, patches)
 
 
-def _with_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tensor:
+def embed_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tensor:
+    """As `embed_pixels`, of class tokens (B, width) and patches (B, patches, width) without positions."""
     x = torch.cat([class_token.unsqueeze(1).to(patches.dtype), patches], dim=1)
     return layer_norm(visual.ln_pre, x + visual.positional_embedding.to(x.dtype))
 

@@ -82,8 +82,11 @@ class ConvTrunk(nn.Module):
     def embed(self, statistics: TrunkStatistics) -> tuple[Tensor, Tensor]:
         """As `forward`, of statistics that are known already."""
         cells = _standardized(statistics.cells, self.cells_mean, self.cells_std)
-        view = _standardized(statistics.view, self.view_mean, self.view_std)
-        return self.local(cells), self.summary(view)
+        return self.local(cells), self.summary(self.standardized_view(statistics.view))
+
+    def standardized_view(self, view: Tensor) -> Tensor:
+        """Statistics of whole views (B, global) as the summary reads them."""
+        return _standardized(view, self.view_mean, self.view_std)
 
     @torch.no_grad()
     def standardize(self, statistics: TrunkStatistics) -> None:

@@ -1,7 +1,6 @@
 """Rated images for the benchmarks: drawn, distorted, or a ratings file of people's."""
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image
 from grmp_plugin.config import SCENES
 from grmp_plugin.data.demo import demo_ratings
 from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.images import read_image
+from grmp_plugin.data.images import pixels_digest, read_image
 from grmp_plugin.data.observer import GRADES, Observer
 from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.data.ratings import Ratings, read_ratings
@@ -51,9 +50,9 @@ def learned_digests(info: Mapping[str, Any]) -> set[str]:
     """SHA-256 of the decoded pixels of the rated images that a checkpoint learned from.
 
     Args:
-        info: of the checkpoint; `learned_from`, where it is there, lists the digests.
+        info: of the checkpoint; `learned_from`, if there, has the digests by name for each collection.
     """
-    return set(info.get("learned_from", ()))
+    return {digest for images in info.get("learned_from", {}).values() for digest in images.values()}
 
 
 def without_learned(ratings: Ratings, models: Iterable[str]) -> tuple[Ratings, int]:
@@ -61,13 +60,8 @@ def without_learned(ratings: Ratings, models: Iterable[str]) -> tuple[Ratings, i
     learned = set().union(*(learned_digests(find_checkpoint(model).info) for model in models))
     if not learned:
         return ratings, 0
-    unseen = np.array([_pixels_digest(image) not in learned for image in ratings.images])
+    unseen = np.array([pixels_digest(read_image(image)) not in learned for image in ratings.images])
     return ratings.subset(unseen), int((~unseen).sum())
-
-
-def _pixels_digest(image: str) -> str:
-    """SHA-256 of rows, columns, channels, 8 bit."""
-    return hashlib.sha256(np.ascontiguousarray(read_image(image)).tobytes()).hexdigest()
 
 
 def _make_photographs(folder: Path, column: str) -> Ratings:

@@ -20,6 +20,7 @@ from grmp_plugin.training.embedded.losses import disagreement, ranking_loss
 from grmp_plugin.training.embedded.rated import RatedViews
 from grmp_plugin.training.embedded.readout import Readout
 from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.shortcut import with_shortcut
 from grmp_plugin.training.embedded.steps import run_steps
 from grmp_plugin.training.losses import quality_loss
 
@@ -64,7 +65,9 @@ def train_metric(
         "quality_labels": True,
         "training_minutes": minutes,
     }
-    return Checkpoint(recipe.network, tensors, info)
+    trained = Checkpoint(recipe.network, tensors, info)
+    quality = rated.quality[learned_from]
+    return with_shortcut(trained, rated.as_scored(learned_from), quality, settings.shortcut)
 
 
 @torch.no_grad()
@@ -77,8 +80,8 @@ def _told_by_readout(
         parts = zip(statistics.cells.split(_CHUNK), statistics.view.split(_CHUNK), strict=True)
         return torch.cat([plain_features(network, TrunkStatistics(*part)) for part in parts]).numpy()
 
-    count = min(_READ_CROPS, rated.view.shape[1])
-    seen = [rated.statistics(learned_from, np.full(len(learned_from), crop)) for crop in range(count)]
+    count = min(_READ_CROPS, rated.crops)
+    seen = [rated.random(learned_from, np.full(len(learned_from), crop)) for crop in range(count)]
     view = np.mean([statistics.view.numpy() for statistics in seen], 0)
     readout = Readout(view, np.mean([features(s) for s in seen], 0), rated.quality[learned_from])
     told = np.empty(corpus.view.shape[:3], np.float32)
@@ -110,10 +113,10 @@ class _Learner:
         settings, corpus = self._recipe.metric, self._corpus
         rng = np.random.default_rng([self._recipe.seed, 5, step])
         rated = rng.choice(self._learned_from, settings.rated_per_batch, replace=False)
-        crops = rng.integers(self._rated.view.shape[1], size=len(rated))
+        crops = rng.integers(self._rated.crops, size=len(rated))
         pictures = rng.choice(self._training, settings.pictures_per_batch, replace=False)
         index = tuple(np.array(draw_views(corpus, pictures, settings.views_per_picture, rng)).T)
-        looked = [self._rated.statistics(rated, crops), corpus.statistics(np.array(index).T.tolist())]
+        looked = [self._rated.random(rated, crops), corpus.statistics(np.array(index).T.tolist())]
         both = TrunkStatistics(*(torch.cat(parts) for parts in zip(*looked, strict=True)))
         tokens = noisy_tokens(self._network, both, settings)
         logits = self._network.quality_logits(self._network.token_features(tokens))

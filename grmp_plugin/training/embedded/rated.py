@@ -16,7 +16,7 @@ from grmp_plugin.config import NetworkConfig
 from grmp_plugin.data.images import read_image
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.files import atomic_write
-from grmp_plugin.network.preprocess import make_training_views, normalize
+from grmp_plugin.network.preprocess import make_training_views, make_views, normalize
 from grmp_plugin.network.trunk import EfficientNetLite, TrunkStatistics
 
 log = logging.getLogger(__name__)
@@ -24,22 +24,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RatedViews:
-    """R rated photographs, K crops each.
+    """R rated photographs in K views: the V that scoring looks at, then random crops.
 
     Attributes:
         cells: (R, K, cells, local), float16.
         view: (R, K, global), float16.
+        scored: V.
         quality: (R,), in [0, 1].
     """
 
     cells: np.ndarray
     view: np.ndarray
+    scored: int
     quality: np.ndarray
 
-    def statistics(self, photographs: np.ndarray, crops: np.ndarray) -> TrunkStatistics:
-        """The trunk's statistics of some crops, in float32."""
-        parts = (self.cells, self.view)
-        return TrunkStatistics(*(torch.from_numpy(part[photographs, crops]).float() for part in parts))
+    @property
+    def crops(self) -> int:
+        """How many random crops there are of each photograph."""
+        return self.view.shape[1] - self.scored
+
+    def random(self, photographs: np.ndarray, crops: np.ndarray) -> TrunkStatistics:
+        """The trunk's statistics of one random crop of each of B photographs, in float32."""
+        parts = (part[photographs, self.scored + crops] for part in (self.cells, self.view))
+        return TrunkStatistics(*(torch.from_numpy(part).float() for part in parts))
+
+    def as_scored(self, photographs: np.ndarray) -> TrunkStatistics:
+        """The trunk's statistics of all scoring views of B photographs (B V, ...), in float32."""
+        parts = (
+            part[photographs, : self.scored].reshape(-1, *part.shape[2:]) for part in (self.cells, self.view)
+        )
+        return TrunkStatistics(*(torch.from_numpy(part).float() for part in parts))
 
 
 def rated_views(
@@ -74,7 +88,7 @@ def rated_views(
         with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.savez(stream, cells=_stacked([s.cells for s in seen]), view=_stacked([s.view for s in seen]))
     kept = np.load(file)
-    return RatedViews(kept["cells"], kept["view"], quality)
+    return RatedViews(kept["cells"], kept["view"], kept["view"].shape[1] - crops, quality)
 
 
 def _one_thread() -> None:
@@ -89,6 +103,7 @@ def _look(
     image = torch.from_numpy(read_image(images[number])).permute(2, 0, 1)[None].float() / 255
     views = make_training_views(image, network.preprocess, crops, seed * 1_000_003 + number)
     views[1::2] = views[1::2].flip(-1)
+    views = torch.cat([make_views(image, network.preprocess)[0], views])
     seen = trunk.statistics(normalize(views, network.preprocess))
     return TrunkStatistics(seen.cells.half(), seen.view.half())
 

@@ -72,7 +72,8 @@ class MetricSettings:
     warmup: int = 100  # steps
     token_dropout: float = 0.1
     noise: float = 0.1  # as in `BackboneSettings`
-    start_share: float = 0.2  # of the start in the mean of weights that is the metric
+    start_share: float = 0.2  # of the start in the mean of weights
+    shortcut: float = 2.0  # strength of the linear shortcut from the trunk's statistics; 0: none
 
 
 @dataclass(frozen=True)
