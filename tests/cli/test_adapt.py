@@ -315,7 +315,12 @@ def test_spread_shots_come_from_both_halves_of_the_ratings(folder, two_splits, r
     assert spread["low"] < middle < spread["high"]
 
 
-def test_reference_protocol_reports_the_best_epoch_and_warns(reference, two_splits):
+def test_reference_protocol_reports_the_best_epoch_and_warns(forked, folder, two_splits):
+    training = "shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: reference"
+    (folder / "better.yml").write_text(f"model: grmp_iqa-tiny-meta\ntraining: {{{training}}}\n")
+    command = ("adapt", "ratings.csv", "--config", "better.yml", "--sampling", "spread", "--shots", "2")
+    reference = forked(*command, "--seed", "2", "--format", "json")
+    assert reference.code == 0, reference.err
     assert "optimistic" in reference.err
     assert "--protocol own" in reference.err
     assert "optimistic" not in two_splits.err

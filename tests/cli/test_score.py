@@ -119,7 +119,7 @@ def test_names_come_out_as_they_are(formats, photographs):
 def test_table_says_which_model_it_was(formats):
     header = formats[0]["table"].text.splitlines()[0]
     assert header.startswith("grmp_iqa-tiny")
-    assert "never on a photograph" in header
+    assert "ratings of 581" in header
 
 
 def test_json_and_parquet_record_the_run(formats):
@@ -316,7 +316,7 @@ def test_models(singles):
         "ViT-B-16-quickgelu",
         "MIT",
         "Apache-2.0",
-        "never on a photograph",
+        "ratings of 581",
     ):
         assert words in table.text
     models = {row["model"]: row for row in listed.json}
