@@ -165,7 +165,9 @@ class _Conv(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out, channels // groups, kernel, kernel))
-        nn.init.kaiming_normal_(self.weight)
+        # A random number on the meta device would cost a second of imports.
+        if not self.weight.is_meta:
+            nn.init.kaiming_normal_(self.weight)
         self.bias = nn.Parameter(torch.zeros(out))
         # Apart from the weight, so that an optimizer's steps mean the same for every channel.
         self.register_buffer("scale", torch.ones(out))

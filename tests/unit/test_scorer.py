@@ -60,7 +60,7 @@ def adapted(network, amount=0.1):
     return network
 
 
-@pytest.mark.parametrize("variant", ["vit", "stem"])
+@pytest.mark.parametrize("variant", ["vit", "trunk"])
 @pytest.mark.parametrize("kind", ["squash", "crops"])
 def test_scores_are_those_of_the_network(small_network, paths, scorer_for, embedded, variant, kind):
     network = small_network(variant, kind)
@@ -95,9 +95,9 @@ def test_scores_hang_on_nothing_remembered(small_network, scorer_for, monkeypatc
         assert np.array_equal(again, found[0][0])
 
 
-@pytest.mark.parametrize("changed", ["clip.visual.conv1.local.0.weight", "visual_prompts.prompt_proj.bias"])
+@pytest.mark.parametrize("changed", ["clip.visual.conv1.local.weight", "visual_prompts.prompt_proj.bias"])
 def test_a_network_that_differs_before_gets_its_own_tokens(small_network, scorer_for, embedded, changed):
-    first, second = (small_network("stem", "crops") for _ in range(2))
+    first, second = (small_network("trunk", "crops") for _ in range(2))
     with torch.no_grad():
         second.get_parameter(changed).flatten()[0] += 0.5
     scorer = scorer_for(first)
@@ -109,7 +109,7 @@ def test_a_network_that_differs_before_gets_its_own_tokens(small_network, scorer
 
 
 @pytest.mark.parametrize("block", [0, 1, 2])
-@pytest.mark.parametrize("variant", ["vit", "stem", "layer scale", "other options"])
+@pytest.mark.parametrize("variant", ["vit", "trunk", "layer scale", "other options"])
 def test_tensors_before_a_block(small_network, variant, block):
     network = small_network(variant)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
