@@ -19,12 +19,15 @@ from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.errors import ConfigError, InputError, VocabularyError
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.towers import embed_statistics
 from grmp_plugin.training.embedded import captions, losses, make, steps, targets
 from grmp_plugin.training.embedded.backbone import split_photographs
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
 from grmp_plugin.training.embedded.imagenet import ImageNetClassifier
 from grmp_plugin.training.embedded.photographs import photographs, scene_of
+from grmp_plugin.training.embedded.rated import RatedViews
 from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.shortcut import with_shortcut
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "tiny" / "embedded.yml"
 COMMAND = [sys.executable, "-m", "grmp_plugin.training.embedded"]
@@ -312,3 +315,34 @@ def test_losses_by_hand():
 def test_digests_are_json_of_names(trained):
     kept = json.loads((trained / "photographs.json").read_text())
     assert all(len(digest) == 64 for digest in kept.values())
+
+
+def test_shortcut_carries_a_ridge_regression_to_the_score(trained):
+    """One hidden unit of the summary predicts the ratings, and raises the score with them."""
+    start = read_checkpoint(trained / "grmp_iqa-tiny-meta.safetensors")
+    kept = np.load(trained / "rated.npz")
+    quality = np.linspace(0.05, 0.85, 9)
+    views = RatedViews(kept["cells"], kept["view"], kept["view"].shape[1] - 2, quality)
+    seen = views.as_scored(np.arange(9))
+    with_it = with_shortcut(start, seen, quality, strength=2.0)
+    differing = changed(start.tensors, with_it.tensors)
+    assert differing == {
+        f"clip.visual.conv1.summary.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")
+    }
+    weight, bias = (with_it.tensors[f"clip.visual.conv1.summary.0.{n}"] for n in ("weight", "bias"))
+    (unit,) = (weight != start.tensors["clip.visual.conv1.summary.0.weight"]).any(1).nonzero()[:, 0]
+    networks = [GRMPIQA(checkpoint) for checkpoint in (start, with_it)]
+    trunk = networks[1].clip.visual.conv1
+    with torch.no_grad():
+        told = (trunk.standardized_view(seen.view) @ weight[unit] + bias[unit]).view(9, -1).mean(1).numpy()
+        scores = [
+            n.quality_logits(n.token_features(embed_statistics(n.clip.visual, seen)))
+            .softmax(-1)[:, 0]
+            .view(9, -1)
+            for n in networks
+        ]
+    assert np.corrcoef(told, quality)[0, 1] > 0.9
+    # Around the middle of GELU's straight part, in standard deviations of the quality.
+    assert abs(told.mean() - 6) < 0.1
+    before, after = (np.corrcoef(score.mean(1).numpy(), quality)[0, 1] for score in scores)
+    assert after > before
