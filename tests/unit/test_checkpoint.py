@@ -489,3 +489,15 @@ def test_configuration_as_plain_data():
     assert from_dict(NetworkConfig, {"prompt_dropout": 0}, "x").prompt_dropout == 0.0
     with pytest.raises(ConfigError, match=r"1\.0e-4"):
         from_dict(NetworkConfig, {"prompt_dropout": "1e-4"}, "x")
+
+
+def test_a_checkpoint_of_an_earlier_embedded_model_says_what_to_do(small_checkpoint):
+    """Its network had a stem of statistics where there is a trunk now."""
+    checkpoint = small_checkpoint()
+    backbone = dataclasses.replace(
+        checkpoint.config.backbone,
+        architecture={**checkpoint.config.backbone.architecture, "stem": {"hidden": 8, "summary": 8}},
+    )
+    config = dataclasses.replace(checkpoint.config, backbone=backbone)
+    with pytest.raises(BackboneError, match=r"earlier release.*grmp adapt"):
+        GRMPIQA(dataclasses.replace(checkpoint, config=config))
