@@ -24,6 +24,8 @@ types: $(READY)
 # Trains the embedded models from photographs and ratings; resumes where it was interrupted. The two settings
 # keep glibc from returning memory at every step.
 embedded: $(READY)
+	@test -n "$(PHOTOGRAPHS)" -a -n "$(RATINGS)" || \
+		{ echo "usage: make embedded PHOTOGRAPHS=folder RATINGS=ratings.csv" >&2; exit 2; }
 	MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184 \
 	$(BIN)/python -m grmp_plugin.training.embedded configs/tiny/embedded.yml --work .work/embedded \
 		--photographs "$(PHOTOGRAPHS)" --ratings "$(RATINGS)"

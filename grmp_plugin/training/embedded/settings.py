@@ -73,7 +73,7 @@ class MetricSettings:
     token_dropout: float = 0.1
     noise: float = 0.1  # as in `BackboneSettings`
     start_share: float = 0.2  # of the start in the mean of weights
-    shortcut: float = 2.0  # strength of the linear shortcut from the trunk's statistics; 0: none
+    shortcut: float = 2.0  # strength of the linear shortcut from the trunk's statistics
 
 
 @dataclass(frozen=True)
