@@ -21,6 +21,7 @@ from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.towers import embed_statistics
 from grmp_plugin.training.embedded import captions, losses, make, steps, targets
+from grmp_plugin.training.embedded import corpus as corpus_module
 from grmp_plugin.training.embedded.backbone import split_photographs
 from grmp_plugin.training.embedded.corpus import KINDS, make_corpus
 from grmp_plugin.training.embedded.imagenet import ImageNetClassifier
@@ -195,21 +196,31 @@ def test_corpus(trained, recipe_file, data):
     np.testing.assert_array_equal(corpus.levels[..., 0] > 0, corpus.quality < 1)
     assert (corpus.quality[:, 1:] < 1).mean() > 0.8
     np.testing.assert_allclose(corpus.classes.astype(np.float32).sum(1), 1, atol=0.01)
-    # What is kept of a view is what the network sees in it, but for half precision.
-    chosen = [(8, 4, 1), (0, 2, 0)]
-    kept = corpus.statistics(chosen)
-    seen = ImageNetClassifier("lite0").trunk.statistics((corpus.images(chosen).float() - 127) / 128)
-    torch.testing.assert_close(kept.cells, seen.cells, atol=0.02, rtol=0.01)
-    torch.testing.assert_close(kept.view, seen.view, atol=0.02, rtol=0.01)
+
+
+def test_corpus_keeps_what_the_trunk_sees(recipe_file, data, tmp_path, monkeypatch):
+    """What is kept of a view is what the network sees in it, but for half precision."""
+    recipe, views = read_yaml(Recipe, recipe_file), []
+    cut = corpus_module._view
+    monkeypatch.setattr(corpus_module, "_view", lambda *arguments: views.append(cut(*arguments)) or views[-1])
+    work = corpus_module._Work(recipe, tuple(photographs(data)[:1]), tmp_path)
+    work(0)
+    kept = np.load(tmp_path / "0.npz")
+    assert len(views) == 5 * 2
+    for number in (0, 9):
+        seen = ImageNetClassifier("lite0").trunk.statistics((views[number] * 255 - 127) / 128)
+        place = (0, *divmod(number, 2))
+        for name in ("cells", "view"):
+            found = torch.from_numpy(kept[name][place]).float()
+            torch.testing.assert_close(found, getattr(seen, name)[0], atol=0.02, rtol=0.01)
 
 
 def test_corpus_is_a_function_of_the_recipe(trained, recipe_file, data, tmp_path):
     recipe = read_yaml(Recipe, recipe_file)
     first = make_corpus(recipe, photographs(data), trained / "corpus", 1)
     again = make_corpus(recipe, photographs(data)[:2], tmp_path, 1)
-    chosen = [(1, version, view) for version in range(5) for view in range(2)]
-    assert torch.equal(first.images(chosen), again.images(chosen))
-    np.testing.assert_array_equal(first.quality[:2], again.quality)
+    for name in ("view", "cells", "quality", "levels"):
+        np.testing.assert_array_equal(getattr(first, name)[:2], getattr(again, name))
 
 
 def test_photographs_kept_out_are_no_training_data():

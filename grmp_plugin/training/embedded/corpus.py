@@ -44,7 +44,6 @@ class Corpus:
     """All training data: P photographs with Q versions and V views each.
 
     Attributes:
-        pixels: (P, Q, V, S, S, 3), uint8, by shard; memory-mapped.
         cells: (P, Q, V, cells, local), float16: what the trunk sees in each cell.
         view: (P, Q, V, global), float16: what it sees in the whole view.
         appearance: (P, Q, V, 4), float32: see `targets.appearance`.
@@ -54,7 +53,6 @@ class Corpus:
         classes: (P, 1000), float16: probabilities of ImageNet's classes, undistorted.
     """
 
-    pixels: list[np.ndarray]
     cells: np.ndarray
     view: np.ndarray
     appearance: np.ndarray
@@ -67,11 +65,6 @@ class Corpus:
         """The trunk's statistics of some views, in float32."""
         index = tuple(np.array(chosen).T)
         return TrunkStatistics(*(torch.from_numpy(part[index]).float() for part in (self.cells, self.view)))
-
-    def images(self, chosen: Views) -> Tensor:
-        """Some views, (B, 3, S, S) uint8."""
-        views = [self.pixels[p // _SHARD][p % _SHARD, version, view] for p, version, view in chosen]
-        return torch.from_numpy(np.array(views)).movedim(-1, -3)
 
 
 def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path, processes: int) -> Corpus:
@@ -89,7 +82,7 @@ def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path,
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards = range(-(-len(photographs) // _SHARD))
-    missing = [s for s in shards if not (folder / f"{s}.labels.npz").exists()]
+    missing = [s for s in shards if not (folder / f"{s}.npz").exists()]
     if missing:
         log.info("distorting %d of %d shards of photographs", len(missing), len(shards))
         context = multiprocessing.get_context("spawn")
@@ -98,9 +91,8 @@ def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path,
             for done, _ in enumerate(pool.imap_unordered(work, missing), 1):
                 if done % 10 == 0 or done == len(missing):
                     log.info("distorted %d of %d shards", done, len(missing))
-    labels = [np.load(folder / f"{s}.labels.npz") for s in shards]
-    pixels = [np.load(folder / f"{s}.pixels.npy", mmap_mode="r") for s in shards]
-    return Corpus(pixels, **{name: np.concatenate([p[name] for p in labels]) for name in labels[0].files})
+    parts = [np.load(folder / f"{s}.npz") for s in shards]
+    return Corpus(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0].files})
 
 
 def _one_thread() -> None:
@@ -121,12 +113,9 @@ class _Work:
         numbers = range(shard * _SHARD, min((shard + 1) * _SHARD, len(self.photographs)))
         classifier = ImageNetClassifier(trunk_variant(self.recipe.network))
         parts = [_photograph(self.recipe, self.photographs[n], n, classifier) for n in numbers]
-        with atomic_write(self.folder / f"{shard}.pixels.npy") as file:
-            np.save(file, np.stack([p.pop("pixels") for p in parts]))
-        labels = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
-        # Written last: its presence says that the shard is whole.
-        with atomic_write(self.folder / f"{shard}.labels.npz") as file:
-            np.savez(file, allow_pickle=False, **labels)
+        stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
+        with atomic_write(self.folder / f"{shard}.npz") as file:
+            np.savez(file, allow_pickle=False, **stacked)
 
 
 def _photograph(
@@ -145,11 +134,9 @@ def _photograph(
         visible = [] if np.array_equal(image, original) else applied
         kinds.append([*(KINDS.index(kind) for kind, _ in visible), 0, 0][:2])
         levels.append([*(level for _, level in visible), 0, 0][:2])
-    pixels = torch.stack(views)
     seen = [classifier.trunk.statistics(normalize(v, recipe.network.preprocess)) for v in views]
     classes = classifier(normalize(views[0], recipe.network.preprocess)).mean(0).softmax(-1)
     return {
-        "pixels": (pixels * 255).round().byte().movedim(-3, -1).numpy(),
         "cells": torch.stack([s.cells for s in seen]).half().numpy(),
         "view": torch.stack([s.view for s in seen]).half().numpy(),
         "appearance": torch.stack([appearance(v) for v in views]).numpy(),

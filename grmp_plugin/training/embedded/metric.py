@@ -25,7 +25,6 @@ from grmp_plugin.training.embedded.steps import run_steps
 from grmp_plugin.training.losses import quality_loss
 
 _FROZEN = ("clip.visual.conv1.net.", "clip.token_embedding.")
-_READ_CROPS = 8  # of each rated photograph, for the readout
 _CHUNK = 512  # views
 
 
@@ -80,10 +79,12 @@ def _told_by_readout(
         parts = zip(statistics.cells.split(_CHUNK), statistics.view.split(_CHUNK), strict=True)
         return torch.cat([plain_features(network, TrunkStatistics(*part)) for part in parts]).numpy()
 
-    count = min(_READ_CROPS, rated.crops)
-    seen = [rated.random(learned_from, np.full(len(learned_from), crop)) for crop in range(count)]
-    view = np.mean([statistics.view.numpy() for statistics in seen], 0)
-    readout = Readout(view, np.mean([features(s) for s in seen], 0), rated.quality[learned_from])
+    seen = rated.as_scored(learned_from)
+    view, read = (
+        part.reshape(len(learned_from), rated.scored, -1).mean(1)
+        for part in (seen.view.numpy(), features(seen))
+    )
+    readout = Readout(view, read, rated.quality[learned_from])
     told = np.empty(corpus.view.shape[:3], np.float32)
     for picture in range(len(told)):
         places = [(picture, *place) for place in np.ndindex(told.shape[1:])]
