@@ -241,7 +241,7 @@ def _adapt_all(few_shot: "FewShot", run: dict[str, Any], out: Path | None, resum
 
 
 def _plcc_and_srcc(scores: Any, quality: Any) -> float:
-    from grmp_plugin.evaluation.statistics import plcc, srcc
+    from grmp_plugin.statistics.correlation import plcc, srcc
 
     return plcc(scores, quality) + srcc(scores, quality)
 
@@ -269,7 +269,8 @@ def _describe_run(
 
 def _compared(adapted: "Adapted", rated: "Ratings") -> dict[str, Any]:
     """What a split bought, as plain data: on the test images, and beside it on the shots."""
-    from grmp_plugin.evaluation.statistics import agreement, paired_difference, srcc
+    from grmp_plugin.statistics.agreement import agreement, paired_difference
+    from grmp_plugin.statistics.correlation import srcc
 
     scale, test = adapted.scale, adapted.split.test
     mos = rated.mos[test]

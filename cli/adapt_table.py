@@ -28,7 +28,7 @@ def over_splits(splits: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _median(name: str, values: Sequence[float | None]) -> dict[str, Any]:
-    from grmp_plugin.evaluation.statistics import spread
+    from grmp_plugin.statistics.agreement import spread
 
     known = [value for value in values if value is not None]
     if not known:

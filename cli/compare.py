@@ -45,8 +45,8 @@ from .ratings import (
 
 if TYPE_CHECKING:
     from grmp_plugin.data.ratings import Ratings
-    from grmp_plugin.evaluation.compare import People
     from grmp_plugin.evaluation.comparison import Comparison
+    from grmp_plugin.evaluation.judging import People
     from grmp_plugin.evaluation.metric_names import MetricSpec
 
 HELP = (
@@ -169,7 +169,7 @@ def compare(
     drawn = {} if maps is None else _draw_maps(comparison, maps, device)
     _write(comparison, out, scores)
     if report is not None:
-        from grmp_plugin.evaluation.report import comparison_report
+        from grmp_plugin.report import comparison_report
 
         write_text(report, comparison_report(comparison, maps=drawn), "--report")
     shown = output_format or (None if out is not None else Format.table)
@@ -242,7 +242,7 @@ def _describe_ratings(rated: "Ratings", options: dict[str, Any], raters: int | N
 def _people(rated: "Ratings", raters: int | None) -> "People":
     import numpy as np
 
-    from grmp_plugin.evaluation.compare import People
+    from grmp_plugin.evaluation.judging import People
 
     errors = None
     counts = np.full(len(rated.images), float(raters)) if raters is not None else rated.raters
@@ -281,10 +281,10 @@ def _run(
     about: dict[str, Any],
 ) -> "Comparison":
     # Only now, as it costs seconds.
-    from grmp_plugin.evaluation.compare import judge
+    from grmp_plugin.evaluation.judging import judge
+    from grmp_plugin.evaluation.metric_scores import score_images
     from grmp_plugin.evaluation.metrics import Metrics
     from grmp_plugin.evaluation.score_cache import ScoreCache
-    from grmp_plugin.evaluation.scores_of_metrics import score_images
     from grmp_plugin.versions import package_versions
 
     runner = Metrics(device.value)

@@ -13,7 +13,7 @@ from .output import fits, note, print_data, print_table
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
-    from grmp_plugin.evaluation.statistics import Interval
+    from grmp_plugin.statistics.bootstrap import Interval
 
 _NAME = 14  # columns for a metric's name at least
 _DISPENSABLE = ("B/W", "D/S", "KRCC", "RMSE*", "to best", "PLCC*")  # the first is the first to go
@@ -142,7 +142,7 @@ def _print_ranks(comparison: "Comparison") -> None:
 
 def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int, float]]:
     """Percentile rank of each judged image, by metric."""
-    from grmp_plugin.evaluation.disagreement import percentile_ranks
+    from grmp_plugin.statistics.disagreement import percentile_ranks
 
     judged = comparison.judged.nonzero()[0].tolist()
     ranks = {n: percentile_ranks(comparison.metrics[n].quality[comparison.judged]) for n in numbers}

@@ -83,7 +83,7 @@ def find_ratings(
         InputError, DataUnavailableError: when they cannot be had or used.
     """
     if name is not None and is_ratings_file(name):
-        from grmp_plugin.data.ratings import read_ratings
+        from grmp_plugin.data.ratings_file import read_ratings
 
         return read_ratings(name, **options)
     demo = name in (None, "demo")
@@ -95,7 +95,7 @@ def find_ratings(
             f"{name or 'the demo'} is none"
         )
     if demo:
-        from grmp_plugin.data.demo import default_folder, demo_ratings
+        from grmp_plugin.synthetic.demo import default_folder, demo_ratings
 
         words = "no ratings given: " if name is None else ""
         note(f"{words}the demo, drawn pictures judged by a simulated observer (in {default_folder()})")

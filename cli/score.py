@@ -239,7 +239,7 @@ def _draw(document: dict[str, Any], scorer: "Scorer", report: Path | None, maps:
         drawn = draw_maps(scorer, scored, maps)
         note(f"written to {maps}")
     if report is not None:
-        from grmp_plugin.evaluation.report import scores_report
+        from grmp_plugin.report import scores_report
 
         write_text(report, scores_report(document, maps=drawn), "--report")
         note(f"written to {report}")

@@ -13,8 +13,8 @@ import wrapt
 _REGISTERED = {
     "ARCH_REGISTRY": {"GRMPIQA": "grmp_plugin.network.grmp_iqa:GRMPIQA"},
     "MODEL_REGISTRY": {
-        "GRMPPretrainModel": "grmp_plugin.training.pretrain:GRMPPretrainModel",
-        "GRMPAdaptModel": "grmp_plugin.training.adapt:GRMPAdaptModel",
+        "GRMPPretrainModel": "grmp_plugin.training.pretrain_model:GRMPPretrainModel",
+        "GRMPAdaptModel": "grmp_plugin.training.adapt_model:GRMPAdaptModel",
     },
     "DATASET_REGISTRY": {
         "GRMPShotsDataset": "grmp_plugin.training.pyiqa_data:GRMPShotsDataset",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grmp_plugin.data.paths import expand_paths
-from grmp_plugin.data.references import parse_name
+from grmp_plugin.data.reference_names import parse_name
 from grmp_plugin.errors import InputError
 
 _LISTED = 5

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grmp_plugin.evaluation.statistics import Interval
+from grmp_plugin.statistics.bootstrap import Interval
 
 Array = NDArray[np.float64]
 

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Sequence
 
-from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.training.adapt_model import GRMPAdaptModel
+from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.scorer import RatedScorer
-from grmp_plugin.training.shots_data import RatedViews
 
 _TRIED = 4  # images
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
-from grmp_plugin.data.shots import Split, draw_split
+from grmp_plugin.data.splits import Split, draw_split
 from grmp_plugin.errors import InputError
 from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.estimate import estimate_seconds
 from grmp_plugin.training.loop import Batches, Step, run
-from grmp_plugin.training.reference import BestOnTest
+from grmp_plugin.training.rated_views import RatedViews
+from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
-from grmp_plugin.training.shots_data import RatedViews
 from grmp_plugin.training.state import SavedState
 from grmp_plugin.training.watch import Watch
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from grmp_plugin.data.tasks import TaskSource
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.start import with_new_prompts
+from grmp_plugin.synthetic.tasks import TaskSource
 from grmp_plugin.training.loop import Batches, Step, run
-from grmp_plugin.training.pretrain import GRMPPretrainModel
+from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 from grmp_plugin.training.settings import PretrainSettings
 from grmp_plugin.training.state import SavedState
-from grmp_plugin.training.tasks_data import TaskViews
+from grmp_plugin.training.task_views import TaskViews
 from grmp_plugin.training.watch import Watch
 
 

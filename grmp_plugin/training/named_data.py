@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from grmp_plugin.data.ratings import KNOWN_RANGE, Ratings
-from grmp_plugin.data.references import references_of
+from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.network.download import Remote, hub_problem
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.learned import first_learned_block, tensors_before
 from grmp_plugin.network.preprocess import normalize
-from grmp_plugin.training.shots_data import DECODERS, RatedViews
+from grmp_plugin.training.rated_views import DECODERS, RatedViews
 
 # Bytes of tokens to remember; those of further images are computed each time. At ViT-B/16 an image takes
 # 0.6 MB.

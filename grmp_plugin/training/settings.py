@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from grmp_plugin.data.shots import SAMPLINGS
+from grmp_plugin.data.splits import SAMPLINGS
 from grmp_plugin.errors import ConfigError
 
 PROTOCOLS = ("own", "reference")

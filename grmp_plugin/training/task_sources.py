@@ -4,8 +4,8 @@ import difflib
 import os
 from collections.abc import Collection, Sequence
 
-from grmp_plugin.data.tasks import RatedTasks, TaskSource, drawn_tasks, pristine_tasks
 from grmp_plugin.errors import InputError
+from grmp_plugin.synthetic.tasks import RatedTasks, TaskSource, drawn_tasks, pristine_tasks
 from grmp_plugin.training.named_data import DATA_ROOT, data_set_names, named_ratings
 
 DRAWN = "drawn"

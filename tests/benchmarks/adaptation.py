@@ -47,7 +47,7 @@ from matplotlib import pyplot
 from rated_sets import SETS, find_sets, without_learned
 
 from grmp_plugin.config import read_yaml
-from grmp_plugin.evaluation.statistics import spread
+from grmp_plugin.statistics.agreement import spread
 from grmp_plugin.training.settings import AdaptConfig
 
 _USUAL = (

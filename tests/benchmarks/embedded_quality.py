@@ -18,10 +18,11 @@ import numpy as np
 from judges import Judge, metrics
 from photographs import photographs
 
-from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.pseudo_mos import pseudo_mos
-from grmp_plugin.evaluation.statistics import bootstrap_interval, srcc
 from grmp_plugin.network.models import find_checkpoint
+from grmp_plugin.statistics.agreement import bootstrap_interval
+from grmp_plugin.statistics.correlation import srcc
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
 
 SEED = 0
 LEVELS = range(1, 6)

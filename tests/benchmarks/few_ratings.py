@@ -23,23 +23,23 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from grmp_plugin.data.ratings import Ratings
-from grmp_plugin.data.shots import draw_split
+from grmp_plugin.data.splits import draw_split
 from grmp_plugin.errors import TrainingError
-from grmp_plugin.evaluation.statistics import plcc, srcc
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import weights_digest
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
 from grmp_plugin.network.towers import encode_image, project_image
-from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.statistics.correlation import plcc, srcc
+from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.embedded.captions import PLAIN_QUALITY_TEXTS
 from grmp_plugin.training.few_shot import shuffled_batches, trainer_options
 from grmp_plugin.training.frozen import Shown
 from grmp_plugin.training.loop import Step, run
+from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
-from grmp_plugin.training.shots_data import RatedViews
 
 METRIC, HONEST = "grmp_iqa-tiny", "grmp_iqa-tiny-meta"
 _SMALL = np.logspace(-3, 3, 13)  # alphas for features of length 1

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from grmp_plugin.data.distortions import DISTORTIONS
-from grmp_plugin.data.tasks import drawn_tasks
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint
+from grmp_plugin.synthetic.distortions import DISTORTIONS
+from grmp_plugin.synthetic.tasks import drawn_tasks
 from grmp_plugin.training.losses import quality_loss
 from grmp_plugin.training.meta_prompts import _batches, _options
-from grmp_plugin.training.pretrain import GRMPPretrainModel
+from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 from grmp_plugin.training.settings import PretrainSettings
-from grmp_plugin.training.tasks_data import TaskViews
+from grmp_plugin.training.task_views import TaskViews
 
 
 def main() -> None:

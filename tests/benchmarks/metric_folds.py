@@ -18,11 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from grmp_plugin.config import read_yaml
-from grmp_plugin.data.ratings import read_ratings
+from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
-from grmp_plugin.evaluation.statistics import bootstrap_interval, plcc, srcc
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.statistics.agreement import bootstrap_interval
+from grmp_plugin.statistics.correlation import plcc, srcc
 from grmp_plugin.training.embedded.corpus import make_corpus
 from grmp_plugin.training.embedded.metric import train_metric
 from grmp_plugin.training.embedded.photographs import photographs

@@ -16,9 +16,12 @@ from judges import metrics
 from rated_sets import without_learned
 
 from grmp_plugin.data.images import read_image
-from grmp_plugin.data.ratings import Ratings, read_ratings
-from grmp_plugin.evaluation import statistics
-from grmp_plugin.evaluation.logistic import fitted_agreement
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import read_ratings
+from grmp_plugin.statistics.agreement import bootstrap_interval
+from grmp_plugin.statistics.bootstrap import Interval
+from grmp_plugin.statistics.correlation import krcc, plcc, srcc
+from grmp_plugin.statistics.logistic import fitted_agreement
 
 _RESAMPLES = 1000
 
@@ -35,15 +38,14 @@ def report(ratings: Ratings, scores: dict[str, np.ndarray]) -> None:
     for metric, values in scores.items():
         own = values[valid]
         cells = []
-        for name in ("srcc", "krcc", "plcc"):
-            interval = statistics.bootstrap_interval(own, mos, name, **options)
-            cells.append(_cell(getattr(statistics, name)(own, mos), interval))
+        for name, statistic in (("srcc", srcc), ("krcc", krcc), ("plcc", plcc)):
+            cells.append(_cell(statistic(own, mos), bootstrap_interval(own, mos, name, **options)))
         fitted = fitted_agreement(own, mos, **options)
         cells.append(_cell(fitted.fit.plcc, fitted.plcc_interval))
         print(f"| {metric} | " + " | ".join(cells) + " |")
 
 
-def _cell(value: float, interval: statistics.Interval) -> str:
+def _cell(value: float, interval: Interval) -> str:
     return f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 

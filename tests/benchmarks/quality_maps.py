@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from photographs import photographs
 
-from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.evaluation.quality_map import Windows, quality_map
 from grmp_plugin.evaluation.scoring import image_tensor
 from grmp_plugin.network import towers
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import normalize
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
 
 SEED = 0
 # Damage of a place, whatever the rest of the picture looks like.

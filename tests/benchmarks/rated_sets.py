@@ -10,14 +10,15 @@ from photographs import OTHERS, TWELVE, photographs
 from PIL import Image
 
 from grmp_plugin.config import SCENES
-from grmp_plugin.data.demo import demo_ratings
-from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.data.images import pixels_digest, read_image
-from grmp_plugin.data.observer import GRADES, Observer
-from grmp_plugin.data.pseudo_mos import pseudo_mos
-from grmp_plugin.data.ratings import Ratings, read_ratings
-from grmp_plugin.data.scenes import draw_scene
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.network.models import find_checkpoint
+from grmp_plugin.synthetic.demo import demo_ratings
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.observer import GRADES, Observer
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
+from grmp_plugin.synthetic.scenes import draw_scene
 
 SETS = ("demo", "photographs", "photographs-pseudo", "tuning")
 

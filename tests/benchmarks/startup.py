@@ -25,7 +25,7 @@ import numpy as np
 from photographs import photographs
 from PIL import Image
 
-from grmp_plugin.data.scenes import SCENES, draw_scene
+from grmp_plugin.synthetic.scenes import SCENES, draw_scene
 
 GRMP = str(Path(sys.executable).with_name("grmp"))
 CORES = sorted(os.sched_getaffinity(0))

@@ -134,7 +134,7 @@ def test_report_and_maps_are_there(first, rated):
 def test_second_run_creates_no_metric_and_decodes_no_image(first, rated, grmp, cache):
     program = (
         "import pyiqa, sys\n"
-        "import grmp_plugin.network.grmp_iqa, grmp_plugin.evaluation.scores_of_metrics as scores\n"
+        "import grmp_plugin.network.grmp_iqa, grmp_plugin.evaluation.metric_scores as scores\n"
         "def never(*arguments, **options): raise SystemExit('created or decoded')\n"
         "pyiqa.create_metric = scores.read_image = never\n"
         "grmp_plugin.network.grmp_iqa.GRMPIQA.__init__ = never\n"

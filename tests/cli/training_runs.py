@@ -46,7 +46,7 @@ def rated_photographs(folder: Path) -> None:
     """
     from PIL import Image
 
-    from grmp_plugin.data.distortions import distort
+    from grmp_plugin.synthetic.distortions import distort
 
     (folder / "photos").mkdir(parents=True)
     rows = []

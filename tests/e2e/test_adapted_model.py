@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grmp_plugin.data.distortions import distort
-from grmp_plugin.evaluation.statistics import srcc
+from grmp_plugin.statistics.correlation import srcc
+from grmp_plugin.synthetic.distortions import distort
 
 _PYIQA = """
 import pyiqa, grmp_plugin

@@ -14,12 +14,12 @@ from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.datasets import load_sample_image
 
-from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.errors import VocabularyError
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import MODELS
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(str(path) for path in (ROOT / "examples").glob("*.jpg"))

@@ -366,8 +366,8 @@ def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, 
     """The SRCC that pyiqa logged, from `grmp score`'s numbers of the images that are no shots."""
     from scipy.stats import spearmanr
 
-    from grmp_plugin.data.ratings import read_ratings
-    from grmp_plugin.data.shots import draw_split
+    from grmp_plugin.data.ratings_file import read_ratings
+    from grmp_plugin.data.splits import draw_split
 
     ratings = read_ratings(data.ratings, images_folder=data.images)
     tested = draw_split(ratings, shots, 0).test

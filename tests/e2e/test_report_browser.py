@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
-from grmp_plugin.evaluation.report import comparison_report, scores_report
-from grmp_plugin.evaluation.statistics import Interval
+from grmp_plugin.report import comparison_report, scores_report
+from grmp_plugin.statistics.bootstrap import Interval
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

@@ -14,7 +14,7 @@ import torch
 from grmp_plugin.network.authors import own_name
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.training.meta import Batch, Task
-from grmp_plugin.training.pretrain import GRMPPretrainModel
+from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 
 TASKS, BATCHES = 3, 2
 

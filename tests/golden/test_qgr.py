@@ -9,7 +9,7 @@ import torch
 
 from grmp_plugin.network.authors import own_name
 from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.training.adapt import GRMPAdaptModel
+from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import regularize
 from grmp_plugin.training.teacher import Teacher

@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation import statistics
-from grmp_plugin.evaluation.best import best_metric, holm, two_sided
-from grmp_plugin.evaluation.statistics import bootstrap_interval, paired_difference, rank_correlations
+from grmp_plugin.statistics import bootstrap
+from grmp_plugin.statistics.agreement import bootstrap_interval, paired_difference
+from grmp_plugin.statistics.resampled import rank_correlations
+from grmp_plugin.statistics.significance import best_metric, holm, two_sided
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -221,7 +222,7 @@ def test_seed_alone_decides(monkeypatch):
     predictions, mos = metrics(40, [1.0, 1.0, 1.3], np.random.default_rng(13))
     first = best_metric(predictions, mos, seed=1)
     assert best_metric(predictions, mos, seed=2).intervals != first.intervals
-    monkeypatch.setattr(statistics, "_CHUNK", 40 * 300)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 40 * 300)
     again = best_metric(predictions, mos, seed=1)
     assert again.p_values == pytest.approx(first.p_values, nan_ok=True)
     assert again.intervals == first.intervals

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grmp_plugin.evaluation.compare import People, judge
 from grmp_plugin.evaluation.comparison import MetricScores
-from grmp_plugin.evaluation.scores_of_metrics import Scores
+from grmp_plugin.evaluation.judging import People, judge
+from grmp_plugin.evaluation.metric_scores import Scores
 
 
 def metric(name, scores, *, lower_better=False, errors=None, error=None):

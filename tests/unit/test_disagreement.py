@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation.disagreement import disputes, rank_agreement
+from grmp_plugin.statistics.disagreement import disputes, rank_agreement
 
 pytestmark = pytest.mark.filterwarnings("error")
 

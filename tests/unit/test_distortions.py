@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from grmp_plugin.data import distortions
-from grmp_plugin.data.distortions import DISTORTIONS, Distortion, distort, distortion_table
 from grmp_plugin.errors import InputError
+from grmp_plugin.synthetic import distortions
+from grmp_plugin.synthetic.distortions import DISTORTIONS, Distortion, distort, distortion_table
 
 LEVELS = (1, 2, 3, 4, 5)
 # A picture of noise, so that each kind has edges, colours and all grey values to work on.

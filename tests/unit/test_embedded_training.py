@@ -15,11 +15,11 @@ from PIL import Image
 
 from grmp_plugin.config import SCENES, read_yaml
 from grmp_plugin.data.images import pixels_digest, read_image
-from grmp_plugin.data.scenes import draw_scene
 from grmp_plugin.errors import ConfigError, InputError, VocabularyError
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.towers import embed_statistics
+from grmp_plugin.synthetic.scenes import draw_scene
 from grmp_plugin.training.embedded import captions, losses, make, steps, targets
 from grmp_plugin.training.embedded import corpus as corpus_module
 from grmp_plugin.training.embedded.backbone import split_photographs

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation import krasula as module
-from grmp_plugin.evaluation.krasula import pair_analysis
+from grmp_plugin.statistics import krasula as module
+from grmp_plugin.statistics.krasula import pair_analysis
 
 pytestmark = pytest.mark.filterwarnings("error")
 

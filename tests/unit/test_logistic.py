@@ -7,9 +7,9 @@ import pytest
 from scipy import optimize, stats
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation import logistic as module
-from grmp_plugin.evaluation import statistics
-from grmp_plugin.evaluation.logistic import Logistic, fit_logistic, fitted_agreement
+from grmp_plugin.statistics import bootstrap
+from grmp_plugin.statistics import logistic as module
+from grmp_plugin.statistics.logistic import Logistic, fit_logistic, fitted_agreement
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -234,7 +234,7 @@ def test_seed_alone_decides(monkeypatch):
     x, y = sigmoid_data(40, 10, np.random.default_rng(10))
     first = fitted_agreement(x, y, seed=1)
     assert fitted_agreement(x, y, seed=2) != first
-    monkeypatch.setattr(statistics, "_CHUNK", 40 * 70)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 40 * 70)
     monkeypatch.setattr(module, "_BLOCK", 40 * 30)
     again = fitted_agreement(x, y, seed=1)
     assert again.plcc_interval == pytest.approx(first.plcc_interval, rel=1e-9)

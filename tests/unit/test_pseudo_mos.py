@@ -10,10 +10,10 @@ import skimage.data
 import torch
 from skimage.metrics import structural_similarity
 
-from grmp_plugin.data import pseudo_mos as module
-from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.errors import ImageError
+from grmp_plugin.synthetic import pseudo_mos as module
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
 
-from grmp_plugin.data.distortions import distort
 from grmp_plugin.errors import GRMPError, ImageError
 from grmp_plugin.evaluation import quality_map as module
 from grmp_plugin.evaluation.overlay import overlay
@@ -17,6 +16,7 @@ from grmp_plugin.evaluation.quality_map import QualityMap, Windows, quality_map
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, image_tensor
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import make_views
+from grmp_plugin.synthetic.distortions import distort
 
 # Widths and heights around the small networks' views (32) and their largest short side (64).
 SHAPES = [(1, 1), (1, 90), (7, 300), (31, 33), (32, 32), (64, 64), (97, 61), (150, 402), (601, 455)]

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grmp_plugin.data.ratings import (
-    DECLARED,
-    KNOWN_RANGE,
-    SHOTS_RANGE,
-    BadRow,
-    MosScale,
-    Ratings,
-    read_ratings,
-)
-from grmp_plugin.data.references import parse_name, references_of
+from grmp_plugin.data.ratings import DECLARED, KNOWN_RANGE, SHOTS_RANGE, BadRow, MosScale, Ratings
+from grmp_plugin.data.ratings_file import read_ratings
+from grmp_plugin.data.reference_names import parse_name, references_of
 from grmp_plugin.errors import ConfigError, InputError
 
 

@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
-from grmp_plugin.evaluation.disagreement import disputes
-from grmp_plugin.evaluation.report import comparison_report, pictures, scores_report
-from grmp_plugin.evaluation.report.standing import ranks_among
-from grmp_plugin.evaluation.report.svg import Scale, round_step
-from grmp_plugin.evaluation.report.text import (
+from grmp_plugin.report import comparison_report, pictures, scores_report
+from grmp_plugin.report.standing import ranks_among
+from grmp_plugin.report.svg import Scale, round_step
+from grmp_plugin.report.text import (
     common_folder,
     decimals,
     facts,
@@ -27,7 +26,8 @@ from grmp_plugin.evaluation.report.text import (
     probability,
     shortened,
 )
-from grmp_plugin.evaluation.statistics import UNDEFINED, Interval
+from grmp_plugin.statistics.bootstrap import UNDEFINED, Interval
+from grmp_plugin.statistics.disagreement import disputes
 
 VOID = {"meta", "link", "img", "br"}
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from grmp_plugin.data.scenes import SCENES, draw_scene
 from grmp_plugin.errors import InputError
+from grmp_plugin.synthetic.scenes import SCENES, draw_scene
 
 SIDE = 160
 

@@ -13,9 +13,9 @@ from grmp_plugin.errors import ImageError
 from grmp_plugin.network.learned import adaptation_names, first_learned_block, tensors_before
 from grmp_plugin.training import scorer as scorer_module
 from grmp_plugin.training.few_shot import FewShot
+from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
-from grmp_plugin.training.shots_data import RatedViews
 from grmp_plugin.training.watch import Watch
 
 IMAGES = 20

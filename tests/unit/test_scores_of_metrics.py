@@ -9,9 +9,9 @@ from PIL import Image
 from grmp_plugin.errors import MetricError
 from grmp_plugin.evaluation.brief_network import BriefNetwork
 from grmp_plugin.evaluation.metric_names import MetricSpec, find_metrics
+from grmp_plugin.evaluation.metric_scores import score_images
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
 from grmp_plugin.evaluation.score_cache import ScoreCache
-from grmp_plugin.evaluation.scores_of_metrics import score_images
 
 
 class MadeMetrics(Metrics):
@@ -65,7 +65,7 @@ def test_second_run_creates_no_metric_and_decodes_no_image(images, cache, monkey
     assert before.metrics[0].scores.tolist() == [7, 47, 87, 127, 167]
     assert before.metrics[0].seconds > 0
     with monkeypatch.context() as patch:
-        patch.setattr("grmp_plugin.evaluation.scores_of_metrics.read_image", lambda *a, **k: 1 / 0)
+        patch.setattr("grmp_plugin.evaluation.metric_scores.read_image", lambda *a, **k: 1 / 0)
         again = run(images, MadeMetrics(), cache, "first")
     np.testing.assert_array_equal(again.metrics[0].scores, before.metrics[0].scores)
     assert again.metrics[0].seconds == before.metrics[0].seconds

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grmp_plugin.data.ratings import Ratings, read_ratings
-from grmp_plugin.data.shots import SAMPLINGS, draw_split
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import read_ratings
+from grmp_plugin.data.splits import SAMPLINGS, draw_split
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
 

@@ -8,19 +8,17 @@ import pytest
 from scipy import stats
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation import statistics as module
-from grmp_plugin.evaluation.statistics import (
+from grmp_plugin.statistics import agreement as module
+from grmp_plugin.statistics import bootstrap, resampled
+from grmp_plugin.statistics.agreement import (
     Agreement,
-    Interval,
     agreement,
     bootstrap_interval,
-    krcc,
     paired_difference,
-    plcc,
-    rmse,
     spread,
-    srcc,
 )
+from grmp_plugin.statistics.bootstrap import Interval
+from grmp_plugin.statistics.correlation import krcc, plcc, rmse, srcc
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -90,7 +88,7 @@ def test_scipy_agrees(name, levels):
 @pytest.mark.parametrize("levels", [3, 10**6])
 def test_resamples_agree_with_scipy(name, levels, monkeypatch):
     """Multiplicities must give what the resample, written out, gives; also in several blocks of pairs."""
-    monkeypatch.setattr(module, "_BLOCK", 7)
+    monkeypatch.setattr(resampled, "_BLOCK", 7)
     generator = np.random.default_rng(levels)
     x, noise = generator.integers(levels, size=(2, 30)).astype(float)
     y = x + noise
@@ -207,7 +205,7 @@ def test_seed_alone_decides(name, monkeypatch):
     x, y = correlated(40, 0.5, np.random.default_rng(7))
     first = bootstrap_interval(x, y, name, seed=1)
     assert bootstrap_interval(x, y, name, seed=2) != first
-    monkeypatch.setattr(module, "_CHUNK", 40 * 300)
+    monkeypatch.setattr(bootstrap, "_CHUNK", 40 * 300)
     assert bootstrap_interval(x, y, name, seed=1) == pytest.approx(first, rel=1e-12)
 
 

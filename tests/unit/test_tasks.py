@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grmp_plugin.data import tasks as module
-from grmp_plugin.data.distortions import DISTORTIONS, distort
-from grmp_plugin.data.pristine import DrawnPictures, PictureFiles
-from grmp_plugin.data.pseudo_mos import pseudo_mos
-from grmp_plugin.data.ratings import Ratings, read_ratings
-from grmp_plugin.data.scenes import SCENES, draw_scene
-from grmp_plugin.data.tasks import DistortedTasks, RatedTasks, drawn_tasks, pristine_tasks
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.errors import ImageError, InputError
+from grmp_plugin.synthetic import tasks as module
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pictures import DrawnPictures, PictureFiles
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
+from grmp_plugin.synthetic.scenes import SCENES, draw_scene
+from grmp_plugin.synthetic.tasks import DistortedTasks, RatedTasks, drawn_tasks, pristine_tasks
 
 LEVELS = (1, 2, 3, 4, 5)
 

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from grmp_plugin.config import BackboneConfig, NetworkConfig, PreprocessConfig
-from grmp_plugin.data.tasks import TaskImages
 from grmp_plugin.errors import ConfigError, ImageError, InputError, TrainingError
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.clip import build_clip
@@ -22,13 +21,14 @@ from grmp_plugin.network.initial import initial_prompts, untrained_backbone
 from grmp_plugin.network.learned import adaptation_names, learn_only
 from grmp_plugin.network.preprocess import make_training_views, make_views, normalize
 from grmp_plugin.network.tensors import read_tensors
-from grmp_plugin.training import frozen, pretrain, shots_data
-from grmp_plugin.training.adapt import GRMPAdaptModel
-from grmp_plugin.training.pretrain import GRMPPretrainModel
-from grmp_plugin.training.reference import BestOnTest
+from grmp_plugin.synthetic.tasks import TaskImages
+from grmp_plugin.training import frozen, pretrain_model, rated_views
+from grmp_plugin.training.adapt_model import GRMPAdaptModel
+from grmp_plugin.training.pretrain_model import GRMPPretrainModel
+from grmp_plugin.training.rated_views import RatedViews
+from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.settings import PretrainSettings
-from grmp_plugin.training.shots_data import RatedViews
-from grmp_plugin.training.tasks_data import TaskViews
+from grmp_plugin.training.task_views import TaskViews
 from grmp_plugin.training.views import draw_crops, pick_views
 
 SQUASH = PreprocessConfig(size=32, resize=36)
@@ -701,7 +701,7 @@ def test_outer_step_of_the_paper(small_checkpoint):
 @pytest.fixture
 def starts_and_ends(monkeypatch):
     """Values before and after the inner steps of each task."""
-    seen, inner_steps = [], pretrain.inner_steps
+    seen, inner_steps = [], pretrain_model.inner_steps
 
     def spied(task, loss, optimizer):
         parameters = optimizer.param_groups[0]["params"]
@@ -710,7 +710,7 @@ def starts_and_ends(monkeypatch):
         seen.append((before, [p.detach().clone() for p in parameters], optimizer))
         return losses
 
-    monkeypatch.setattr(pretrain, "inner_steps", spied)
+    monkeypatch.setattr(pretrain_model, "inner_steps", spied)
     return seen
 
 
@@ -1051,13 +1051,13 @@ def pictures(tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     """Names of the files that are read."""
-    found, read_image = [], shots_data.read_image
+    found, read_image = [], rated_views.read_image
 
     def counted_read(path):
         found.append(str(path))
         return read_image(path)
 
-    monkeypatch.setattr(shots_data, "read_image", counted_read)
+    monkeypatch.setattr(rated_views, "read_image", counted_read)
     return found
 
 
@@ -1071,11 +1071,11 @@ def test_views_are_kept(pictures, reads):
 
 
 def test_views_of_many_images_are_not_kept(pictures, reads, monkeypatch):
-    monkeypatch.setattr(shots_data, "_KEPT", 5)
+    monkeypatch.setattr(rated_views, "_KEPT", 5)
     images = RatedViews(pictures, np.linspace(0, 1, 6), SQUASH)
     assert torch.equal(images.views(3), images.views(3))
     assert reads == [pictures[3]] * 2
-    monkeypatch.setattr(shots_data, "_KEPT", 6)
+    monkeypatch.setattr(rated_views, "_KEPT", 6)
     kept = RatedViews(pictures, np.linspace(0, 1, 6), SQUASH)
     assert torch.equal(kept.views(3), images.views(3))
     kept.views(3)

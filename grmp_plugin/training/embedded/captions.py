@@ -8,8 +8,8 @@ how good an image is, and no other words are stored with the model, apart from t
 from collections.abc import Iterable
 
 from grmp_plugin.config import NetworkConfig
-from grmp_plugin.data.distortions import DISTORTIONS
 from grmp_plugin.network.texts import clip_token_ids
+from grmp_plugin.synthetic.distortions import DISTORTIONS
 from grmp_plugin.training.embedded.imagenet import class_names
 
 STRENGTHS = ("slightly", "mildly", "moderately", "strongly", "severely")

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grmp_plugin.data.distortions import DISTORTIONS, distort
 from grmp_plugin.data.images import read_image
-from grmp_plugin.data.pseudo_mos import pseudo_mos
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.preprocess import make_training_views, normalize
 from grmp_plugin.network.trunk import TrunkStatistics
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
 from grmp_plugin.training.embedded.imagenet import ImageNetClassifier, trunk_variant
 from grmp_plugin.training.embedded.photographs import Photograph
 from grmp_plugin.training.embedded.settings import Recipe

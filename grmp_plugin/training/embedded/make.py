@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grmp_plugin.data.ratings import read_ratings
+from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training.embedded.backbone import train_backbone

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from grmp_plugin.data.distortions import DISTORTIONS
-from grmp_plugin.data.pristine import PictureFiles
-from grmp_plugin.data.tasks import DistortedTasks
 from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.synthetic.distortions import DISTORTIONS
+from grmp_plugin.synthetic.pictures import PictureFiles
+from grmp_plugin.synthetic.tasks import DistortedTasks
 from grmp_plugin.training.embedded.photographs import Photograph
 from grmp_plugin.training.embedded.settings import Recipe
 from grmp_plugin.training.loop import Step

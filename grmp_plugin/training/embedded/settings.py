@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from grmp_plugin.config import NetworkConfig
-from grmp_plugin.data.distortions import DISTORTIONS
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.synthetic.distortions import DISTORTIONS
 from grmp_plugin.training.settings import PretrainSettings
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grmp_plugin.config import SCENES
-from grmp_plugin.data.distortions import DISTORTIONS
+from grmp_plugin.synthetic.distortions import DISTORTIONS
 
 _LEVELS = 5
 FAULTS = 1 + _LEVELS * len(DISTORTIONS)

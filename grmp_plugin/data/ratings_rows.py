@@ -1,0 +1,169 @@
+"""Rows of a ratings file: each read and checked, repetitions merged."""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grmp_plugin.data.ratings import BadRow
+from grmp_plugin.data.ratings_columns import Columns
+
+_SPLIT_WORDS = {"training": "train", "validation": "val", "testing": "test"}
+
+
+_RAW_HINT = "; if each row is one person's rating, say --raw"
+
+
+NO_SUCH_FILE = "no such file"
+
+
+class RowError(Exception):
+    """Why a row gives no rating; the message becomes the reason of a `BadRow`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rating of one image, as its line has it; nan where there is no deviation or number of raters."""
+
+    line: int
+    image: str
+    path: str
+    mos: float
+    reference: str
+    reference_name: str
+    deviation: float
+    raters: float
+    splits: Mapping[str, str]
+
+
+def read_row(
+    line: int, cells: Sequence[str], columns: Columns, folder: str, mos_range: tuple[float, float] | None
+) -> Row:
+    """Read one line's cells; raises RowError with the reason when it gives no rating."""
+    if len(cells) < columns.count:
+        raise RowError(f"too few columns: {len(cells)}, the header has {columns.count}")
+    # More cells than columns: most often 3,5 for 3.5, whose 3 would pass for the MOS.
+    if any(cells[columns.count :]):
+        raise RowError(
+            f"too many columns: {len(cells)}, the header has {columns.count} (numbers have a decimal point; "
+            "a name that contains the separator stands in quotes)"
+        )
+    image = cells[columns.image]
+    if not image:
+        raise RowError("no image name")
+    name = reference = ""
+    if columns.reference is not None:
+        name = cells[columns.reference]
+        # Group names that differ in capitals or slashes only are one group: a split errs to the safe side.
+        reference = name.replace("\\", "/").casefold()
+        if not reference:
+            raise RowError(f"no reference in the column '{columns.reference_name}'")
+    splits = {name: cells[index].lower() for name, index in columns.splits.items()}
+    return Row(
+        line=line,
+        image=image,
+        path=_find_image(image, folder),
+        mos=_read_mos(cells[columns.mos], mos_range),
+        reference=reference,
+        reference_name=name,
+        deviation=_read_amount(cells, columns.deviation, "deviation", columns.strict),
+        raters=_read_amount(cells, columns.raters, "number of raters", columns.strict),
+        splits={name: _SPLIT_WORDS.get(value, value) for name, value in splits.items()},
+    )
+
+
+def _find_image(name: str, folder: str) -> str:
+    """Join folder and name; a name from Windows has backslashes, which elsewhere may be part of a name."""
+    for spelling in (name, name.replace("\\", "/")):
+        path = os.path.join(folder, spelling)
+        if os.path.isfile(path):
+            return path
+    if os.path.isdir(path):
+        raise RowError("a folder, not an image file")
+    raise RowError(f"{NO_SUCH_FILE}: {path}")
+
+
+def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
+    if not text:
+        raise RowError("no MOS")
+    try:
+        mos = float(text.replace("_", "?"))  # Python reads 1_0 as 10
+    except ValueError:
+        hint = f"; write {text.replace(',', '.')}" if re.fullmatch(r"[+-]?\d*,\d+", text) else ""
+        raise RowError(f"text where a number should be: '{text}'{hint}") from None
+    if not math.isfinite(mos):
+        raise RowError(f"MOS {text} is not a finite number")
+    if mos_range is not None and not mos_range[0] <= mos <= mos_range[1]:
+        raise RowError(f"MOS {text} is outside the range {mos_range[0]} to {mos_range[1]}")
+    return mos
+
+
+def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bool) -> float:
+    """A number from 0 up; nan where there is no such column, or what it holds need not be a number."""
+    if column is None:
+        return math.nan
+    try:
+        amount = float(cells[column].replace("_", "?"))
+    except ValueError:
+        amount = math.nan
+    if math.isfinite(amount) and amount >= 0:
+        return amount
+    if strict:
+        raise RowError(f"the {what} is '{cells[column]}', not a number from 0 up")
+    return math.nan
+
+
+def merge_repetitions(rows: Sequence[Row], raw: bool) -> tuple[list[Row], list[BadRow], list[BadRow]]:
+    """Keep an image once if its rows agree, and not at all if they do not; raw ratings agree by their mean.
+
+    Returns:
+        Rows kept, rows that repeat one of these, rows that contradict each other.
+    """
+    by_file: dict[str, list[Row]] = {}
+    for row in rows:
+        by_file.setdefault(os.path.normcase(os.path.realpath(row.path)), []).append(row)
+    kept: list[Row] = []
+    repeated: list[BadRow] = []
+    conflicting: list[BadRow] = []
+    for same in by_file.values():
+        first = _mean_of(same) if raw else same[0]
+        what = _difference(same, raw)
+        if what is None and raw:
+            kept.append(first)
+            continue
+        if what is None:
+            kept.append(first)
+            reason = f"the image of line {first.line} again, rated the same: used once"
+            repeated += [BadRow(row.line, row.image, reason, repeated=True) for row in same[1:]]
+            continue
+        for row in same:
+            others = ", ".join(str(other.line) for other in same if other is not row)
+            reason = f"the same image as in line {others} with another {what}"
+            reason += _RAW_HINT if "MOS" in what else ""
+            conflicting.append(BadRow(row.line, row.image, reason))
+    return kept, repeated, conflicting
+
+
+def _mean_of(same: Sequence[Row]) -> Row:
+    """One row with the mean of single ratings, their deviation (unbiased) and number."""
+    values = np.array([row.mos for row in same])
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return dataclasses.replace(
+        same[0], mos=float(values.mean()), deviation=deviation, raters=float(len(values))
+    )
+
+
+def _difference(same: Sequence[Row], raw: bool) -> str | None:
+    """What rows of one image disagree about."""
+    first = same[0]
+    if not raw and any(row.mos != first.mos for row in same):
+        return "MOS (" + ", ".join(str(row.mos) for row in same) + ")"
+    if any(row.reference != first.reference for row in same):
+        return "reference"
+    if any(row.splits != first.splits for row in same):
+        return "split"
+    return None

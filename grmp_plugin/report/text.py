@@ -1,0 +1,92 @@
+"""Numbers and names in words, for a page that people read."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from grmp_plugin.printable import printable
+from grmp_plugin.statistics.bootstrap import Interval
+
+NOTHING = "\N{EN DASH}"
+"""Shown where there is no value."""
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number with a true minus sign; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    text = f"{value:.{decimals}f}"
+    # A tiny negative number would be shown as -0.000.
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(bounds: Interval, decimals: int) -> str:
+    """Bounds in brackets; empty where they are undefined."""
+    if math.isnan(bounds.low) or math.isnan(bounds.high):
+        return ""
+    return f"[{number(bounds.low, decimals)}, {number(bounds.high, decimals)}]"
+
+
+def probability(value: float) -> str:
+    """A p-value; below 0.001 only that."""
+    return "<0.001" if value < 0.001 else number(value, 3)
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals tell values apart: three digits of their range, 0..6."""
+    known = [value for value in values if math.isfinite(value)]
+    size = max(known, default=0.0) - min(known, default=0.0) or max(map(abs, known), default=0.0)
+    return 3 if size == 0 else min(6, max(0, 3 - math.ceil(math.log10(size))))
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 image`, `1,200 images`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names in a row: `A, B and C`; `A, B and 7 more` where there are more than `most`."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, its middle left out where it is longer than `most` characters: names differ at their ends."""
+    text = printable(text)
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def facts(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Names and values of nested plain data, in one list; a name inside a name is `outer.inner`."""
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        key = f"{above}{name}"
+        if isinstance(value, Mapping) and value:
+            found += facts(value, f"{key}.")
+        else:
+            found.append((key, _fact(value)))
+    return found
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths lie in, with a separator at its end; empty where there is none."""
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    except ValueError:  # some absolute, some not
+        return ""
+    return os.path.join(folder, "") if folder.strip(os.sep) else ""
+
+
+def _fact(value: Any) -> str:
+    if value is None or value in ({}, [], ()):
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact(item) for item in value)
+    return str(value)

@@ -1,0 +1,114 @@
+"""What a comparison says, in sentences."""
+
+import math
+
+import numpy as np
+
+from grmp_plugin.evaluation.comparison import Comparison
+from grmp_plugin.report.standing import leader, pairs_by_agreement, tied
+from grmp_plugin.report.text import counted, decimals, interval, listed, number
+
+
+def answer(comparison: Comparison) -> str:
+    """The result in one paragraph."""
+    numbers = comparison.working()
+    if not numbers:
+        return "No metric could be run, so there is nothing to compare."
+    if not comparison.judged.any():
+        return "No image has all that is needed, so the metrics could not be compared."
+    return _without_ratings(comparison) if comparison.mos is None else _with_ratings(comparison)
+
+
+def judged(comparison: Comparison) -> str:
+    """How many images were judged, and why the others were not."""
+    total, count = len(comparison.images), int(comparison.judged.sum())
+    if count == total:
+        return f"{counted(total, 'image')}, all of which every metric is judged on."
+    left = np.flatnonzero(~comparison.judged)
+    unread = [index for index in left if comparison.errors[index] is not None]
+    rest = [index for index in left if comparison.errors[index] is None]
+    unrated = [index for index in rest if comparison.mos is not None and math.isnan(comparison.mos[index])]
+    unscored = {
+        comparison.metrics[number].metric: sum(
+            math.isnan(comparison.metrics[number].scores[index]) for index in rest
+        )
+        for number in comparison.working()
+    }
+    reasons = [f"{len(unread):,} could not be read"] if unread else []
+    reasons += [f"{len(unrated):,} have no MOS"] if unrated else []
+    reasons += [f"{count:,} have no score of {name}" for name, count in unscored.items() if count]
+    text = f"{counted(total, 'image')} given; the metrics are judged on {count:,}"
+    return f"{text}. Of the others, {listed(reasons)}." if reasons else f"{text}."
+
+
+def ratings(comparison: Comparison) -> str:
+    """What the ratings are; that there are none, where there are none."""
+    if comparison.mos is None:
+        return "None given."
+    known = comparison.mos[np.isfinite(comparison.mos)]
+    if not len(known):
+        return "None of the images has one."
+    places = decimals(known)
+    direction = "lower" if comparison.mos_lower_better else "higher"
+    ends = f"{number(float(known.min()), places)} to {number(float(known.max()), places)}"
+    return f"Mean opinion scores (MOS) of {counted(len(known), 'image')}, {ends}; {direction} is better."
+
+
+def resampled(comparison: Comparison) -> str:
+    """What was resampled for the intervals, where it is not the images."""
+    told = comparison.run.get("ratings", {}).get("resampled", "images")
+    return "" if told == "images" else f"; resampled are whole {told}"
+
+
+def _with_ratings(comparison: Comparison) -> str:
+    first = leader(comparison)
+    agreement = None if first is None else comparison.agreement_of(first)
+    count = counted(int(comparison.judged.sum()), "image")
+    if first is None or agreement is None:
+        return f"No metric's agreement with the ratings could be computed on {count}."
+    name, numbers = comparison.metrics[first].metric, comparison.working()
+    value = f"SRCC {number(agreement.srcc, 2)} {interval(agreement.srcc_interval, 2)}".strip()
+    if agreement.srcc <= 0:
+        return f"No metric agrees with the ratings: the highest is {name} with {value} on {count}."
+    verb = "agrees best" if len(numbers) > 1 else "agrees"
+    text = f"{name} {verb} with the ratings: {value} on {count}."
+    if agreement.srcc_interval.low <= 0:
+        text += " Its interval includes 0: on these images, that could be chance."
+    return " ".join([text, *_others(comparison, first)])
+
+
+def _others(comparison: Comparison, first: int) -> list[str]:
+    """How the metrics beside the leader stand to it."""
+    names = {index: comparison.metrics[index].metric for index in comparison.working() if index != first}
+    close = tied(comparison)
+    undefined = [index for index in names if math.isnan(comparison.srcc_of(index))]
+    behind = [index for index in names if index not in close and index not in undefined]
+    sentences = []
+    if close:
+        sentences.append(f"{listed([names[index] for index in close])} cannot be told from it.")
+    if behind:
+        verb = "agrees" if len(behind) == 1 else "agree"
+        sentences.append(f"{listed([names[index] for index in behind])} {verb} less.")
+    if undefined:
+        sentences.append(f"For {listed([names[index] for index in undefined])} SRCC is undefined.")
+    return sentences
+
+
+def _without_ratings(comparison: Comparison) -> str:
+    unjudged = "No ratings were given, so nothing here says which metric is right."
+    pairs = pairs_by_agreement(comparison)
+    if not pairs:
+        names = [comparison.metrics[index].metric for index in comparison.working()]
+        alone = f"Only {names[0]} could be run" if len(names) == 1 else "No two metrics could be compared"
+        return f"{alone}. {unjudged}"
+    most, least = (
+        f"{comparison.metrics[first].metric} and {comparison.metrics[second].metric}"
+        for _, first, second in (pairs[0], pairs[-1])
+    )
+    count = counted(int(comparison.judged.sum()), "image")
+    if len(pairs) == 1:
+        return f"{most} rank {count} with SRCC {number(pairs[0][0], 2)} to each other. {unjudged}"
+    return (
+        f"{most} agree most on the order of {count} (SRCC {number(pairs[0][0], 2)}), {least} least "
+        f"({number(pairs[-1][0], 2)}). {unjudged}"
+    )

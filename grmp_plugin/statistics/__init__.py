@@ -1,0 +1,1 @@
+"""Statistics of quality assessment: pure functions of arrays."""

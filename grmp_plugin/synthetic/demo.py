@@ -1,0 +1,93 @@
+"""Ratings that need no download: drawn scenes, distorted, judged by the simulated observer.
+
+The scenes are used in no training: distortion tasks take seeds from 2**32 on, and these begin at 2**33. The
+files are made once and kept in the user's cache, where people can look at them.
+"""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from grmp_plugin.config import SCENES
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import read_ratings
+from grmp_plugin.errors import InputError
+from grmp_plugin.files import atomic_write, user_cache
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.observer import GRADES, Observer
+from grmp_plugin.synthetic.scenes import draw_scene
+
+NAME = "demo"
+# A change of pictures or ratings takes a new number, and with it a new folder.
+_VERSION = 1
+_FIRST_SEED = 2**33
+_SIDE = 288  # pixels
+
+PICTURES = 90
+VERSIONS = 8
+"""Of each picture; the first one is pristine."""
+
+
+def demo_ratings(
+    folder: str | os.PathLike[str] | None = None, on_picture: Callable[[int, int], None] | None = None
+) -> Ratings:
+    """The demo's ratings; its images are drawn where they are not there yet.
+
+    Args:
+        folder: where the images are kept; by default a folder in the user's cache.
+        on_picture: told the number of pictures drawn so far, and of all.
+
+    Returns:
+        720 images on a scale of 1 to 5, with the picture that each shows as its reference.
+
+    Raises:
+        InputError: when the folder cannot be written to.
+    """
+    root = Path(folder) if folder is not None else default_folder()
+    table = root / "ratings.csv"
+    if not table.exists():
+        try:
+            _make(root, table, on_picture)
+        except OSError as error:
+            raise InputError(
+                f"the demo's images cannot be written to {root}: {error.strerror or error}. Set "
+                "XDG_CACHE_HOME to a folder that can be written to"
+            ) from error
+    ratings = read_ratings(table, mos_range=GRADES, reference_column="reference")
+    return dataclasses.replace(ratings, source=NAME)
+
+
+def default_folder() -> Path:
+    """Where the demo's images are kept."""
+    return user_cache() / f"{NAME}-{_VERSION}"
+
+
+def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    observer = Observer()
+    rows = []
+    for number in range(PICTURES):
+        scene = SCENES[number % len(SCENES)]
+        name = f"{scene}_{number:02d}"
+        rng = np.random.default_rng([_VERSION, number])
+        pristine = draw_scene(scene, _FIRST_SEED + number, _SIDE, _SIDE)
+        kinds = rng.choice(list(DISTORTIONS), VERSIONS - 1, replace=False)
+        for kind in (None, *(str(kind) for kind in kinds)):
+            level = int(rng.integers(1, 6)) if kind else 0
+            image = distort(pristine, kind, level, seed=number) if kind else pristine
+            file = f"{name}_{kind}_{level}.png" if kind else f"{name}.png"
+            with atomic_write(root / file) as temporary:
+                Image.fromarray(image).save(temporary, "PNG", compress_level=1)
+            rows.append((file, f"{observer.mos(name, kind, level):.4f}", name))
+        if on_picture is not None:
+            on_picture(number + 1, PICTURES)
+    # Written last: its presence says that all images are there.
+    with atomic_write(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("image", "mos", "reference"))
+        writer.writerows(rows)

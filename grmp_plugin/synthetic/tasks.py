@@ -1,0 +1,285 @@
+"""Tasks of the meta-learning: the images of one kind of distortion, with their quality.
+
+From data sets that people rated, or from pristine pictures that are distorted on the fly. Splitting a
+task's images into support and query is left to the training.
+"""
+
+import difflib
+import os
+import zlib
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from grmp_plugin.data.paths import expand_paths
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.reference_names import parse_name, references_of
+from grmp_plugin.errors import InputError
+from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.pictures import DrawnPictures, PictureFiles, Pictures, read_named_image
+from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
+
+LEVELS = (1, 2, 3, 4, 5)
+MIN_IMAGES = 5
+"""A rated distortion with fewer images than this is no task."""
+
+_NAMING = (
+    "Expected are the names of one of TID2013 (i01_08_5.bmp), KADID-10k (I01_08_05.png), "
+    "PIPAL (A0001_00_05.bmp) or CSIQ (1600.AWGN.1.png)."
+)
+_KEPT_TASKS = 3  # decoded; one of KADID-10k takes 240 MB
+_KEPT_PICTURES = 300
+_DECODERS = 4
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskImages:
+    """One task: N images of one distortion.
+
+    Attributes:
+        distortion: its name.
+        images: N arrays (H, W, 3) uint8 RGB, of sizes that may differ; not to be written to.
+        mos: (N,) float64, higher is better, on the source's own scale.
+        references: N names of the pristine pictures that the images come from.
+    """
+
+    distortion: str
+    images: tuple[np.ndarray, ...]
+    mos: np.ndarray
+    references: tuple[str, ...]
+
+
+class TaskSource(Protocol):
+    """Where tasks come from.
+
+    Attributes:
+        name: of the source, for messages and records.
+        distortions: the names that can be drawn, sorted.
+    """
+
+    name: str
+    distortions: tuple[str, ...]
+
+    def draw(self, distortion: str, seed: int) -> TaskImages:
+        """Make one task; the same arguments give the same bytes.
+
+        Args:
+            distortion: one of `distortions`.
+            seed: 0 or more; which of the images, where there is a choice.
+
+        Raises:
+            InputError: the distortion is unknown or the seed negative.
+            ImageError: an image cannot be used; the message names the file.
+        """
+
+
+class RatedTasks:
+    """Tasks from a data set of synthetic distortions that people rated, such as TID2013 or KADID-10k.
+
+    A task is all images of a distortion. Distortions of fewer than `MIN_IMAGES` images, or whose images
+    all have the same MOS, have nothing to learn from and are left out.
+    """
+
+    def __init__(self, ratings: Ratings, name: str) -> None:
+        """Group the images by the distortion in their file names; none is opened yet.
+
+        Args:
+            ratings: the images and their labels; negated where lower is better.
+            name: of the data set.
+
+        Raises:
+            InputError: a file name does not tell the distortion, or no distortion can be a task.
+        """
+        self.name = name
+        self._paths = ratings.images
+        self._mos = -ratings.mos if ratings.lower_better else ratings.mos
+        groups: dict[str, list[int]] = defaultdict(list)
+        for number, path in enumerate(ratings.images):
+            parsed = parse_name(path)
+            if parsed is None:
+                raise InputError(f"{name}: the name of '{path}' tells no distortion. {_NAMING}")
+            groups[parsed.distortion].append(number)
+        references = references_of(ratings.images)
+        if references is None:
+            raise InputError(f"{name}: the images are named in the ways of more than one data set. {_NAMING}")
+        self._references = ratings.references or references
+        self._groups = {
+            distortion: numbers
+            for distortion, numbers in groups.items()
+            if len(numbers) >= MIN_IMAGES and np.ptp(self._mos[numbers]) > 0
+        }
+        if not self._groups:
+            raise InputError(
+                f"{name}: none of its {len(groups)} distortions has {MIN_IMAGES} images of differing MOS"
+            )
+        self.distortions = tuple(sorted(self._groups))
+        self._recent: _Recent[str, TaskImages] = _Recent(_KEPT_TASKS)
+
+    def draw(self, distortion: str, seed: int) -> TaskImages:
+        """All images of a distortion, in the data set's order; see `TaskSource`.
+
+        Args:
+            distortion: one of `distortions`.
+            seed: without effect, as there is no choice.
+        """
+        _check_draw(self, distortion, seed)
+        return self._recent.get(distortion, self._read)
+
+    def _read(self, distortion: str) -> TaskImages:
+        numbers = self._groups[distortion]
+        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+            images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
+        mos = self._mos[numbers]
+        # The task is handed out again: whoever wrote to it would change the next draw.
+        for array in (*images, mos):
+            array.setflags(write=False)
+        return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers))
+
+
+class DistortedTasks:
+    """Tasks from pristine pictures that the bank distorts, labelled by pseudo-MOS."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        name: str,
+        *,
+        pictures_per_task: int = 20,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        """Describe the tasks; no picture is made yet.
+
+        Args:
+            pictures: at least two, each at least 96 x 96 pixels.
+            name: of the pictures.
+            pictures_per_task: how many of them a draw takes, without replacement; all where there are
+                fewer. Each one is distorted at all five levels with one pattern.
+            kinds: distortions of the bank to keep to, all by default.
+
+        Raises:
+            InputError: there are too few pictures, or the options are not as above.
+        """
+        if len(pictures) < 2:
+            raise InputError(f"{name}: at least 2 pristine pictures are needed, not {len(pictures)}")
+        if pictures_per_task < 1:
+            raise InputError(f"pictures_per_task is {pictures_per_task}, expected 1 or more")
+        chosen = tuple(sorted(set(DISTORTIONS if kinds is None else kinds)))
+        for kind in chosen:
+            _check_known(kind, tuple(DISTORTIONS), "kinds")
+        if not chosen:
+            raise InputError("kinds is empty: name at least one distortion, or leave it out for all")
+        self.name = name
+        self.distortions = chosen
+        self.pictures_per_task = min(pictures_per_task, len(pictures))
+        self._pictures = pictures
+        self._recent: _Recent[int, np.ndarray] = _Recent(_KEPT_PICTURES)
+
+    def draw(self, distortion: str, seed: int) -> TaskImages:
+        """5 x pictures_per_task images: picture after picture, each from level 1 to 5; see `TaskSource`.
+
+        Args:
+            distortion: one of `distortions`.
+            seed: which pictures, and which pattern for each.
+        """
+        _check_draw(self, distortion, seed)
+        rng = np.random.default_rng([zlib.crc32(distortion.encode()), seed])
+        numbers = rng.choice(len(self._pictures), self.pictures_per_task, replace=False)
+        patterns = rng.integers(2**31, size=len(numbers))
+        images, mos, references = [], [], []
+        for number, pattern in zip(numbers.tolist(), patterns.tolist(), strict=True):
+            pristine = self._recent.get(number, self._pictures.__getitem__)
+            for level in LEVELS:
+                images.append(distort(pristine, distortion, level, pattern))
+                mos.append(pseudo_mos(pristine, images[-1]))
+                references.append(self._pictures.name(number))
+        return TaskImages(distortion, tuple(images), np.array(mos), tuple(references))
+
+
+def pristine_tasks(
+    folder: str | os.PathLike[str], *, pictures_per_task: int = 20, kinds: Collection[str] | None = None
+) -> DistortedTasks:
+    """Tasks from the pristine images below a folder.
+
+    A file is read when a draw first takes it: one that cannot be read, or has a side below 96 pixels, is
+    an ImageError of that draw.
+
+    Args:
+        folder: searched with the folders inside it; at least two images.
+        pictures_per_task: as for `DistortedTasks`.
+        kinds: as for `DistortedTasks`.
+
+    Raises:
+        InputError: there is no such folder, it has too few images, or the options are wrong.
+    """
+    name = os.fspath(folder)
+    # expand_paths takes what does not exist for a file, and a bare `-` for standard input.
+    if not os.path.isdir(name):
+        raise InputError(f"'{name}': no such folder. Name a folder of pristine images.")
+    pictures = PictureFiles(tuple(expand_paths([os.path.join(name, "")])))
+    return DistortedTasks(pictures, name, pictures_per_task=pictures_per_task, kinds=kinds)
+
+
+def drawn_tasks(
+    *,
+    pictures: int = 270,
+    seed: int = 0,
+    pictures_per_task: int = 20,
+    kinds: Collection[str] | None = None,
+) -> DistortedTasks:
+    """Tasks from drawn scenes, none of which the demo uses.
+
+    Args:
+        pictures: how many scenes there are to take from; at least two.
+        seed: which scenes, 0 or more.
+        pictures_per_task: as for `DistortedTasks`.
+        kinds: as for `DistortedTasks`.
+
+    Raises:
+        InputError: the options are not as above.
+    """
+    drawn = DrawnPictures(pictures, seed)
+    return DistortedTasks(drawn, "drawn scenes", pictures_per_task=pictures_per_task, kinds=kinds)
+
+
+class _Recent(Generic[Key, Value]):
+    """Keeps the values asked for last, up to a number of them; sent to another process, it is empty."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key, make: Callable[[Key], Value]) -> Value:
+        value = self._values.pop(key, None)
+        if value is None:
+            value = make(key)
+        self._values[key] = value
+        while len(self._values) > self._limit:
+            self._values.popitem(last=False)
+        return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Recent, (self._limit,)
+
+
+def _check_draw(source: TaskSource, distortion: str, seed: int) -> None:
+    _check_known(distortion, source.distortions, source.name)
+    _check_seed(seed)
+
+
+def _check_known(distortion: str, known: Collection[str], where: str) -> None:
+    if distortion not in known:
+        near = difflib.get_close_matches(str(distortion), known, n=3)
+        hint = f"Near: {', '.join(near)}." if near else f"Known: {', '.join(known)}."
+        raise InputError(f"{where}: unknown distortion '{distortion}'. {hint}")
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise InputError(f"seed is {seed}, expected 0 or more")

@@ -1,0 +1,122 @@
+"""Distortion tasks as views: the support and query images of one task after another."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from grmp_plugin.config import PreprocessConfig
+from grmp_plugin.network.preprocess import make_training_views, resize
+from grmp_plugin.synthetic.tasks import TaskImages, TaskSource
+from grmp_plugin.training.settings import PretrainSettings
+
+# The released code resizes support images to 256 for crops of 224.
+_SUPPORT_MARGIN = 256 / 224
+
+
+class TaskViews(Dataset[dict[str, Any]]):
+    """Tasks of one or more sources; an item is one task with its support and query images.
+
+    An item has `support` and `query`, (N, 3, S, S) uint8 views; `support_quality` and `query_quality`,
+    (N,), labels min-max normalised within each; `source`, the number of the source; `name`.
+
+    Args:
+        sources: where the tasks come from.
+        preprocess: which views.
+        settings: how a task is split.
+        seed: of splits and views.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[TaskSource],
+        preprocess: PreprocessConfig,
+        settings: PretrainSettings,
+        seed: int,
+    ) -> None:
+        self.tasks = [
+            (number, distortion)
+            for number, source in enumerate(sources)
+            for distortion in _visited(source, settings)
+        ]
+        self._sources = tuple(sources)
+        self._preprocess = preprocess
+        self._settings = settings
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One task, drawn by torch's generator, as pyiqa's data loader asks for it."""
+        return self.draw(index, int(torch.randint(2**31, ())))
+
+    def draw(self, index: int, visit: int) -> dict[str, Any]:
+        """One task; the same arguments give the same numbers.
+
+        Args:
+            index: which task.
+            visit: which draw of it.
+        """
+        source, distortion = self.tasks[index]
+        rng = np.random.default_rng([self._seed, index, visit])
+        images = self._sources[source].draw(distortion, int(rng.integers(2**31)))
+        order = rng.permutation(len(images.images))[: self._settings.images_per_task]
+        cut = min(max(1, round(self._settings.support_share * len(order))), len(order) - 1)
+        support, query = order[:cut], order[cut:]
+        return {
+            "support": self._views(images, support, rng, augment=True),
+            "support_quality": _normalized(images.mos[support]),
+            "query": self._views(images, query, rng, augment=False),
+            "query_quality": _normalized(images.mos[query]),
+            "source": source,
+            "name": f"{self._sources[source].name}: {distortion}",
+        }
+
+    def order(self, epoch: int) -> list[int]:
+        """The tasks of one epoch: all, shuffled; source after source where the protocol chains them."""
+        rng = np.random.default_rng([self._seed, epoch])
+        shuffled = [int(i) for i in rng.permutation(len(self.tasks))]
+        if self._settings.protocol == "reference":
+            shuffled.sort(key=lambda index: self.tasks[index][0])
+        return shuffled
+
+    def _views(
+        self, images: TaskImages, chosen: np.ndarray, rng: np.random.Generator, *, augment: bool
+    ) -> Tensor:
+        views = []
+        for number in chosen:
+            image = torch.from_numpy(np.array(images.images[number])).permute(2, 0, 1)[None].float() / 255
+            view = _view(image, self._preprocess, rng, augment)
+            views.append(view.flip(-1) if augment and rng.random() < 0.5 else view)
+        return (torch.cat(views) * 255).round().to(torch.uint8)
+
+
+def _visited(source: TaskSource, settings: PretrainSettings) -> Sequence[str]:
+    # The released code lists as many tasks of every data set as TID2013 has, and so leaves out one of
+    # KADID-10k's.
+    limit = settings.tasks_per_step if settings.protocol == "reference" else None
+    return source.distortions[:limit]
+
+
+def _view(image: Tensor, config: PreprocessConfig, rng: np.random.Generator, augment: bool) -> Tensor:
+    """One view, (1, 3, S, S): a random crop, but of squashed query images the whole."""
+    if config.kind == "crops":
+        one_scale = dataclasses.replace(config, scales=(float(rng.choice(config.scales)),))
+        return make_training_views(image, one_scale, 1, int(rng.integers(2**31)))
+    if not augment:
+        return resize(image, config.size, config.size)
+    side = round(config.size * _SUPPORT_MARGIN)
+    top, left = (int(place) for place in rng.integers(side - config.size + 1, size=2))
+    return resize(image, side, side)[..., top : top + config.size, left : left + config.size]
+
+
+def _normalized(mos: np.ndarray) -> Tensor:
+    low, high = mos.min(), mos.max()
+    # One value for all says nothing of order: the middle.
+    quality = (mos - low) / (high - low) if high > low else np.full(len(mos), 0.5)
+    return torch.as_tensor(quality, dtype=torch.float32)
