@@ -1,13 +1,74 @@
-"""GRMP-IQA for pyiqa: import this beside pyiqa, in any order, and its metrics are there.
+"""GRMP-IQA for pyiqa: a no-reference image quality metric that adapts to about 50 rated images.
 
 >>> import pyiqa, grmp_plugin
 >>> "grmp_iqa-tiny" in pyiqa.list_models("NR")
 True
+
+Functions and classes load when first used: importing this package imports neither torch nor pyiqa.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.registration import add_metrics_when_pyiqa_is_imported
 from grmp_plugin.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from grmp_plugin.api.adapt import Adaptation, adapt
+    from grmp_plugin.api.compare import ComparisonResult, compare
+    from grmp_plugin.api.models import load
+    from grmp_plugin.api.pretrain import Pretraining, pretrain
+    from grmp_plugin.api.score import Scores, score
+    from grmp_plugin.data.ratings import Ratings
+    from grmp_plugin.data.ratings_file import read_ratings
+    from grmp_plugin.errors import GRMPError
+    from grmp_plugin.progress import Progress
+
+# Public name -> module that defines it.
+_LAZY = {
+    "Adaptation": "grmp_plugin.api.adapt",
+    "ComparisonResult": "grmp_plugin.api.compare",
+    "GRMPError": "grmp_plugin.errors",
+    "Pretraining": "grmp_plugin.api.pretrain",
+    "Progress": "grmp_plugin.progress",
+    "Ratings": "grmp_plugin.data.ratings",
+    "Scores": "grmp_plugin.api.score",
+    "adapt": "grmp_plugin.api.adapt",
+    "compare": "grmp_plugin.api.compare",
+    "load": "grmp_plugin.api.models",
+    "pretrain": "grmp_plugin.api.pretrain",
+    "read_ratings": "grmp_plugin.data.ratings_file",
+    "score": "grmp_plugin.api.score",
+}
+
+__all__ = [
+    "Adaptation",
+    "ComparisonResult",
+    "GRMPError",
+    "Pretraining",
+    "Progress",
+    "Ratings",
+    "Scores",
+    "__version__",
+    "adapt",
+    "compare",
+    "load",
+    "pretrain",
+    "read_ratings",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
+
 
 add_metrics_when_pyiqa_is_imported()

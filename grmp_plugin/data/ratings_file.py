@@ -1,23 +1,56 @@
-"""Read rated images from a CSV file, checked row by row."""
+"""Read rated images from a CSV file or a data frame, checked row by row."""
 
 import math
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.ratings_columns import Columns, NamedColumns, find_columns
 from grmp_plugin.data.ratings_rows import NO_SUCH_FILE, Row, RowError, merge_repetitions, read_row
-from grmp_plugin.data.ratings_table import Line, read_table, read_text
+from grmp_plugin.data.ratings_table import Line, frame_lines, read_table, read_text
 from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 _ROWS_LISTED = 5
 
 
+class RatingsOptions(TypedDict, total=False):
+    """How to read ratings: the keyword arguments of `read_ratings`.
+
+    Attributes:
+        images_folder: Folder that image names are relative to; by default that of the ratings file.
+        image_column: Name of the column of image names; case does not matter, here and below.
+        mos_column: Name of the column of ratings.
+        reference_column: Name of the column that says which pristine image each image was made from.
+        deviation_column: Name of the column of standard deviations of the ratings behind each MOS.
+        raters_column: Name of the column that says how many ratings are behind each MOS.
+        lower_better: Whether a low rating means good quality; by default a high one does, but for a column
+            called DMOS it must be given.
+        mos_range: Ends of the rating scale; ratings outside are errors.
+        raw: Whether each row is one person's rating; the mean of an image's ratings is its MOS.
+        skip_bad: Leave bad rows out (`Ratings.skipped` lists them) instead of refusing the file.
+    """
+
+    images_folder: str | os.PathLike[str] | None
+    image_column: str | None
+    mos_column: str | None
+    reference_column: str | None
+    deviation_column: str | None
+    raters_column: str | None
+    lower_better: bool | None
+    mos_range: tuple[float, float] | None
+    raw: bool
+    skip_bad: bool
+
+
 def read_ratings(
-    path: str | os.PathLike[str],
+    ratings: "str | os.PathLike[str] | pandas.DataFrame",
     *,
     images_folder: str | os.PathLike[str] | None = None,
     image_column: str | None = None,
@@ -30,46 +63,53 @@ def read_ratings(
     raw: bool = False,
     skip_bad: bool = False,
 ) -> Ratings:
-    """Read rated images from a CSV file with a header; pyiqa's meta_info files work as they are.
+    """Read rated images from a CSV file with a header, or from a data frame.
 
-    UTF-8, separated by comma, semicolon or tab. Columns that are not named are found by their usual
-    names; references that have no column are read from the file names, if all images follow the pattern
-    of one standard data set. An image whose rows agree counts once.
+    pyiqa's meta_info files work as they are. A file is UTF-8, separated by comma, semicolon or tab. Columns
+    that are not named are found by their usual names; without a reference column, references are read from
+    the file names if all images follow the pattern of one standard data set. An image whose rows agree
+    counts once.
 
     Args:
-        path: the file.
-        images_folder: what image names are relative to; the file's own folder by default.
-        image_column: header of the images' names; also the next ones ignore capitals.
-        mos_column: header of the ratings.
-        reference_column: header of the references.
-        deviation_column: header of the standard deviations of the ratings behind each MOS.
-        raters_column: header of the numbers of these ratings.
-        lower_better: whether a low rating is a good one; by default a high one is, but for a column
-            called DMOS it must be said.
-        mos_range: the ends of the scale; ratings outside are errors.
-        raw: each row is one person's rating, and an image has several; their mean is its MOS.
-        skip_bad: leave bad rows out (they are listed in `skipped`) rather than refuse the file.
+        ratings: The file, or a data frame with the same columns.
+        images_folder: This and the other arguments: see `RatingsOptions`.
+        image_column: See there.
+        mos_column: See there.
+        reference_column: See there.
+        deviation_column: See there.
+        raters_column: See there.
+        lower_better: See there.
+        mos_range: See there.
+        raw: See there.
+        skip_bad: See there.
 
     Raises:
-        InputError: the file, a column, an option or a row is wrong, or nothing can be learned from what
-            is left: no rows, or one MOS for all.
+        InputError: When the file, a column, an argument or a row is wrong, or when nothing can be learned
+            from what is left: no rows, or one MOS for all.
     """
-    source = os.fspath(path)
     if mos_range is not None and not (
         all(math.isfinite(end) for end in mos_range) and mos_range[0] < mos_range[1]
     ):
-        raise InputError(f"--mos-range goes from a low to a high number, not {mos_range[0]} {mos_range[1]}.")
-    folder = os.path.dirname(source) if images_folder is None else os.fspath(images_folder)
-    if images_folder is not None and not os.path.isdir(folder):
-        raise InputError(f"--images {folder}: no such folder. Name the folder that holds the images.")
-
+        raise InputError(
+            f"a range goes from a low to a high number, not from {mos_range[0]} to {mos_range[1]}",
+            argument="mos_range",
+        )
+    if images_folder is not None and not os.path.isdir(images_folder):
+        raise InputError(f"{os.fspath(images_folder)} is not a folder", argument="images_folder")
     named = NamedColumns(image_column, mos_column, reference_column, deviation_column, raters_column)
-    lines = read_table(read_text(source), named, source)
+    if isinstance(ratings, str | os.PathLike):
+        source, folder = os.fspath(ratings), os.path.dirname(ratings)
+        lines = read_table(read_text(source), named, source)
+    else:
+        source, folder = "data frame", ""
+        lines = frame_lines(ratings)
+    folder = folder if images_folder is None else os.fspath(images_folder)
     columns = find_columns(lines[0][1], named, source)
     if lower_better is None and "dmos" in columns.mos_name.lower():
         raise InputError(
-            f"{source}: which way does the column '{columns.mos_name}' run? In KADID-10k a high DMOS is "
-            "good, in LIVE and CSIQ a low one. Say --higher-better or --lower-better."
+            f"{source}: does a high or a low value of the column '{columns.mos_name}' mean good quality? In "
+            "KADID-10k a high DMOS does, in LIVE and CSIQ a low one",
+            see=("lower_better",),
         )
 
     rows: list[Row] = []

@@ -1,13 +1,17 @@
-"""A ratings file as lines of cells: encoding, separator, quoting."""
+"""A ratings file or data frame as lines of cells: encoding, separator, quoting."""
 
 import codecs
 import csv
 import io
 import os
 import re
+from typing import TYPE_CHECKING
 
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES, MOS_NAMES, NamedColumns, candidates
 from grmp_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -66,6 +70,19 @@ def read_table(text: str, named: NamedColumns, source: str) -> list[Line]:
     while not header[-1]:  # spreadsheets write empty columns at the right
         header.pop()
     return lines
+
+
+def frame_lines(frame: "pandas.DataFrame") -> list[Line]:
+    """Lines of a data frame, header first, rows counted from 1; a missing value is an empty cell.
+
+    Raises:
+        InputError: When it has no rows.
+    """
+    if not len(frame):
+        raise InputError("data frame: no rows. Expected a row for each rated image.")
+    header = [str(name).strip() for name in frame.columns]
+    rows = frame.astype(object).where(frame.notna(), "").itertuples(index=False, name=None)
+    return [(0, header), *((n, [str(cell).strip() for cell in row]) for n, row in enumerate(rows, 1))]
 
 
 def delimiter(text: str, named: NamedColumns) -> str:

@@ -1,0 +1,73 @@
+"""The ratings that a caller means: a file, a data frame, one of pyiqa's data sets, or the demo."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import Unpack
+
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import RatingsOptions, read_ratings
+from grmp_plugin.errors import InputError
+from grmp_plugin.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas
+
+
+DEMO = "demo"
+_DRAWING = "drawing the demo's pictures (once)"
+
+
+def as_ratings(
+    ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings",
+    *,
+    data_root: str | os.PathLike[str] = "datasets",
+    report: Callable[[Progress], None] | None = None,
+    **options: Unpack[RatingsOptions],
+) -> Ratings:
+    """The ratings that a caller means.
+
+    Args:
+        ratings: A CSV file, a data frame, the name of one of pyiqa's data sets, `demo` (drawn pictures judged
+            by a simulated observer), or ratings that were read before.
+        data_root: Folder of pyiqa's data sets, also where they are downloaded to.
+        report: Called while the demo's pictures are drawn.
+        **options: See `RatingsOptions`; for files and data frames only, except `skip_bad`, and
+            `lower_better` for data sets.
+
+    Raises:
+        InputError: When there are no such ratings, or they cannot be used.
+        DataUnavailableError: When a data set would have to be downloaded and cannot be.
+    """
+    if isinstance(ratings, Ratings):
+        _refuse(options, "ratings that were read before")
+        return ratings
+    if not isinstance(ratings, str) or is_ratings_file(ratings):
+        return read_ratings(ratings, **options)
+    if ratings == DEMO:
+        from grmp_plugin.synthetic.demo import demo_ratings
+
+        _refuse(options, "the demo")
+        return demo_ratings(
+            on_picture=None if report is None else lambda done, all_: report(Progress(_DRAWING, done, all_))
+        )
+    from grmp_plugin.training.named_data import named_ratings
+
+    _refuse(options, f"the data set '{ratings}'", "lower_better")
+    return named_ratings(ratings, data_root, lower_better=options.get("lower_better"))
+
+
+def is_ratings_file(name: str) -> bool:
+    """Whether a word means a file: it is one, or it is spelled like one."""
+    path = Path(name)
+    return path.exists() or bool(path.suffix) or len(path.parts) > 1
+
+
+def _refuse(options: RatingsOptions, what: str, *allowed: str) -> None:
+    """Refuse options that would have no effect."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    unused = sorted(set(given) - {"skip_bad", *allowed})
+    if unused:
+        raise InputError(f"applies to ratings files and data frames, not to {what}", argument=unused[0])
