@@ -14,7 +14,7 @@ from .output import messages
 
 
 class ProgressBar:
-    """Shows each stage's progress in one line, and takes the line away at the end; call it with a `Progress`."""
+    """Shows each stage's progress in one line, removed at the end; call it with a `Progress`."""
 
     def __init__(self) -> None:
         self._bar: RichProgress | None = None
@@ -41,7 +41,7 @@ class ProgressBar:
             self._bar = None
 
     def _open(self, progress: Progress) -> None:
-        counted = len(f"{progress.total}/{progress.total}")
+        described, counted = len(progress.stage), len(f"{progress.total}/{progress.total}")
         columns = (
             TextColumn(
                 "{task.description}", table_column=Column(no_wrap=True, min_width=len(progress.stage))

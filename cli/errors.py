@@ -1,4 +1,4 @@
-"""How errors of the library read on the command line; only this module knows which option sets an argument."""
+"""How errors of the library read on the command line; only here is known which option sets an argument."""
 
 from grmp_plugin.errors import GRMPError
 
