@@ -43,9 +43,7 @@ class ProgressBar:
     def _open(self, progress: Progress) -> None:
         described, counted = len(progress.stage), len(f"{progress.total}/{progress.total}")
         columns = (
-            TextColumn(
-                "{task.description}", table_column=Column(no_wrap=True, min_width=len(progress.stage))
-            ),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=described)),
             BarColumn(bar_width=12, table_column=Column(min_width=12)),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=counted)),
             TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
