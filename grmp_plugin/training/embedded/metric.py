@@ -53,10 +53,10 @@ def train_metric(
     learner = _Learner(network, recipe, corpus, rated, learned_from)
     groups = [{"params": list(learned.values()), "lr": settings.learning_rate}]
     minutes = run_steps("metric", network, groups, learner.losses, settings, recipe.seed, state)
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in network.state_dict().items():
-        first = start.tensors[name]
-        tensors[name] = torch.lerp(tensor, first.float(), settings.start_share) if name in learned else first
+    tensors = {
+        name: tensor if name in learned else start.tensors[name]
+        for name, tensor in network.state_dict().items()
+    }
     kept = ("licence", "origin", "recipe_version")
     info = {
         **{name: start.info[name] for name in kept},

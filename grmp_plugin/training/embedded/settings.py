@@ -58,22 +58,18 @@ class MetricSettings:
 
     mos_range: tuple[float, float] = (0.0, 100.0)  # of the ratings
     crops: int = 32  # of each rated photograph
-    steps: int = 2000
+    steps: int = 1000
     rated_per_batch: int = 16  # crops, of different photographs
     pictures_per_batch: int = 10  # photographs of the corpus
     views_per_picture: int = 4
     rated_weight: float = 0.5  # of the losses on the ratings themselves
     order_weight: float = 0.3  # of the order among a photograph's versions, by pseudo-MOS
-    pseudo_share: float = (
-        0.5  # of pseudo-MOS in the labels of views that nobody rated; the rest is the readout's
-    )
     learning_rate: float = 2e-4
     weight_decay: float = 0.05
     warmup: int = 100  # steps
     token_dropout: float = 0.1
     noise: float = 0.1  # as in `BackboneSettings`
-    start_share: float = 0.2  # of the start in the mean of weights
-    shortcut: float = 2.0  # strength of the linear shortcut from the trunk's statistics
+    shortcut: float = 1.0  # strength of the linear shortcut from the trunk's statistics
 
 
 @dataclass(frozen=True)
