@@ -69,7 +69,7 @@ class MetricSettings:
     warmup: int = 100  # steps
     token_dropout: float = 0.1
     noise: float = 0.1  # as in `BackboneSettings`
-    shortcut: float = 1.0  # strength of the linear shortcut from the trunk's statistics
+    shortcut: float = 0.5  # strength of the linear shortcut from the trunk's statistics
 
 
 @dataclass(frozen=True)
