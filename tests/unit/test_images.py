@@ -356,9 +356,9 @@ def test_palette_with_alpha_band(save):
     image, colours, _ = palette_picture()
     pa = image.convert("PA")
     pa.putalpha(Image.new("L", pa.size, 40))
-    from grmp_plugin.data import images  # no common format stores PA, plugins may deliver it
+    from grmp_plugin.data.pixels import split_alpha  # no common format stores PA, plugins may deliver it
 
-    colour, alpha = images._split_alpha(pa)
+    colour, alpha = split_alpha(pa)
     np.testing.assert_array_equal(np.asarray(colour), colours)
     assert (np.asarray(alpha) == 40).all()
 

@@ -241,7 +241,9 @@ def test_pattern_finds_dangling_links(tree):
     assert expand_paths(["*.png"]) == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("pattern", ["*.png", "no/*.png", "a[1].png", "notes.txt/*", "**/x.png"])
+@pytest.mark.parametrize(
+    "pattern", ["*.png", "no/*.png", "a[1].png", "notes.txt/*", "notes.txt/**/*.png", "**/x.png"]
+)
 def test_pattern_without_matches(tree, pattern):
     tree("notes.txt")
     with pytest.raises(InputError) as caught:
