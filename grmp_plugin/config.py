@@ -1,8 +1,8 @@
 """Frozen configuration of a network, and strict conversion from and to plain data and YAML.
 
-The conversion is our own because cattrs converts where this must refuse (2.5 to 2, null to "None", "no" to True,
-the text "1e-4" to a number): with hooks for each type and a translation of its nested errors into `file: key:
-...` it takes more code than is here.
+The conversion is our own because cattrs silently converts what must be refused (2.5 to 2, null to "None", "no"
+to True, the text "1e-4" to a number): strict hooks for each type, and turning its nested errors into one line
+with file and key, take more code than this module.
 """
 
 import dataclasses
@@ -183,9 +183,8 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        advice = (
-            " (YAML reads 1e-4 as text: write 1.0e-4)" if kind is float and isinstance(value, str) else ""
-        )
+        text_for_number = kind is float and isinstance(value, str)
+        advice = " (YAML reads 1e-4 as text: write 1.0e-4)" if text_for_number else ""
         raise ConfigError(f"{where}: expected {_NAMES[kind]}, found {value!r}{advice}")
     return value
 

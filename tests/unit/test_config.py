@@ -94,7 +94,7 @@ def test_wrong_data(data, message):
 
 def test_unknown_keys():
     check_keys({"a": 1}, ("a", "b"), "x")
-    with pytest.raises(ConfigError, match="x: unknown key 'c'. Known: a, b."):
+    with pytest.raises(ConfigError, match=r"x: unknown key 'c'\. Known: a, b\."):
         check_keys({"a": 1, "c": 2}, ("a", "b"), "x")
 
 
@@ -110,5 +110,5 @@ def test_unreadable_yaml(tmp_path, content):
     file = tmp_path / "x.yml"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ConfigError, match="x.yml cannot be read as YAML: "):
+    with pytest.raises(ConfigError, match=r"x\.yml cannot be read as YAML: "):
         read_yaml(Config, file)
