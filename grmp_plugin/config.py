@@ -1,8 +1,8 @@
 """Frozen configuration of a network, and strict conversion from and to plain data and YAML.
 
-The conversion is our own because cattrs silently converts what must be refused (2.5 to 2, null to "None", "no"
-to True, the text "1e-4" to a number): strict hooks for each type, and turning its nested errors into one line
-with file and key, take more code than this module.
+The conversion is our own because cattrs silently converts what must be refused (2.5 to 2, null to "None",
+"no" to True, the text "1e-4" to a number): strict hooks for each type, and turning its nested errors into one
+line with file and key, take more code than this module.
 """
 
 import dataclasses
