@@ -1,7 +1,7 @@
 """Decode image files to 8-bit sRGB as a viewer shows them, or say in one short line why that is impossible.
 
-`Image.open` alone is not enough for folders of unknown files: its size limit can only be changed for the whole
-process, and it does not say why a file of a known format failed.
+`Image.open` alone is not enough for folders of unknown files: its size limit can only be changed for the
+whole process, and it does not say why a file of a known format failed.
 """
 
 import hashlib
