@@ -14,7 +14,8 @@ from grmp_plugin.synthetic.distortions.distortion import Distortion
 MIN_SIDE = 8
 
 # Levels are set by eye for pictures of 300 to 600 pixels a side: level 1 is just noticeable beside the
-# original, level 5 is bad, and equal levels of different kinds are about equally annoying. fmt: off
+# original, level 5 is bad, and equal levels of different kinds are about equally annoying.
+# fmt: off
 _TABLE = (
     Distortion("gaussian_blur", "blur", "standard deviation in pixels",
                (0.8, 1.3, 2.0, 3.2, 5.0), blur.gaussian_blur, "blurred"),
