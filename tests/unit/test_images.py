@@ -116,7 +116,7 @@ def grey_profile(gamma):
 
 
 def cmyk_profile(ink, paper):
-    """A profile whose first ink is the Lab colour `ink`, whose fourth is black, and whose others are clear."""
+    """A profile whose first ink is the Lab colour `ink`, whose fourth is black and whose others are clear."""
     identity = bytes(range(256))
     corners = b""
     for index in range(16):  # the first channel varies slowest
