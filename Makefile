@@ -1,18 +1,30 @@
-# make demo: set everything up and score the example photographs.   make test: lint, types, all tests.
+# make demo: install, and score the example photographs.   make test: lint, types, and all but the slow tests.
+# make test-all: all tests.   make docs: the documentation.   make test-oldest: tests with the oldest dependencies.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Touched when the installation is complete; a change of what is to be installed renews it.
+# Touched when the installation is complete; remade when the requirements change.
 READY := $(VENV)/.ready
+# The oldest Python and the oldest versions of all dependencies; see constraints-oldest.txt.
+PYTHON_OLDEST ?= python3.10
+VENV_OLDEST := .venv-oldest
+READY_OLDEST := $(VENV_OLDEST)/.ready
+# Two processes with one thread each; all tests of a file run in one process, files that take long first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint types embedded clean
+.PHONY: demo test test-all test-oldest lint types docs embedded clean
 
 demo: $(READY)
 	$(BIN)/grmp score examples
 
-# Two processes of one thread each, a file's tests in one of them; files that take long come first.
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-all: lint types
+	$(PYTEST)
+
+test-oldest: $(READY_OLDEST)
+	OMP_NUM_THREADS=1 $(VENV_OLDEST)/bin/python -m pytest -n 2 --dist loadfile tests/unit tests/golden
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -21,8 +33,12 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Trains the embedded models from photographs and ratings; resumes where it was interrupted. The two settings
-# keep glibc from returning memory at every step.
+# Warnings are errors.
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+
+# Trains the embedded models from photographs and ratings; resumes after an interruption. The two settings keep
+# glibc from returning memory to the system at every step.
 embedded: $(READY)
 	@test -n "$(PHOTOGRAPHS)" -a -n "$(RATINGS)" || \
 		{ echo "usage: make embedded PHOTOGRAPHS=folder RATINGS=ratings.csv" >&2; exit 2; }
@@ -33,8 +49,14 @@ embedded: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test,docs]'
+	touch $@
+
+$(READY_OLDEST): pyproject.toml constraints-oldest.txt
+	test -x $(VENV_OLDEST)/bin/python || $(PYTHON_OLDEST) -m venv $(VENV_OLDEST)
+	$(VENV_OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV_OLDEST)/bin/python -m pip install -qq --constraint constraints-oldest.txt --editable '.[test]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_OLDEST) build dist *.egg-info

@@ -1,4 +1,4 @@
-"""Files: written so that nobody ever meets half of one, known by their digest, and kept in a cache."""
+"""Atomic writes, digests of files, and the user's cache folder."""
 
 import hashlib
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """The folder of this package in the user's cache; it need not be there yet."""
+    """The folder of this package in the user's cache; it may not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grmp-iqa"
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; OSError where it cannot be read."""
+    """SHA-256 of a file's bytes, in hexadecimal; OSError if it cannot be read."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -24,16 +24,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def atomic_write(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary file beside `target`, which takes its place once the block has ended well.
+    """Give a temporary file beside `target` that replaces it when the block succeeds.
 
     Args:
-        target: the file to write; what it held stays untouched if the block fails.
+        target: The file to write; unchanged if the block fails.
 
     Yields:
         The path to write to.
 
     Raises:
-        OSError: when the folder does not exist or cannot be written to.
+        OSError: When the folder does not exist or cannot be written to.
     """
     path = Path(target)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -41,7 +41,7 @@ def atomic_write(target: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; a result is as readable as any other new file.
+        # mkstemp creates private files; a result should be as readable as any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

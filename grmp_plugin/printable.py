@@ -1,6 +1,6 @@
-"""Text that may come from anywhere, made safe to show."""
+"""Make text of unknown origin safe to display."""
 
 
 def printable(text: str) -> str:
-    """The text with control characters and undecodable bytes spelled out: names may hold anything."""
+    """Return the text with control characters and undecodable bytes escaped; file names may contain any."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

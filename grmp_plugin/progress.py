@@ -1,4 +1,4 @@
-"""Progress of long work, reported to whoever asked for it; the library is silent by default."""
+"""Progress of long-running work, reported to a callback; the library is silent by default."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Progress:
     Attributes:
         stage: What is being done, such as "scoring" or "training".
         done: Units completed.
-        total: Units in all.
-        detail: What else there is to say, such as losses; may be empty.
+        total: Units in total.
+        detail: Further information, such as losses; may be empty.
     """
 
     stage: str
@@ -26,7 +26,7 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def progress_callback(progress: bool | ProgressCallback) -> ProgressCallback:
-    """The function to call with each `Progress`.
+    """Return the function to call with each `Progress`.
 
     Args:
         progress: A function of your own, True for a bar (on stderr, or a widget in a notebook), or False.

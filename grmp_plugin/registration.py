@@ -1,15 +1,15 @@
-"""The names that pyiqa knows us by; the target of every entry point, so importing it must stay cheap.
+"""Register the architecture, trainers, data sets and metrics of this package with pyiqa.
 
-pyiqa looks for architectures, trainers and data sets in registries, which load our entry points by
-themselves, but for metrics in a table of its own that only `import grmp_plugin` can extend. Neither needs
-the other to be imported first.
+The target of every entry point, so importing it must stay cheap. pyiqa finds architectures, trainers and data
+sets in registries, which load the entry points by themselves; its metrics are in a plain table, which only
+`import grmp_plugin` can extend. The two packages may be imported in either order.
 """
 
 from typing import Any
 
 import wrapt
 
-# Registry -> what it holds of ours, resolved when it is first used.
+# Registry -> name -> target, resolved at first use.
 _REGISTERED = {
     "ARCH_REGISTRY": {"GRMPIQA": "grmp_plugin.network.grmp_iqa:GRMPIQA"},
     "MODEL_REGISTRY": {
@@ -25,7 +25,7 @@ _METRICS = ("grmp_iqa", "grmp_iqa-tiny")
 
 
 def add_metrics_when_pyiqa_is_imported() -> None:
-    """Add our metrics to pyiqa's table: at once if pyiqa is loaded, else as soon as it is."""
+    """Add our metrics to pyiqa's table: now if pyiqa is loaded, otherwise as soon as it is."""
     wrapt.when_imported("pyiqa.default_model_configs")(_add_metrics)
 
 
@@ -45,5 +45,5 @@ def _register(module: Any) -> None:
             getattr(module, registry).register_lazy(name, target, override=True)
 
 
-# pyiqa is never imported from here: an entry point is loaded by a pyiqa that is already there.
+# Never imports pyiqa: an entry point is loaded by a pyiqa that is already loaded.
 wrapt.when_imported("pyiqa.utils.registry")(_register)

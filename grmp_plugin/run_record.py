@@ -1,4 +1,4 @@
-"""What produced a result, kept with every result so that a number can be traced and repeated."""
+"""What produced a result, kept with the result so that it can be traced and reproduced."""
 
 import time
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ class RunRecord:
     """One run of `score`, `adapt`, `compare` or `pretrain`.
 
     Attributes:
-        command: Which of them.
+        command: Name of the function.
         date: Local time of the start, ISO 8601 with the offset from UTC.
         device: Device of the computation, such as `cpu` or `cuda:0`.
         seed: Random seed; None where nothing is random.
         seconds: Wall-clock time.
         details: Inputs, model and settings of this command, as plain data.
-        versions: Versions of Python and of the packages that decide a number.
+        versions: Versions of Python and of the packages that determine a score.
     """
 
     command: str
@@ -31,7 +31,7 @@ class RunRecord:
     versions: Mapping[str, str] = field(default_factory=package_versions)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, the details beside the rest."""
+        """Plain data, with the details at the top level."""
         return {
             "command": self.command,
             "date": self.date,
@@ -44,7 +44,7 @@ class RunRecord:
 
 
 class Stopwatch:
-    """Date and duration for a `RunRecord`; starts when it is made."""
+    """Date and duration for a `RunRecord`; starts when created."""
 
     def __init__(self) -> None:
         self.date = time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,4 +1,4 @@
-"""The versions that decide what a number is, for `--version` and for every run's record."""
+"""Versions of the packages that determine a score, for `--version` and for run records."""
 
 import platform
 from importlib import metadata

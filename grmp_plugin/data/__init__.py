@@ -1,1 +1,1 @@
-"""Images in: decoding, distortions, drawn scenes."""
+"""Images and ratings: finding and decoding files, reading ratings, drawing shots."""

@@ -1,11 +1,15 @@
-"""Turn what stands on a command line (files, folders, patterns, `-`) into a list of image files."""
+"""Turn files, folders, patterns and `-` into a list of image files.
+
+`glob` and `pathlib` are not used for the search: their `**` follows links in circles or not at all, they skip
+what cannot be read without a word, and they do not prefer a folder that is really called `photos [2020]`.
+"""
 
 import fnmatch
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from enum import Enum, auto
 from pathlib import PurePath
 from typing import TextIO
 
@@ -13,7 +17,7 @@ from grmp_plugin.data.images import IMAGE_SUFFIXES
 from grmp_plugin.errors import InputError
 
 STDIN = "-"
-"""The argument that stands for paths on standard input; a file of that name is `./-`."""
+"""The argument that means paths on standard input; a file of that name is `./-`."""
 
 _LOOKED_FOR = ", ".join(sorted(IMAGE_SUFFIXES))
 
@@ -23,19 +27,19 @@ def expand_paths(
 ) -> list[str]:
     """List the image files that the arguments name, in their order.
 
-    An argument is, tried in this order: `-` for standard input (a path a line, or separated by NUL
-    as `find -print0` does; no patterns); an existing file, kept whatever its suffix; an existing
-    folder, searched for image suffixes; a pattern with `*`, `?`, `[...]` or `**`; anything else is
-    taken for a missing file and kept. Files come out of folders and patterns in natural order
-    (`img2` before `img10`), without hidden ones. A pattern keeps image suffixes only, unless it
-    spells the suffix itself (`*.dat`); folders that it matches are searched.
+    An argument is, tried in this order: `-` for standard input (one path per line, or separated by NUL as
+    `find -print0` prints them; no patterns); an existing file, kept whatever its suffix; an existing folder,
+    searched for image suffixes; a pattern with `*`, `?`, `[...]` or `**`; anything else is kept as a missing
+    file. Files found in folders and by patterns come in natural order (`img2` before `img10`), without hidden
+    ones. A pattern keeps image suffixes only, unless it spells the suffix itself (`*.dat`); folders that it
+    matches are searched.
 
-    Nothing that was named is lost: missing files, dangling links, and folders that cannot be read
-    are listed like images, for `read_image` to say what is wrong with them.
+    Nothing that was named is lost: missing files, dangling links and folders that cannot be read are listed
+    like images, for `read_image` to report.
 
-    A file appears once, however often it is reached: two paths are the same file where they end in
-    the same name in the same real folder. Links in folders are thus seen through, but two links of
-    different names to one file are two entries, since ratings may know the image by either name.
+    A file appears once, however often it is reached: two paths are the same file if they end in the same name
+    in the same real folder. Links to folders are thus followed, but two links of different names to one file
+    are two entries, since ratings may list the image under either name.
 
     Args:
         arguments: Paths, patterns or `-`.
@@ -43,11 +47,11 @@ def expand_paths(
         stdin: Read for `-`; standard input by default.
 
     Returns:
-        Paths as the user would write them: what was given, and below a folder its path joined on.
+        Paths as the user would write them: an argument, and for a file in a folder its path joined on.
 
     Raises:
-        InputError: No arguments, a folder without images, a pattern without matches, or `-` with
-            nothing to read.
+        InputError: No arguments, a folder without images, a pattern without matches, or `-` with nothing to
+            read.
     """
     if not arguments:
         raise InputError(
@@ -72,11 +76,11 @@ def _expand(argument: str, recursive: bool, stdin: TextIO | None) -> Iterator[st
 
 
 def _identity(path: str, real_folders: dict[str, str]) -> tuple[str, str]:
-    """Return the real folder and the name; the last component is not followed if it is a link."""
-    if "\0" in path:  # no file can be called so: read_image says it
+    """Return the real folder and the name; a link in the last component is not followed."""
+    if "\0" in path:  # not a possible name: read_image reports it
         return "", path
     folder, name = os.path.split(path)
-    if name in ("", os.curdir, os.pardir):  # an unreadable folder, given as `photos/` or `..`
+    if name in ("", os.curdir, os.pardir):  # an unreadable folder, named `photos/` or `..`
         folder, name = os.path.split(os.path.realpath(path))
     if folder not in real_folders:
         real_folders[folder] = os.path.normcase(os.path.realpath(folder))
@@ -86,17 +90,17 @@ def _identity(path: str, real_folders: dict[str, str]) -> tuple[str, str]:
 def _read_paths(stream: TextIO | None) -> list[str]:
     if stream is None:  # a program without a console
         raise InputError("-: there is no standard input to read paths from.")
-    # File names are bytes: decoded as the system does, names that are not UTF-8 survive.
+    # File names are bytes: decoded as the system decodes them, names that are not UTF-8 survive.
     raw = getattr(stream, "buffer", None)
     text = os.fsdecode(raw.read()) if raw is not None else stream.read()
     if "\0" in text:
         paths = [path for path in text.split("\0") if path]
     else:
-        # Not splitlines(): it also splits at characters that may stand in a name.
+        # Not splitlines(), which also splits at characters that may occur in a name.
         lines = (line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n"))
         paths = [line for line in lines if line.strip()]
     if not paths:
-        raise InputError("-: standard input holds no paths; one a line is looked for.")
+        raise InputError("-: standard input is empty; write one path per line.")
     return paths
 
 
@@ -114,29 +118,41 @@ def _expand_path(path: str, recursive: bool) -> Iterator[str]:
 
 
 def _search_folder(folder: str, recursive: bool) -> Iterator[str]:
-    """Yield the images below a folder, and the folders that cannot be read.
+    """Yield the images in a folder, and the folders that cannot be read."""
+    for path, kind in _walk(folder, recursive):
+        if kind is _Kind.LOCKED or (kind is _Kind.FILE and _is_image_name(path)):
+            yield path
 
-    An explicit stack: folders can be nested deeper than Python recurses.
+
+class _Kind(Enum):
+    FILE = auto()
+    FOLDER = auto()
+    LOCKED = auto()  # a folder that cannot be read
+
+
+def _walk(top: str, recursive: bool = True) -> Iterator[tuple[str, _Kind]]:
+    """Yield a folder and everything visible below it in natural order, each real folder once.
+
+    An explicit stack instead of `os.walk`: folders can be nested deeper than Python recurses, links lead in
+    circles, and files and folders are listed in one common order.
     """
     visited: set[str] = set()
-    stack = [folder]
+    stack = [top]
     while stack:
         path = stack.pop()
-        if not os.path.isdir(path):
-            if _is_image_name(path):
-                yield path
-            continue
-        if path != folder and not recursive:
+        if path != top and not os.path.isdir(path):
+            yield path, _Kind.FILE
             continue
         real = os.path.realpath(path)
-        if real in visited:  # a link back to a folder above, or a second way to the same one
+        if real in visited or (path != top and not recursive):
             continue
         visited.add(real)
         try:
             names = _visible_names(path)
         except OSError:
-            yield path
+            yield path, _Kind.LOCKED
             continue
+        yield path, _Kind.FOLDER
         stack += [os.path.join(path, name) for name in reversed(names)]
 
 
@@ -151,7 +167,7 @@ def _visible_names(folder: str) -> list[str]:
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key that puts `img2` before `img10`, whatever the case of the letters."""
+    """Sort key that puts `img2` before `img10` and ignores the case of letters."""
     # Splitting at a group alternates text and digits, so equal positions hold equal types.
     parts = re.split(r"([0-9]+)", name.casefold())
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
@@ -179,18 +195,15 @@ def _expand_pattern(pattern: str, recursive: bool) -> list[str]:
 
 
 def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:
-    """Yield what matches a pattern's components below a folder.
-
-    `glob.glob` is not used: its `**` follows links in circles, and it does not prefer a folder
-    that is really called `photos [2020]`.
-    """
+    """Yield what matches a pattern's components below a folder."""
     if not parts:
         yield folder
         return
     first, rest = parts[0], parts[1:]
     if first == "**":
-        for below in _folders(folder):
-            yield from _match(below, rest or ("*",))
+        for below, kind in _walk(folder):
+            if kind is not _Kind.FILE:
+                yield from _match(below, rest or ("*",))
         return
     literal = os.path.join(folder, first)
     if not _has_magic(first) or os.path.lexists(literal):
@@ -201,25 +214,10 @@ def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:
         names = os.listdir(folder or os.curdir) if first.startswith(".") else _visible_names(folder)
     except NotADirectoryError:
         return
-    except OSError:  # the search of this folder will report it
+    except OSError:  # searching this folder reports it
         yield folder
         return
     for name in fnmatch.filter(names, first):
         path = os.path.join(folder, name)
         if not rest or os.path.isdir(path):
             yield from _match(path, rest)
-
-
-def _folders(top: str) -> Iterator[str]:
-    """Yield a folder and the visible ones below it, each once even where links lead in circles."""
-    visited: set[str] = set()
-    stack = [top]
-    while stack:
-        folder = stack.pop()
-        real = os.path.realpath(folder)
-        if real in visited or not os.path.isdir(folder or os.curdir):
-            continue
-        visited.add(real)
-        yield folder
-        with suppress(OSError):
-            stack += [os.path.join(folder, name) for name in reversed(_visible_names(folder))]

@@ -1,1 +1,1 @@
-"""Made images and ratings: drawn scenes, distortions, pseudo-MOS, simulated observers, and the demo."""
+"""Synthetic data: drawn scenes, distortions, pseudo-MOS, a simulated observer, the demo's ratings."""

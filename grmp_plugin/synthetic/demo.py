@@ -1,7 +1,7 @@
-"""Ratings that need no download: drawn scenes, distorted, judged by the simulated observer.
+"""Ratings that need no download: distorted drawn scenes, rated by the simulated observer.
 
-The scenes are used in no training: distortion tasks take seeds from 2**32 on, and these begin at 2**33. The
-files are made once and kept in the user's cache, where people can look at them.
+No training uses these scenes: distortion tasks use seeds from 2**32 to 2**33, the demo those from 2**33 on.
+The files are created once and kept in the user's cache, where they can be inspected.
 """
 
 import csv
@@ -23,30 +23,30 @@ from grmp_plugin.synthetic.observer import GRADES, Observer
 from grmp_plugin.synthetic.scenes import draw_scene
 
 NAME = "demo"
-# A change of pictures or ratings takes a new number, and with it a new folder.
+# Increase with any change of pictures or ratings; each version has its own folder.
 _VERSION = 1
 _FIRST_SEED = 2**33
 _SIDE = 288  # pixels
 
 PICTURES = 90
 VERSIONS = 8
-"""Of each picture; the first one is pristine."""
+"""Versions of each picture; the first one is pristine."""
 
 
 def demo_ratings(
     folder: str | os.PathLike[str] | None = None, on_picture: Callable[[int, int], None] | None = None
 ) -> Ratings:
-    """The demo's ratings; its images are drawn where they are not there yet.
+    """Return the demo's ratings, drawing its images first if they do not exist yet.
 
     Args:
-        folder: where the images are kept; by default a folder in the user's cache.
-        on_picture: told the number of pictures drawn so far, and of all.
+        folder: Folder for the images; by default one in the user's cache.
+        on_picture: Called with the number of pictures drawn so far and their total.
 
     Returns:
-        720 images on a scale of 1 to 5, with the picture that each shows as its reference.
+        720 images on a scale of 1 to 5, each with its pristine picture as the reference.
 
     Raises:
-        InputError: when the folder cannot be written to.
+        InputError: The folder is not writable.
     """
     root = Path(folder) if folder is not None else default_folder()
     table = root / "ratings.csv"
@@ -56,14 +56,14 @@ def demo_ratings(
         except OSError as error:
             raise InputError(
                 f"the demo's images cannot be written to {root}: {error.strerror or error}. Set "
-                "XDG_CACHE_HOME to a folder that can be written to"
+                "XDG_CACHE_HOME to a writable folder"
             ) from error
     ratings = read_ratings(table, mos_range=GRADES, reference_column="reference")
     return dataclasses.replace(ratings, source=NAME)
 
 
 def default_folder() -> Path:
-    """Where the demo's images are kept."""
+    """The folder in the user's cache that holds the demo's images."""
     return user_cache() / f"{NAME}-{_VERSION}"
 
 
@@ -86,7 +86,7 @@ def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None
             rows.append((file, f"{observer.mos(name, kind, level):.4f}", name))
         if on_picture is not None:
             on_picture(number + 1, PICTURES)
-    # Written last: its presence says that all images are there.
+    # Written last: if it exists, all images do.
     with atomic_write(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(("image", "mos", "reference"))

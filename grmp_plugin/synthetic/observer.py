@@ -1,9 +1,9 @@
-"""A simulated observer: a panel of people with one taste, which differs from full-reference similarity.
+"""A simulated observer: a panel of raters with a taste of its own, unlike full-reference similarity.
 
-It stands in for ratings where none can be had. Its taste is fixed and was set down before any adaptation
-to it was measured: it minds faults of colour and of tone most, then blur; it forgives noise, which it
-takes for film grain; it even likes a little sharpening and a little more colour. Like people it has
-favourite pictures, and its single ratings are whole grades that scatter.
+It replaces human ratings where none are available. Its taste is fixed and was defined before any adaptation
+to it was measured: colour and tone faults annoy it most, then blur; it tolerates noise, as if it were film
+grain; and it likes slight sharpening and slightly stronger colours. Like people, it prefers some pictures to
+others, and its single ratings are whole grades with scatter.
 """
 
 import zlib
@@ -16,9 +16,9 @@ import numpy as np
 from grmp_plugin.synthetic.distortions import DISTORTIONS
 
 GRADES = (1.0, 5.0)
-"""The scale of its ratings: five grades, 5 = excellent, as in ITU-R BT.500."""
+"""Its rating scale: five grades, 5 = excellent, as in ITU-R BT.500."""
 
-# How far quality, from 0 to 1, falls at level 5; in proportion at the levels below.
+# Loss of quality, on a scale from 0 to 1, at level 5; proportionally less at lower levels.
 _ANNOYANCE = MappingProxyType(
     {
         "blur": 0.72,
@@ -30,7 +30,7 @@ _ANNOYANCE = MappingProxyType(
         "sharpness": 0.45,
     }
 )
-# Levels 1 and 2 of these raise quality by this much instead.
+# Levels 1 and 2 of these kinds raise quality instead.
 _LIKED = MappingProxyType({"over_sharpening": 0.06, "saturation_increase": 0.06})
 
 
@@ -39,13 +39,13 @@ class Observer:
     """A panel of raters with one taste.
 
     Attributes:
-        annoyance: loss of quality at level 5, by family of distortion.
-        liked: gain of quality at levels 1 and 2, by kind of distortion.
-        pristine: quality of an undistorted picture that nobody prefers.
-        favour: standard deviation, over pictures, of how much a picture is liked for what it shows.
-        scatter: standard deviation of one rater's quality around the panel's.
-        raters: ratings that make one MOS.
-        seed: of favours and scatter.
+        annoyance: Loss of quality at level 5, by family of distortion.
+        liked: Gain of quality at levels 1 and 2, by kind of distortion.
+        pristine: Mean quality of undistorted pictures.
+        favour: Standard deviation of the preference for a picture's content, over pictures.
+        scatter: Standard deviation of one rater's opinion around the panel's.
+        raters: Number of ratings per MOS.
+        seed: Seed for preferences and scatter.
     """
 
     annoyance: Mapping[str, float] = field(default_factory=lambda: _ANNOYANCE)
@@ -60,8 +60,8 @@ class Observer:
         """Mean opinion score of one version of a picture.
 
         Args:
-            picture: name of the picture, which decides how it is liked.
-            distortion: kind of distortion, or None for the pristine version.
+            picture: Name of the picture, which determines the preference for it.
+            distortion: Kind of distortion, or None for the pristine version.
             level: 1 to 5; ignored for the pristine version.
 
         Returns:

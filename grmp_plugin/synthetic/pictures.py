@@ -1,7 +1,7 @@
 """Pristine pictures by number: the image files of a folder, or drawn scenes.
 
-Both are plain descriptions that make a picture anew at each call, so that they are small when they are
-sent to a data loader's workers; whoever needs a picture often keeps it.
+Both are small descriptions that produce a picture at each call, so they are cheap to send to a data loader's
+workers; a caller that needs a picture often should keep it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SMALLEST_SIDE = 96
 """Shortest side of a pristine picture in pixels: pseudo-MOS compares four scales."""
 
 LARGEST_SHORT_SIDE = 384
-"""Short side in pixels that larger pictures are reduced to: the distortions' levels are made for it."""
+"""Short side in pixels that larger pictures are reduced to; the levels of the distortions suit this size."""
 
 DRAWN_SIDE = 256
 """Height and width of a drawn picture in pixels."""
@@ -27,7 +27,7 @@ DRAWN_SIDE = 256
 DRAWN_SEEDS = (2**32, 2**33)
 """First seed of drawn pictures and the one after the last.
 
-The demo's ratings begin at 2**33. No embedded model was trained on drawn scenes.
+The demo uses seeds from 2**33 on. No embedded model was trained on drawn scenes.
 """
 
 
@@ -35,13 +35,13 @@ class Pictures(Protocol):
     """Pristine pictures, numbered from 0."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of pictures."""
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Picture of that number, (H, W, 3) uint8 RGB; the same number gives the same bytes."""
 
     def name(self, number: int) -> str:
-        """What tells the picture from the others."""
+        """Unique name of the picture."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PictureFiles:
     """Image files, reduced to a short side of at most `LARGEST_SHORT_SIDE`.
 
     Attributes:
-        paths: the files.
+        paths: The files.
     """
 
     paths: tuple[str, ...]
@@ -61,7 +61,8 @@ class PictureFiles:
         """Read one file, (H, W, 3) uint8 RGB.
 
         Raises:
-            ImageError: it cannot be read, or a side is below `SMALLEST_SIDE`; the message names it.
+            ImageError: The file cannot be read, or a side is below `SMALLEST_SIDE`; the message names the
+                file.
         """
         path = self.paths[number]
         image = read_named_image(path)
@@ -69,8 +70,8 @@ class PictureFiles:
         short = min(height, width)
         if short < SMALLEST_SIDE:
             raise ImageError(
-                f"'{path}': {width} x {height} pixels are too few for a pristine picture: "
-                f"each side needs {SMALLEST_SIDE}"
+                f"'{path}': {width} x {height} pixels, too small for a pristine picture: "
+                f"each side must be at least {SMALLEST_SIDE}"
             )
         if short <= LARGEST_SHORT_SIDE:
             return image
@@ -87,18 +88,18 @@ class DrawnPictures:
     """Drawn scenes of `DRAWN_SIDE` x `DRAWN_SIDE` pixels, the nine kinds in turn.
 
     Attributes:
-        pictures: how many.
-        seed: which ones, 0 or more.
+        pictures: Number of pictures.
+        seed: Seed for the choice of scenes, 0 or more.
     """
 
     pictures: int
     seed: int
 
     def __post_init__(self) -> None:
-        """Reject what cannot be drawn, quoting the values."""
+        """Reject negative numbers, quoting them."""
         if self.pictures < 0 or self.seed < 0:
             raise InputError(
-                f"pictures and seed of drawn scenes are 0 or more, not {self.pictures} and {self.seed}"
+                f"pictures and seed of drawn scenes must be 0 or more, not {self.pictures} and {self.seed}"
             )
 
     def __len__(self) -> int:
@@ -120,10 +121,10 @@ class DrawnPictures:
 
 
 def read_named_image(path: str) -> np.ndarray:
-    """As `read_image`, for where no table names the file: (H, W, 3) uint8 RGB.
+    """Read an image as `read_image` does, with the path in the error message: (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: the file cannot be read; the message names it.
+        ImageError: The file cannot be read; the message names it.
     """
     try:
         return read_image(path)

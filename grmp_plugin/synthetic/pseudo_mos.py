@@ -1,8 +1,8 @@
-"""A stand-in for people's ratings of a distorted image whose pristine original is at hand.
+"""A substitute for human ratings of a distorted image whose pristine original is available.
 
 Three full-reference similarities that need no download: gradient magnitude (GMSD, arXiv:1308.3052),
 structure at four scales (MS-SSIM, doi:10.1109/ACSSC.2003.1292216) and chroma (as in FSIMc,
-doi:10.1109/TIP.2011.2109730). Each similarity's distance is scaled so that a bad image has about 1.
+doi:10.1109/TIP.2011.2109730). Each distance is scaled to about 1 for a bad image.
 """
 
 import cv2
@@ -10,38 +10,38 @@ import numpy as np
 
 from grmp_plugin.errors import ImageError
 
-# Distances of clearly bad images: where the scales of the three components meet.
+# Distances of clearly bad images, which make the three components comparable.
 _BAD_GMSD = 0.22
 _BAD_STRUCTURE = 0.45
 _BAD_CHROMA = 0.18
 _WEIGHTS = (0.45, 0.4, 0.15)
-# Distance of a middling image, and how fast the label passes through it: chosen so that the labels of the
-# distortion bank spread over [0, 1] without gaps.
+# Distance at which the label is 0.5, and the slope there: chosen so that the labels of the distortion bank
+# cover [0, 1] without gaps.
 _MIDDLE = 0.30
 _SLOPE = 1.25
 
 _GMSD_CONSTANT = 170.0
 _CHROMA_CONSTANT = 200.0
 _SSIM_CONSTANTS = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
-# MS-SSIM's five exponents without the coarsest scale, which small images do not have, renormalised.
+# MS-SSIM's exponents without that of the coarsest scale, which small images lack; renormalised.
 _SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363]) / 0.8668
 
 
 def pseudo_mos(reference: np.ndarray, image: np.ndarray) -> float:
-    """Pseudo-MOS of a distorted image.
+    """Compute the pseudo-MOS of a distorted image.
 
     Args:
-        reference: pristine image, uint8 RGB (H, W, 3), at least 96 x 96.
-        image: its distorted version, of the same shape.
+        reference: Pristine image, uint8 RGB (H, W, 3), at least 96 x 96.
+        image: Its distorted version, of the same shape.
 
     Returns:
-        1 for an unchanged image, towards 0 with growing damage.
+        1 for an unchanged image, approaching 0 with increasing distortion.
 
     Raises:
-        ImageError: when the two do not have the same shape, or are too small.
+        ImageError: The shapes differ, or the images are too small.
     """
     if reference.shape != image.shape or reference.ndim != 3:
-        raise ImageError(f"pseudo-MOS compares images of one shape, not {reference.shape} and {image.shape}")
+        raise ImageError(f"pseudo-MOS needs two images of one shape, not {reference.shape} and {image.shape}")
     if min(reference.shape[:2]) < 96:
         raise ImageError(f"pseudo-MOS needs at least 96 x 96 pixels, not {reference.shape[:2]}")
     first, second = (cv2.cvtColor(x, cv2.COLOR_RGB2YCrCb).astype(np.float32) for x in (reference, image))

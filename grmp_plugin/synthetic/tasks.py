@@ -1,10 +1,9 @@
-"""Tasks of the meta-learning: the images of one kind of distortion, with their quality.
+"""Tasks for meta-learning: the images of one kind of distortion, with their MOS.
 
-From data sets that people rated, or from pristine pictures that are distorted on the fly. Splitting a
-task's images into support and query is left to the training.
+The images come from rated data sets, or from pristine pictures that are distorted on the fly. Splitting a
+task into support and query is left to the training.
 """
 
-import difflib
 import os
 import zlib
 from collections import OrderedDict, defaultdict
@@ -19,19 +18,20 @@ from grmp_plugin.data.paths import expand_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.reference_names import parse_name, references_of
 from grmp_plugin.errors import InputError
+from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
 from grmp_plugin.synthetic.pictures import DrawnPictures, PictureFiles, Pictures, read_named_image
 from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
 
 LEVELS = (1, 2, 3, 4, 5)
 MIN_IMAGES = 5
-"""A rated distortion with fewer images than this is no task."""
+"""A rated distortion needs at least this many images to be a task."""
 
 _NAMING = (
-    "Expected are the names of one of TID2013 (i01_08_5.bmp), KADID-10k (I01_08_05.png), "
+    "Expected the file names of TID2013 (i01_08_5.bmp), KADID-10k (I01_08_05.png), "
     "PIPAL (A0001_00_05.bmp) or CSIQ (1600.AWGN.1.png)."
 )
-_KEPT_TASKS = 3  # decoded; one of KADID-10k takes 240 MB
+_KEPT_TASKS = 3  # decoded; one task of KADID-10k takes 240 MB
 _KEPT_PICTURES = 300
 _DECODERS = 4
 
@@ -44,10 +44,10 @@ class TaskImages:
     """One task: N images of one distortion.
 
     Attributes:
-        distortion: its name.
-        images: N arrays (H, W, 3) uint8 RGB, of sizes that may differ; not to be written to.
+        distortion: Name of the distortion.
+        images: N arrays (H, W, 3) uint8 RGB, of any sizes; read-only.
         mos: (N,) float64, higher is better, on the source's own scale.
-        references: N names of the pristine pictures that the images come from.
+        references: N names of the pristine pictures of the images.
     """
 
     distortion: str
@@ -57,45 +57,45 @@ class TaskImages:
 
 
 class TaskSource(Protocol):
-    """Where tasks come from.
+    """A source of tasks.
 
     Attributes:
-        name: of the source, for messages and records.
-        distortions: the names that can be drawn, sorted.
+        name: Name of the source, for messages and records.
+        distortions: Names that can be drawn, sorted.
     """
 
     name: str
     distortions: tuple[str, ...]
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
-        """Make one task; the same arguments give the same bytes.
+        """Draw one task; the same arguments give the same bytes.
 
         Args:
-            distortion: one of `distortions`.
-            seed: 0 or more; which of the images, where there is a choice.
+            distortion: One of `distortions`.
+            seed: Seed for the choice of images, 0 or more.
 
         Raises:
-            InputError: the distortion is unknown or the seed negative.
-            ImageError: an image cannot be used; the message names the file.
+            InputError: The distortion is unknown or the seed negative.
+            ImageError: An image cannot be used; the message names the file.
         """
 
 
 class RatedTasks:
-    """Tasks from a data set of synthetic distortions that people rated, such as TID2013 or KADID-10k.
+    """Tasks from a rated data set of synthetic distortions, such as TID2013 or KADID-10k.
 
-    A task is all images of a distortion. Distortions of fewer than `MIN_IMAGES` images, or whose images
-    all have the same MOS, have nothing to learn from and are left out.
+    A task is all images of a distortion. Distortions with fewer than `MIN_IMAGES` images, or whose images all
+    have the same MOS, teach nothing and are left out.
     """
 
     def __init__(self, ratings: Ratings, name: str) -> None:
-        """Group the images by the distortion in their file names; none is opened yet.
+        """Group the images by the distortion in their file names, without opening them.
 
         Args:
-            ratings: the images and their labels; negated where lower is better.
-            name: of the data set.
+            ratings: Images and their ratings; negated if lower is better.
+            name: Name of the data set.
 
         Raises:
-            InputError: a file name does not tell the distortion, or no distortion can be a task.
+            InputError: A file name does not contain the distortion, or no distortion can be a task.
         """
         self.name = name
         self._paths = ratings.images
@@ -104,11 +104,11 @@ class RatedTasks:
         for number, path in enumerate(ratings.images):
             parsed = parse_name(path)
             if parsed is None:
-                raise InputError(f"{name}: the name of '{path}' tells no distortion. {_NAMING}")
+                raise InputError(f"{name}: the name of '{path}' does not contain a distortion. {_NAMING}")
             groups[parsed.distortion].append(number)
         references = references_of(ratings.images)
         if references is None:
-            raise InputError(f"{name}: the images are named in the ways of more than one data set. {_NAMING}")
+            raise InputError(f"{name}: the image names follow those of more than one data set. {_NAMING}")
         self._references = ratings.references or references
         self._groups = {
             distortion: numbers
@@ -117,17 +117,17 @@ class RatedTasks:
         }
         if not self._groups:
             raise InputError(
-                f"{name}: none of its {len(groups)} distortions has {MIN_IMAGES} images of differing MOS"
+                f"{name}: none of its {len(groups)} distortions has {MIN_IMAGES} images with different MOS"
             )
         self.distortions = tuple(sorted(self._groups))
         self._recent: _Recent[str, TaskImages] = _Recent(_KEPT_TASKS)
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
-        """All images of a distortion, in the data set's order; see `TaskSource`.
+        """Return all images of a distortion, in the order of the data set; see `TaskSource`.
 
         Args:
-            distortion: one of `distortions`.
-            seed: without effect, as there is no choice.
+            distortion: One of `distortions`.
+            seed: No effect, since there is no choice.
         """
         _check_draw(self, distortion, seed)
         return self._recent.get(distortion, self._read)
@@ -137,14 +137,14 @@ class RatedTasks:
         with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
             images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
         mos = self._mos[numbers]
-        # The task is handed out again: whoever wrote to it would change the next draw.
+        # The same arrays are returned again: writing to them would change the next draw.
         for array in (*images, mos):
             array.setflags(write=False)
         return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers))
 
 
 class DistortedTasks:
-    """Tasks from pristine pictures that the bank distorts, labelled by pseudo-MOS."""
+    """Tasks from pristine pictures, distorted by the distortion bank and labelled with pseudo-MOS."""
 
     def __init__(
         self,
@@ -154,17 +154,17 @@ class DistortedTasks:
         pictures_per_task: int = 20,
         kinds: Collection[str] | None = None,
     ) -> None:
-        """Describe the tasks; no picture is made yet.
+        """Define the tasks, without producing any picture.
 
         Args:
-            pictures: at least two, each at least 96 x 96 pixels.
-            name: of the pictures.
-            pictures_per_task: how many of them a draw takes, without replacement; all where there are
-                fewer. Each one is distorted at all five levels with one pattern.
-            kinds: distortions of the bank to keep to, all by default.
+            pictures: At least two, each at least 96 x 96 pixels.
+            name: Name of the pictures, for messages.
+            pictures_per_task: Pictures per task, drawn without replacement; all if there are fewer. Each one
+                is distorted at all five levels with one pattern.
+            kinds: Distortions to use; all by default.
 
         Raises:
-            InputError: there are too few pictures, or the options are not as above.
+            InputError: There are too few pictures, or an option is invalid.
         """
         if len(pictures) < 2:
             raise InputError(f"{name}: at least 2 pristine pictures are needed, not {len(pictures)}")
@@ -174,7 +174,7 @@ class DistortedTasks:
         for kind in chosen:
             _check_known(kind, tuple(DISTORTIONS), "kinds")
         if not chosen:
-            raise InputError("kinds is empty: name at least one distortion, or leave it out for all")
+            raise InputError("kinds is empty: name at least one distortion, or omit it for all")
         self.name = name
         self.distortions = chosen
         self.pictures_per_task = min(pictures_per_task, len(pictures))
@@ -182,11 +182,11 @@ class DistortedTasks:
         self._recent: _Recent[int, np.ndarray] = _Recent(_KEPT_PICTURES)
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
-        """5 x pictures_per_task images: picture after picture, each from level 1 to 5; see `TaskSource`.
+        """Return 5 x pictures_per_task images: each picture from level 1 to 5 in turn; see `TaskSource`.
 
         Args:
-            distortion: one of `distortions`.
-            seed: which pictures, and which pattern for each.
+            distortion: One of `distortions`.
+            seed: Seed for the choice of pictures and their patterns.
         """
         _check_draw(self, distortion, seed)
         rng = np.random.default_rng([zlib.crc32(distortion.encode()), seed])
@@ -207,19 +207,19 @@ def pristine_tasks(
 ) -> DistortedTasks:
     """Tasks from the pristine images below a folder.
 
-    A file is read when a draw first takes it: one that cannot be read, or has a side below 96 pixels, is
-    an ImageError of that draw.
+    A file is read when it is first drawn; if it cannot be read, or has a side below 96 pixels, that draw
+    raises an `ImageError`.
 
     Args:
-        folder: searched with the folders inside it; at least two images.
-        pictures_per_task: as for `DistortedTasks`.
-        kinds: as for `DistortedTasks`.
+        folder: Folder with at least two images, searched recursively.
+        pictures_per_task: As for `DistortedTasks`.
+        kinds: As for `DistortedTasks`.
 
     Raises:
-        InputError: there is no such folder, it has too few images, or the options are wrong.
+        InputError: The folder does not exist or has too few images, or an option is invalid.
     """
     name = os.fspath(folder)
-    # expand_paths takes what does not exist for a file, and a bare `-` for standard input.
+    # expand_paths keeps a missing folder as a file, and reads standard input for `-`.
     if not os.path.isdir(name):
         raise InputError(f"'{name}': no such folder. Name a folder of pristine images.")
     pictures = PictureFiles(tuple(expand_paths([os.path.join(name, "")])))
@@ -236,20 +236,20 @@ def drawn_tasks(
     """Tasks from drawn scenes, none of which the demo uses.
 
     Args:
-        pictures: how many scenes there are to take from; at least two.
-        seed: which scenes, 0 or more.
-        pictures_per_task: as for `DistortedTasks`.
-        kinds: as for `DistortedTasks`.
+        pictures: Number of scenes to draw from, at least 2.
+        seed: Seed for the choice of scenes, 0 or more.
+        pictures_per_task: As for `DistortedTasks`.
+        kinds: As for `DistortedTasks`.
 
     Raises:
-        InputError: the options are not as above.
+        InputError: An option is invalid.
     """
     drawn = DrawnPictures(pictures, seed)
     return DistortedTasks(drawn, "drawn scenes", pictures_per_task=pictures_per_task, kinds=kinds)
 
 
 class _Recent(Generic[Key, Value]):
-    """Keeps the values asked for last, up to a number of them; sent to another process, it is empty."""
+    """Keeps the most recently used values; empty after it is sent to another process."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -275,8 +275,7 @@ def _check_draw(source: TaskSource, distortion: str, seed: int) -> None:
 
 def _check_known(distortion: str, known: Collection[str], where: str) -> None:
     if distortion not in known:
-        near = difflib.get_close_matches(str(distortion), known, n=3)
-        hint = f"Near: {', '.join(near)}." if near else f"Known: {', '.join(known)}."
+        hint = did_you_mean(str(distortion), known, count=3) or f"Known: {', '.join(known)}."
         raise InputError(f"{where}: unknown distortion '{distortion}'. {hint}")
 
 

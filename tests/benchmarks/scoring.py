@@ -7,13 +7,12 @@ as any others. Each round scores the files with both, one after the other; ratio
 """
 
 import argparse
-import runpy
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from forward import random_network
 from photographs import photographs
 from PIL import Image
 
@@ -29,7 +28,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    random_network = runpy.run_path(str(Path(__file__).with_name("forward.py")))["random_network"]
     options = ScoringOptions(device="cpu", precision="fp32")
     scorers = {
         "tiny": Scorer(GRMPIQA("grmp_iqa-tiny"), options),

@@ -4,10 +4,8 @@ import copy
 import hashlib
 import json
 import math
-import runpy
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,5 +139,7 @@ def pixels(images):
 
 @pytest.fixture(scope="session")
 def plain_form():
-    """The functions of tests/support/plain_form.py."""
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "support" / "plain_form.py")))
+    """The module tests/support/plain_form.py."""
+    import plain_form
+
+    return plain_form

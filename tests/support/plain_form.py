@@ -1,8 +1,8 @@
-"""The network in its plain concatenated form, as VPT and CLIP write it: the oracle of the tests.
+"""The network in its plain concatenated form, as in VPT and CLIP: the oracle of the tests.
 
-Prompt tokens stand between class token and patches, every token passes through every block whole, what the
-prompts become is thrown away, attention is torch's own module, and texts have all 77 tokens. No code of the
-key/value form is used. Tests reach this file by `runpy.run_path`, as there are no packages under tests/.
+Prompt tokens stand between class token and patches, all tokens pass through each block, the outputs of
+prompts are discarded, attention is torch's own module, and texts have all 77 tokens. No code of the key/value
+form is used. The folder of this file is on pytest's import path (see pyproject.toml).
 """
 
 import functools

@@ -1,10 +1,7 @@
-"""A small random network, for tests of what the network does apart from what it has learned."""
+"""A small random network, for tests that do not depend on trained weights."""
 
 import copy
 import functools
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +18,7 @@ ARCHITECTURE = {
     "vision_cfg": {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-# What may differ from ARCHITECTURE, by name.
+# Differences from ARCHITECTURE, by name.
 VARIANTS = {
     "vit": {},
     "layer scale": {"vision_cfg": {"ls_init_value": 0.5}, "text_cfg": {"ls_init_value": 0.5}},
@@ -54,8 +51,8 @@ def _checkpoint(variant: str, kind: str, seed: int) -> Checkpoint:
     words = vocabulary_of([*config.quality_texts, *scenes])
     tensors = {**untrained_backbone(config, words, seed), **initial_prompts(config, seed)}
     generator = torch.Generator().manual_seed(seed)
-    # Initial biases are 0, and LayerNorms do nothing: then much could be left out without a trace.
-    # But the trunk, fifty layers deep, would drown in it.
+    # Initial biases are 0 and LayerNorms are identities, which would hide omissions. The trunk, fifty layers
+    # deep, would amplify the noise.
     tensors = {
         name: t + 0.15 * torch.randn(t.shape, generator=generator)
         if t.is_floating_point() and ".conv1.net." not in name
@@ -67,7 +64,7 @@ def _checkpoint(variant: str, kind: str, seed: int) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def small_checkpoint():
-    """A function of (variant, preprocess kind, seed) that gives a checkpoint; its tensors are shared."""
+    """A function of (variant, preprocess kind, seed) that returns a checkpoint; its tensors are shared."""
 
     def make(variant: str = "vit", kind: str = "squash", seed: int = 0) -> Checkpoint:
         return _checkpoint(variant, kind, seed)
@@ -77,7 +74,7 @@ def small_checkpoint():
 
 @pytest.fixture(scope="session")
 def small_network(small_checkpoint):
-    """A function of (variant, preprocess kind, seed) that gives a new network."""
+    """A function of (variant, preprocess kind, seed) that returns a new network."""
 
     def make(variant: str = "vit", kind: str = "squash", seed: int = 0) -> GRMPIQA:
         return GRMPIQA(small_checkpoint(variant, kind, seed))
@@ -87,7 +84,7 @@ def small_network(small_checkpoint):
 
 @pytest.fixture(scope="session")
 def fresh():
-    """A function that gives a new network with the state of another, which has never computed anything."""
+    """A function that returns a new, unused network with the state of another."""
 
     def make(network: GRMPIQA) -> GRMPIQA:
         state = {name: t.detach().clone() for name, t in network.state_dict().items()}
@@ -100,5 +97,7 @@ def fresh():
 
 @pytest.fixture(scope="session")
 def plain_form():
-    """The functions of tests/support/plain_form.py."""
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "support" / "plain_form.py")))
+    """The module tests/support/plain_form.py."""
+    import plain_form
+
+    return plain_form

@@ -1,4 +1,4 @@
-"""The network on a GPU: the same scores as on the CPU, in half precision and under autocast nearly so."""
+"""The network on a GPU scores as on the CPU, nearly so in half precision and under autocast."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ every_variant = pytest.mark.parametrize("variant", ["vit", "layer scale", "trunk
 
 @pytest.fixture(autouse=True)
 def exact_arithmetic():
-    """TF32 is a choice of the user's; agreement is judged without it."""
+    """TF32 is the user's choice; agreement is measured without it."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield
@@ -40,7 +40,7 @@ def test_agreement_with_the_cpu(small_network, images, variant, kind):
     expected = scores(network, images)
     found = scores(network.cuda(), images.cuda())
     assert found.is_cuda
-    # Rounding to 8 bit after resampling can fall the other way for a few pixels.
+    # Rounding to 8 bit after resampling may differ for a few pixels.
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-3)
     pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_half_precision(small_network, images, variant, dtype):
 def test_autocast(small_network, images, variant, dtype):
     network = small_network(variant).cuda()
     expected = scores(network, images.cuda())
-    for _ in range(2):  # what is remembered outside must not be used inside, nor the other way round
+    for _ in range(2):  # values cached outside autocast must not be used inside it, nor vice versa
         with torch.autocast("cuda", dtype):
             found = scores(network, images.cuda())
         torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.05)

@@ -12,7 +12,7 @@ from grmp_plugin.synthetic import distortions
 from grmp_plugin.synthetic.distortions import DISTORTIONS, Distortion, distort, distortion_table
 
 LEVELS = (1, 2, 3, 4, 5)
-# A picture of noise, so that each kind has edges, colours and all grey values to work on.
+# Noise, so that each kind has edges, colours and all grey values to work on.
 SMALL = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
 
 every_kind = pytest.mark.parametrize("name", DISTORTIONS)
@@ -52,7 +52,7 @@ def test_table_lists_every_kind():
 def test_same_arguments_give_same_bytes_and_leave_the_input_alone(name):
     image = SMALL.copy()
     first = distort(image, name, 4, seed=7)
-    # Neither the global generator nor calls in between may matter.
+    # Neither the global generator nor intermediate calls may matter.
     np.random.seed(1)  # noqa: NPY002
     distort(image, name, 2, seed=8)
     assert np.array_equal(first, distort(image, name, 4, seed=7))
@@ -132,7 +132,7 @@ def test_gaussian_blur_is_that_of_scipy(photographs):
 def test_white_noise_has_the_deviation_of_the_table(level):
     grey = np.full((128, 128, 3), 128, np.uint8)
     deviation = distort(grey, "white_noise", level, seed=0).astype(np.float64).std()
-    # Clipping takes a little off the strongest level.
+    # Clipping slightly reduces the strongest level.
     assert deviation == pytest.approx(DISTORTIONS["white_noise"].levels[level - 1], rel=0.05)
 
 
@@ -169,7 +169,7 @@ def test_level_outside_the_scale(level):
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, None])
-def test_seed_that_is_none(seed):
+def test_invalid_seed(seed):
     with pytest.raises(InputError, match="non-negative"):
         distort(SMALL, "jpeg", 1, seed=seed)
 
@@ -184,7 +184,7 @@ def test_seed_that_is_none(seed):
         ([[1, 2], [3, 4]], "is a list, expected a numpy array"),
     ],
 )
-def test_what_is_no_image(image, message):
+def test_invalid_image(image, message):
     with pytest.raises(InputError, match=message):
         distort(image, "jpeg", 1, seed=0)
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, ImageFile
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, IMAGE_SUFFIXES, read_image
 from grmp_plugin.errors import ImageError
 
-# --- material -------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def picture(height=23, width=37, seed=0):
@@ -35,7 +35,7 @@ def png_chunk(kind, body):
 
 
 def png(width, height, depth, colour_type, rows, *chunks):
-    """A PNG by hand; rows are bytes without their filter byte, chunks stand before the pixels."""
+    """Build a PNG by hand; rows lack their filter byte, chunks precede the pixels."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     body = b"".join(chunks) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
@@ -43,7 +43,7 @@ def png(width, height, depth, colour_type, rows, *chunks):
 
 
 def tiff(width, height, pixels, *, bits=8, photometric=1, sample_format=1, order="<", samples=1):
-    """An uncompressed TIFF by hand, one strip."""
+    """Build an uncompressed TIFF of one strip by hand."""
     entries = [
         (256, 3, width),
         (257, 3, height),
@@ -86,7 +86,7 @@ def description(text):
 
 
 def icc_profile(space, kind, tags, pcs=b"XYZ "):
-    """An ICC version 2 profile by hand."""
+    """Build an ICC version 2 profile by hand."""
     tags = {b"desc": description(b"made by a test"), b"cprt": text_tag(b"none"), **tags}
     tags[b"wtpt"] = xyz(0.9642, 1.0, 0.8249)
     table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
@@ -116,7 +116,7 @@ def grey_profile(gamma):
 
 
 def cmyk_profile(ink, paper):
-    """Inks of which the first is shown as the Lab colour `ink`, the fourth as black, others not."""
+    """A profile whose first ink is the Lab colour `ink`, whose fourth is black and whose others are clear."""
     identity = bytes(range(256))
     corners = b""
     for index in range(16):  # the first channel varies slowest
@@ -149,7 +149,7 @@ def save(tmp_path):
 
 
 def reason(path, **options):
-    """The message of the error that reading a path must raise; checks what holds for all of them."""
+    """Return the message of the error that reading a path must raise, after checks common to all."""
     with pytest.raises(ImageError) as caught:
         read_image(path, **options)
     message = str(caught.value)
@@ -161,7 +161,7 @@ def reason(path, **options):
 
 
 def over_white(colour, alpha):
-    """What a viewer shows, in exact arithmetic: (H, W, 3) float."""
+    """The image over white in exact arithmetic, (H, W, 3) float."""
     share = alpha[..., None] / 255.0
     return colour * share + 255 * (1 - share)
 
@@ -356,9 +356,9 @@ def test_palette_with_alpha_band(save):
     image, colours, _ = palette_picture()
     pa = image.convert("PA")
     pa.putalpha(Image.new("L", pa.size, 40))
-    from grmp_plugin.data import images  # no common format stores PA, plugins may deliver it
+    from grmp_plugin.data.pixels import split_alpha  # no common format stores PA, but plugins may return it
 
-    colour, alpha = images._split_alpha(pa)
+    colour, alpha = split_alpha(pa)
     np.testing.assert_array_equal(np.asarray(colour), colours)
     assert (np.asarray(alpha) == 40).all()
 
@@ -593,7 +593,7 @@ def test_profile_of_another_space_is_ignored(save):
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
 def test_profile_with_swapped_primaries(save, name):
-    """A profile whose "red" is green: what is shown has the channels exchanged."""
+    """In a profile whose "red" is green, the displayed channels are exchanged."""
     path = save(picture(), name, icc_profile=rgb_profile((1, 0, 2)), lossless=True)
     result = read_image(path).astype(int)
     expected = srgb_encode((picture()[..., [1, 0, 2]] / 255.0) ** 2.2)
@@ -750,7 +750,7 @@ def test_file_without_its_last_bytes_is_whole_or_refused(save):
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.bmp", "a.tif", "a.webp", "a.tga", "a.jp2"])
 def test_garbage_raises_nothing_else(save, name):
-    """Flipped bytes anywhere: an array or an `ImageError`, never another error."""
+    """Random bytes anywhere give an array or an `ImageError`, never another error."""
     chance = random.Random(name)
     whole = save(picture(), name).read_bytes()
     for _ in range(60):
@@ -855,7 +855,7 @@ def test_pillows_warnings_are_kept_back(save, capfd):
         warnings.simplefilter("always")
         with Image.open(path) as image:
             image.getexif()
-    assert plain, "this file is meant to make Pillow warn"
+    assert plain, "this file must make Pillow warn"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read_image(path)
@@ -869,7 +869,7 @@ def test_pillows_warnings_are_kept_back(save, capfd):
 
 def test_pillows_log_stays_off_the_screen(save):
     path = save(tiff(2, 1, b"ab", samples=38), "a.tif")
-    # In a process of its own: pytest sets logging up.
+    # In a separate process, because pytest configures logging.
     code = "import sys; from grmp_plugin.data.images import read_image; read_image(sys.argv[1])"
     answer = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
     assert "ImageError" in answer.stderr
@@ -888,7 +888,7 @@ def test_switches_are_put_back(save, monkeypatch):
 
 
 def test_eight_threads(save, monkeypatch):
-    """Mixed good and bad files at once: every answer is the one a single thread gets."""
+    """Good and bad files in parallel give the same results as in a single thread."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     paths, expected = [], []
     for seed in range(4):
@@ -903,7 +903,7 @@ def test_eight_threads(save, monkeypatch):
     expected = [read_image(path) for path in paths]
     cut = save(picture(120, 160), "cut.jpg")
     cut.write_bytes(cut.read_bytes()[:4000])
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # so that TIFF and WebP take turns
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # forces TIFF and WebP to take turns
     filters = list(warnings.filters)
     start = threading.Barrier(8)
 
@@ -948,6 +948,6 @@ def test_files_are_closed(save):
 
 
 def test_profile_builder_is_valid():
-    """The profiles made here by hand must be real ones, or the tests above test nothing."""
+    """The handmade profiles must be valid, or the tests above test nothing."""
     for profile in (rgb_profile(), grey_profile(2.2), cmyk_profile((50, 0, 0), (100, 0, 0))):
         assert ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))

@@ -1,4 +1,4 @@
-"""What a command line names becomes a list of files: in order, each once, nothing lost."""
+"""Files, folders and patterns become a list of image files: in order, each once, nothing lost."""
 
 import io
 import os
@@ -149,7 +149,7 @@ def test_linked_folders_are_followed(tree):
 
 
 def test_deep_folders(tree):
-    deep = "f/" + "d/" * 300 + "a.png"  # no deeper: os.makedirs and pytest's cleaning up recurse
+    deep = "f/" + "d/" * 300 + "a.png"  # not deeper, because os.makedirs and pytest's cleanup recurse
     tree(deep)
     assert expand_paths(["f"]) == [deep]
 
@@ -163,7 +163,7 @@ def test_folder_without_images(tree):
 
 
 def test_unreadable_folders_are_entries(tree, monkeypatch):
-    """Also for root, who may read every folder: the system's refusal is played."""
+    """The refusal is simulated, because root may read every folder."""
     tree("f/a.png", "f/locked/b.png", "f/z.png")
     listdir = os.listdir
 
@@ -241,7 +241,9 @@ def test_pattern_finds_dangling_links(tree):
     assert expand_paths(["*.png"]) == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("pattern", ["*.png", "no/*.png", "a[1].png", "notes.txt/*", "**/x.png"])
+@pytest.mark.parametrize(
+    "pattern", ["*.png", "no/*.png", "a[1].png", "notes.txt/*", "notes.txt/**/*.png", "**/x.png"]
+)
 def test_pattern_without_matches(tree, pattern):
     tree("notes.txt")
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""Pseudo-MOS: its parts against other implementations, and what any such label must do."""
+"""Pseudo-MOS: its components against other implementations, and properties that any label must have."""
 
 import contextlib
 import sys
@@ -66,7 +66,7 @@ def test_structure_agrees_with_scikit_image(photograph, monkeypatch):
             use_sample_covariance=False,
             full=True,
         )
-        # Ours takes contrast-structure and luminance means apart, as MS-SSIM does.
+        # Ours averages contrast-structure and luminance separately, as in MS-SSIM.
         assert module.structure(first, second) == pytest.approx(theirs.mean(), abs=0.02)
 
 

@@ -55,7 +55,7 @@ def test_the_number_of_opencv_threads_does_not_matter():
 
 
 def test_global_random_state_neither_matters_nor_changes():
-    np.random.seed(0)  # noqa: NPY002 - the legacy state is what must not matter
+    np.random.seed(0)  # noqa: NPY002 - tests that the legacy state does not matter
     before = draw_scene("plant", 1, 64, 64)
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     np.random.seed(1)  # noqa: NPY002

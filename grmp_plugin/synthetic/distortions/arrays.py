@@ -5,22 +5,22 @@ import numpy as np
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Rounds and clips grey values to 8 bits.
+    """Round and clip grey values to 8 bits.
 
     Args:
         values: Float array of any shape, nominally in [0, 255].
 
     Returns:
-        uint8 array of the same shape.
+        An array of the same shape, uint8.
     """
     rounded = np.rint(values)
     return np.clip(rounded, 0, 255, out=rounded).astype(np.uint8)
 
 
 def to_ycrcb(image: np.ndarray) -> np.ndarray:
-    """Splits a picture into luma and chroma (BT.601, full range).
+    """Split a picture into luma and chroma (BT.601, full range).
 
-    In floating point, because 8-bit chroma would add a rounding error that the mildest levels do not exceed.
+    In floating point, because the rounding error of 8-bit chroma would exceed the mildest levels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -32,7 +32,7 @@ def to_ycrcb(image: np.ndarray) -> np.ndarray:
 
 
 def from_ycrcb(ycrcb: np.ndarray) -> np.ndarray:
-    """Inverse of `to_ycrcb`, clipped to the RGB cube.
+    """Invert `to_ycrcb` and clip to the RGB cube.
 
     Args:
         ycrcb: (H, W, 3) float32 as `to_ycrcb` returns it.
@@ -44,7 +44,7 @@ def from_ycrcb(ycrcb: np.ndarray) -> np.ndarray:
 
 
 def mean_luma(image: np.ndarray) -> float:
-    """Mean BT.601 luma of a picture.
+    """Return the mean BT.601 luma of a picture.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -59,7 +59,7 @@ def mean_luma(image: np.ndarray) -> float:
 def smooth_field(
     height: int, width: int, spacing: float, channels: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Smooth random field: Gaussian nodes on a coarse grid, bicubic in between.
+    """Draw a smooth random field: Gaussian nodes on a coarse grid, bicubic in between.
 
     Args:
         height: H in pixels.

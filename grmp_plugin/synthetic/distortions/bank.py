@@ -1,6 +1,5 @@
 """The table of all distortions, and the one function that applies them."""
 
-import difflib
 import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,13 +7,14 @@ from types import MappingProxyType
 import numpy as np
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.distortions import blur, colour, compression, noise, sharpness, spatial, tone
 from grmp_plugin.synthetic.distortions.distortion import Distortion
 
 MIN_SIDE = 8
 
-# Levels are for pictures of 300 to 600 pixels a side, set by eye: level 1 just noticeable beside the
-# original, level 5 bad, and equal levels of different kinds about equally annoying.
+# Levels are set by eye for pictures of 300 to 600 pixels a side: level 1 is just noticeable beside the
+# original, level 5 is bad, and equal levels of different kinds are about equally annoying.
 # fmt: off
 _TABLE = (
     Distortion("gaussian_blur", "blur", "standard deviation in pixels",
@@ -84,21 +84,21 @@ DISTORTIONS: Mapping[str, Distortion] = MappingProxyType({kind.name: kind for ki
 
 
 def distort(image: np.ndarray, name: str, level: int, seed: int) -> np.ndarray:
-    """Applies one distortion; the same arguments give the same bytes.
+    """Apply one distortion; the same arguments give the same bytes.
 
-    The random pattern depends on name and seed only, so that the levels of one seed differ in strength alone.
+    The random pattern depends only on name and seed, so the levels of one seed differ in strength alone.
 
     Args:
         image: (H, W, 3) uint8 RGB, H and W at least 8; not modified.
         name: A key of `DISTORTIONS`.
         level: 1 (barely visible) to 5 (severe).
-        seed: Non-negative integer that sets the random pattern.
+        seed: Seed for the random pattern, 0 or more.
 
     Returns:
         New (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: The name is unknown, or level, seed, dtype or shape are not as above.
+        InputError: The name is unknown, or level, seed, dtype or shape are invalid.
 
     Example:
         >>> grey = np.full((8, 8, 3), 100, np.uint8)
@@ -106,8 +106,7 @@ def distort(image: np.ndarray, name: str, level: int, seed: int) -> np.ndarray:
         array([34, 34, 34], dtype=uint8)
     """
     if name not in DISTORTIONS:
-        near = difflib.get_close_matches(str(name), DISTORTIONS, n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(DISTORTIONS)}."
+        hint = did_you_mean(str(name), DISTORTIONS) or f"Known: {', '.join(DISTORTIONS)}."
         raise InputError(f"unknown distortion '{name}'. {hint}")
     if not isinstance(level, (int, np.integer)) or not 1 <= level <= 5:
         raise InputError(f"distortion level is {level!r}, expected an integer from 1 (mild) to 5 (severe)")
@@ -116,12 +115,12 @@ def distort(image: np.ndarray, name: str, level: int, seed: int) -> np.ndarray:
     _check_image(image)
     kind = DISTORTIONS[name]
     rng = np.random.default_rng([zlib.crc32(name.encode()), int(seed)])
-    # Codecs and OpenCV want rows without gaps; a view such as a flipped picture has them.
+    # Codecs and OpenCV need contiguous rows, which a view such as a flipped picture does not have.
     return kind.apply(np.ascontiguousarray(image), kind.levels[level - 1], rng)
 
 
 def distortion_table() -> str:
-    """Lists all distortions as a markdown table: name, family, parameter and the five levels."""
+    """List all distortions as a markdown table: name, family, parameter and the five levels."""
     rows = ["| name | family | parameter | 1 | 2 | 3 | 4 | 5 |", "|---|---|---|---|---|---|---|---|"]
     for kind in DISTORTIONS.values():
         levels = " | ".join(f"{value:g}" for value in kind.levels)

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def gaussian_blur(image: np.ndarray, sigma: float, _rng: np.random.Generator) -> np.ndarray:
-    """Convolves with an isotropic Gaussian.
+    """Convolve with an isotropic Gaussian.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -18,7 +18,7 @@ def gaussian_blur(image: np.ndarray, sigma: float, _rng: np.random.Generator) ->
 
 
 def lens_blur(image: np.ndarray, radius: float, _rng: np.random.Generator) -> np.ndarray:
-    """Convolves with a disc, the point spread of a defocused lens.
+    """Convolve with a disc, the point spread of a defocused lens.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -30,12 +30,12 @@ def lens_blur(image: np.ndarray, radius: float, _rng: np.random.Generator) -> np
     reach = int(np.ceil(radius))
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
     distance = np.hypot(offsets[:, None], offsets[None, :])
-    # A rim one pixel wide that fades linearly lets fractional radii differ.
+    # A rim that fades linearly over one pixel makes fractional radii differ.
     return cv2.filter2D(image, -1, _normalised(np.clip(radius + 0.5 - distance, 0, 1)))
 
 
 def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Convolves with a line segment, the point spread of a moving camera.
+    """Convolve with a line segment, the point spread of a moving camera.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -55,11 +55,11 @@ def motion_blur(image: np.ndarray, length: float, rng: np.random.Generator) -> n
 
 
 def downsampling(image: np.ndarray, factor: float, _rng: np.random.Generator) -> np.ndarray:
-    """Shrinks by area averaging and enlarges again by bicubic interpolation.
+    """Shrink by area averaging, then enlarge by bicubic interpolation.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        factor: By how much each side shrinks, above 1.
+        factor: Reduction of each side, above 1.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -71,7 +71,7 @@ def downsampling(image: np.ndarray, factor: float, _rng: np.random.Generator) ->
 
 
 def pixelation(image: np.ndarray, side: float, _rng: np.random.Generator) -> np.ndarray:
-    """Replaces square blocks by their mean colour.
+    """Replace square blocks by their mean colour.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -11,7 +11,7 @@ HUES = np.array([0.0, 2 * np.pi / 3, 4 * np.pi / 3])
 
 
 def saturation_gain(image: np.ndarray, gain: float, _rng: np.random.Generator) -> np.ndarray:
-    """Scales the chroma channels of YCbCr: 0 is grey, above 1 is garish.
+    """Scale the chroma channels of YCbCr: 0 is grey, above 1 is garish.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -26,7 +26,7 @@ def saturation_gain(image: np.ndarray, gain: float, _rng: np.random.Generator) -
 
 
 def colour_shift(image: np.ndarray, displacement: float, rng: np.random.Generator) -> np.ndarray:
-    """Moves the red and the blue channel in opposite directions (chromatic aberration).
+    """Move the red and the blue channel in opposite directions (chromatic aberration).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -43,7 +43,7 @@ def colour_shift(image: np.ndarray, displacement: float, rng: np.random.Generato
 
 
 def colour_cast(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Multiplies the channels by unequal gains (wrong white balance) at equal mean luma.
+    """Multiply the channels by unequal gains (wrong white balance) at equal mean luma.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -63,13 +63,13 @@ def colour_cast(image: np.ndarray, strength: float, rng: np.random.Generator) ->
 
 
 def colour_bleeding(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Diffuses chroma over the edges of luma and displaces it sideways, as analogue video does.
+    """Diffuse chroma across the edges of luma and displace it sideways, as in analogue video.
 
     The chroma keeps its overall strength: bleeding colours stay vivid, unlike those of `saturation_gain`.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        sigma: Standard deviation of the diffusion in pixels; the displacement is as large.
+        sigma: Standard deviation of the diffusion in pixels; also the displacement.
         rng: Draws the side.
 
     Returns:
@@ -78,7 +78,7 @@ def colour_bleeding(image: np.ndarray, sigma: float, rng: np.random.Generator) -
     height, width = image.shape[:2]
     side = 1 if rng.random() < 0.5 else -1
     ycrcb = to_ycrcb(image)
-    # Subsampled chroma makes wide Gaussians cheap and is what codecs do to it anyway.
+    # Subsampled chroma makes wide Gaussians cheap, and codecs subsample it anyway.
     factor = max(1.0, sigma / 2)
     small_size = (max(1, round(width / factor)), max(1, round(height / factor)))
     small = cv2.resize(ycrcb[..., 1:], small_size, interpolation=cv2.INTER_AREA)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from grmp_plugin.synthetic.distortions.arrays import to_uint8
 
-# Mean absolute detail, in grey values, above which texture masks the steps of banding.
+# Mean absolute detail in grey values above which texture masks banding.
 MASKING_ACTIVITY = 5.0
 PALETTE_SAMPLE_SIDE = 48
 # Centres of the 32 x 32 x 32 cells that share one colour of a palette.
@@ -18,7 +18,7 @@ _CELLS = (
 
 
 def jpeg(image: np.ndarray, quality: float, _rng: np.random.Generator) -> np.ndarray:
-    """Encodes as JPEG with 4:2:0 chroma and decodes.
+    """Encode as JPEG with 4:2:0 chroma, and decode.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -33,7 +33,7 @@ def jpeg(image: np.ndarray, quality: float, _rng: np.random.Generator) -> np.nda
 
 
 def jpeg2000(image: np.ndarray, ratio: float, _rng: np.random.Generator) -> np.ndarray:
-    """Encodes as JPEG 2000 with the irreversible wavelet and decodes.
+    """Encode as JPEG 2000 with the irreversible wavelet, and decode.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -43,7 +43,7 @@ def jpeg2000(image: np.ndarray, ratio: float, _rng: np.random.Generator) -> np.n
         (H, W, 3) uint8 RGB.
     """
     stream = io.BytesIO()
-    # The encoder refuses more wavelet scales than the shorter side can be halved.
+    # The encoder refuses more wavelet levels than the shorter side can be halved.
     resolutions = min(6, int(np.log2(min(image.shape[:2]))))
     Image.fromarray(image).save(
         stream,
@@ -57,7 +57,7 @@ def jpeg2000(image: np.ndarray, ratio: float, _rng: np.random.Generator) -> np.n
 
 
 def colour_quantization(image: np.ndarray, colours: float, _rng: np.random.Generator) -> np.ndarray:
-    """Paints with a small palette fitted to the picture (median cut, k-means), without dithering.
+    """Paint with a small palette fitted to the picture (median cut, k-means), without dithering.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -66,18 +66,18 @@ def colour_quantization(image: np.ndarray, colours: float, _rng: np.random.Gener
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    # Neither the palette nor the nearest colour needs more precision than this, and both are slow.
+    # Both the palette and the nearest colour are slow to compute and need no more precision than this.
     sample = cv2.resize(image, (PALETTE_SAMPLE_SIDE, PALETTE_SAMPLE_SIDE), interpolation=cv2.INTER_NEAREST)
     fitted = Image.fromarray(sample).quantize(int(colours), method=Image.Quantize.MEDIANCUT, kmeans=1)
     palette = np.array(fitted.getpalette(), np.float32).reshape(-1, 3)
-    # Half of |cell - colour|^2 without the term that all colours share.
+    # Half of |cell - colour|^2, without the term common to all colours.
     nearest = (np.square(palette).sum(axis=1) / 2 - _CELLS @ palette.T).argmin(axis=1)
     red, green, blue = (channel.astype(np.uint16) >> 3 for channel in cv2.split(image))
     return palette.astype(np.uint8)[nearest][red << 10 | green << 5 | blue]
 
 
 def banding(image: np.ndarray, step: float, _rng: np.random.Generator) -> np.ndarray:
-    """Breaks smooth gradients into flat bands; texture stays.
+    """Break smooth gradients into flat bands; texture stays.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""What one kind of distortion is."""
+"""The record that describes one kind of distortion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ class Distortion:
     name: str
     """Key in the bank, lower_snake_case."""
     family: str
-    """Group of kinds that look alike: blur, noise, compression, tone, colour, spatial, sharpness."""
+    """Group of similar kinds: blur, noise, compression, tone, colour, spatial, sharpness."""
     parameter: str
-    """What the number of a level is, with its unit."""
+    """What the numbers in `levels` mean, with their unit."""
     levels: tuple[float, float, float, float, float]
-    """The number for level 1 (barely visible) to level 5 (severe)."""
+    """The parameter at level 1 (barely visible) to level 5 (severe)."""
     apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-    """(H, W, 3) uint8 RGB image, number of the level, generator -> new (H, W, 3) uint8 RGB image."""
+    """(H, W, 3) uint8 RGB image, parameter, generator -> new (H, W, 3) uint8 RGB image."""
     describe: str
     """Words for a caption, such as "blurred by motion"."""

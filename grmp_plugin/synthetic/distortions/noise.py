@@ -1,4 +1,4 @@
-"""Random grain and what is left of it after denoising."""
+"""Random noise, and the artefacts of denoising."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ LUMA_NOISE_GAIN = 0.299**2 + 0.587**2 + 0.114**2
 
 
 def white_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds Gaussian noise, independent in each pixel and channel.
+    """Add Gaussian noise, independent in each pixel and channel.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -27,7 +27,7 @@ def white_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -
 
 
 def colour_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds Gaussian noise to the chroma channels of YCbCr and leaves luma alone.
+    """Add Gaussian noise to the chroma channels of YCbCr, leaving luma unchanged.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -44,12 +44,12 @@ def colour_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) 
 
 
 def impulse_noise(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Turns pixels black or white (salt and pepper).
+    """Turn pixels black or white (salt and pepper).
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        fraction: Share of the pixels that are hit, in [0, 1].
-        rng: Draws which; a pixel hit at one level stays hit at all higher ones.
+        fraction: Share of affected pixels, in [0, 1].
+        rng: Draws the pixels; one affected at some level is affected at all higher levels.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -62,7 +62,7 @@ def impulse_noise(image: np.ndarray, fraction: float, rng: np.random.Generator) 
 
 
 def multiplicative_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Multiplies by Gaussian noise of mean 1 (speckle): bright areas suffer, black ones do not.
+    """Multiply by Gaussian noise of mean 1 (speckle), which affects bright areas most.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -79,7 +79,7 @@ def multiplicative_noise(image: np.ndarray, deviation: float, rng: np.random.Gen
 
 
 def low_frequency_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds grey, spatially correlated noise with about equal power in each octave (pink).
+    """Add grey, spatially correlated noise with about equal power in each octave (pink).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -98,11 +98,11 @@ def low_frequency_noise(image: np.ndarray, deviation: float, rng: np.random.Gene
 
 
 def denoise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds noise and removes it with a local Wiener filter set too strong: texture goes, blotches stay.
+    """Add noise and remove it with an overly strong Wiener filter: texture is lost, blotches stay.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        deviation: Standard deviation of the noise in grey values (of 255); sets the filter's strength too.
+        deviation: Standard deviation of the noise in grey values (of 255); also sets the filter's strength.
         rng: Draws the noise.
 
     Returns:
@@ -114,7 +114,7 @@ def denoise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np
     luma = cv2.cvtColor(noisy, cv2.COLOR_RGB2GRAY)
     luma_mean = cv2.blur(luma, side)
     variance = cv2.blur(luma * luma, side) - luma_mean * luma_mean
-    # Contrast of up to twice the noise's own variance counts as noise: this is the "too strong".
+    # Contrast of up to twice the noise variance counts as noise, which makes the filter overly strong.
     threshold = np.float32(2 * LUMA_NOISE_GAIN * deviation**2)
     gain = cv2.blur(np.maximum(variance - threshold, 0) / np.maximum(variance, threshold), side)[..., None]
     mean = cv2.blur(noisy, side)

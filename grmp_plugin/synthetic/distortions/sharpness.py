@@ -1,20 +1,20 @@
-"""Too much sharpness."""
+"""Excessive sharpening."""
 
 import cv2
 import numpy as np
 
 from grmp_plugin.synthetic.distortions.arrays import to_uint8
 
-# Wide enough for a halo that is seen as one at normal viewing distance.
+# Wide enough for a halo that is visible at normal viewing distance.
 HALO_SIGMA = 1.8
 
 
 def over_sharpening(image: np.ndarray, amount: float, _rng: np.random.Generator) -> np.ndarray:
-    """Unsharp masking beyond what looks natural: halos along edges, clipped texture.
+    """Apply excessive unsharp masking: halos along edges, clipped texture.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        amount: Gain of the detail that is added, relative to the detail of the picture.
+        amount: Gain of the added detail, relative to the detail of the picture.
 
     Returns:
         (H, W, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""Pixels in the wrong place or missing."""
+"""Misplaced and missing pixels."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ LOST_GREY = 128
 
 
 def jitter(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Takes each pixel from a place nearby, at random.
+    """Replace each pixel by a random neighbour.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -26,7 +26,7 @@ def jitter(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.
 
 
 def warp(image: np.ndarray, amplitude: float, rng: np.random.Generator) -> np.ndarray:
-    """Bends the picture by a smooth random displacement (elastic).
+    """Bend the picture by a smooth random displacement (elastic).
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -41,22 +41,22 @@ def warp(image: np.ndarray, amplitude: float, rng: np.random.Generator) -> np.nd
 
 
 def block_loss(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Loses square blocks as in a broken transmission: half turn grey, half show another place.
+    """Lose square blocks as in a broken transmission: half turn grey, half show another part of the picture.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        fraction: Share of the blocks that are lost, in [0, 1]; at least one is.
-        rng: Draws which; a block lost at one level stays lost at all higher ones.
+        fraction: Share of lost blocks, in [0, 1]; at least one block is lost.
+        rng: Draws the blocks; one lost at some level is lost at all higher levels.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
-    # Thumbnails get smaller blocks, or losing a single one would wipe out the picture.
+    # Smaller blocks for thumbnails, where losing a single large one would wipe out the picture.
     side = min(BLOCK_SIDE, min(height, width) // 4)
     corners = [(top, left) for top in range(0, height, side) for left in range(0, width, side)]
     order = rng.permutation(len(corners))
-    # Drawn for all blocks, so that a block's fate does not depend on the level.
+    # Drawn for all blocks, so that what replaces a block does not depend on the level.
     grey = rng.random(len(corners)) < 0.5
     sources = rng.random((len(corners), 2))
     broken = image.copy()

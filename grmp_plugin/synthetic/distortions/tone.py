@@ -10,7 +10,7 @@ AIRLIGHT = np.array([224, 229, 234], np.float32)
 
 
 def gamma_curve(image: np.ndarray, gamma: float, _rng: np.random.Generator) -> np.ndarray:
-    """Raises grey values to a power: below 1 brightens, above 1 darkens, black and white stay.
+    """Raise grey values to a power: below 1 brightens, above 1 darkens; black and white are unchanged.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -23,7 +23,7 @@ def gamma_curve(image: np.ndarray, gamma: float, _rng: np.random.Generator) -> n
 
 
 def mean_shift(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds a constant up or down, with clipping.
+    """Add a constant up or down, with clipping.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -38,7 +38,7 @@ def mean_shift(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.
 
 
 def contrast_gain(image: np.ndarray, gain: float, _rng: np.random.Generator) -> np.ndarray:
-    """Scales grey values about the mean luma: below 1 flattens, above 1 clips.
+    """Scale grey values about the mean luma: below 1 lowers contrast, above 1 raises it and clips.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -52,7 +52,7 @@ def contrast_gain(image: np.ndarray, gain: float, _rng: np.random.Generator) -> 
 
 
 def haze(image: np.ndarray, thickness: float, rng: np.random.Generator) -> np.ndarray:
-    """Veils the picture in grey airlight, thicker towards the top, where distance usually lies.
+    """Veil the picture in grey airlight, denser towards the top, where scenes are usually farther away.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -1,7 +1,7 @@
-"""Nine kinds of drawn scenes that stand in for photographs, where no photographs may be had.
+"""Nine kinds of drawn scenes that replace photographs where none are available.
 
-Each picture counts as pristine: sharp where in focus, well exposed, free of artefacts. What they share
-with photographs are low-level statistics (spectra near 1/f, occlusion edges, gradients, textures).
+Each picture counts as pristine: sharp where in focus, well exposed, free of artefacts. With photographs the
+scenes share low-level statistics (spectra near 1/f, occlusion edges, gradients, textures).
 """
 
 from collections.abc import Callable
@@ -45,16 +45,16 @@ def draw_scene(kind: str, seed: int, height: int = 384, width: int = 384) -> np.
     """Draw one picture; the same arguments always give the same bytes.
 
     Args:
-        kind: one of `SCENES`.
-        seed: which picture of that kind, 0 or more.
-        height: rows in pixels, at least 32.
-        width: columns in pixels, at least 32.
+        kind: One of `SCENES`.
+        seed: Seed for the picture, 0 or more.
+        height: Rows in pixels, at least 32.
+        width: Columns in pixels, at least 32.
 
     Returns:
         (height, width, 3) uint8 RGB.
 
     Raises:
-        InputError: the kind is unknown, the seed is negative, or a side is below 32 pixels.
+        InputError: The kind is unknown, the seed is negative, or a side is below 32 pixels.
     """
     if kind not in _ARTISTS:
         raise InputError(f"Unknown kind of scene '{kind}'. Known: {', '.join(SCENES)}.")

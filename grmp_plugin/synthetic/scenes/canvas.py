@@ -23,9 +23,9 @@ class Light:
     """One distant lamp and the ambient light around it.
 
     Attributes:
-        direction: unit vector towards the lamp: x to the right, y down, z to the viewer.
-        ambient: share of the light that has no direction, in [0, 1].
-        warmth: above 0 the lit side is warmer than the shadow, below 0 cooler.
+        direction: Unit vector towards the lamp: x to the right, y down, z to the viewer.
+        ambient: Share of the light that has no direction, in [0, 1].
+        warmth: Above 0 the lit side is warmer than the shadow, below 0 cooler.
     """
 
     direction: np.ndarray
@@ -34,14 +34,14 @@ class Light:
 
     @classmethod
     def random(cls, rng: Rng) -> "Light":
-        """A lamp from above, left or right, sometimes low, sometimes almost frontal."""
+        """Draw a random lamp: from above, left or right, sometimes low, sometimes almost frontal."""
         vector = np.array([rng.normal(0, 0.8), -rng.uniform(0.3, 1.1), rng.uniform(0.35, 1.1)])
         return cls(
             vector / np.linalg.norm(vector), float(rng.uniform(0.25, 0.6)), float(rng.normal(0.04, 0.05))
         )
 
     def shade(self, normal_x: np.ndarray, normal_y: np.ndarray, normal_z: np.ndarray) -> np.ndarray:
-        """Brightness factor (H, W) of a matt surface with these unit normals; a facing one gets about 1."""
+        """Brightness factor (H, W) of a matt surface with these unit normals; about 1 facing the lamp."""
         lx, ly, lz = (np.float32(v) for v in self.direction)
         diffuse = np.maximum(normal_x * lx + normal_y * ly + normal_z * lz, 0)
         return np.float32(self.ambient) + np.float32(1.12 - self.ambient) * diffuse
@@ -57,8 +57,8 @@ def relief(height_map: np.ndarray, light: Light, depth: float) -> np.ndarray:
 
     Args:
         height_map: (H, W) float32, heights in pixels times any factor.
-        light: the lamp.
-        depth: factor on the heights; larger is rougher.
+        light: The lamp.
+        depth: Factor on the heights; larger is rougher.
 
     Returns:
         (H, W) float32 brightness factor, about 1 on flat ground facing the viewer.
@@ -77,7 +77,7 @@ class Canvas:
 
     Attributes:
         image: (H, W, 3) float32, display-encoded RGB; values above 1 are highlights.
-        light: the scene's lamp, shared by all that is drawn.
+        light: The scene's lamp, shared by everything drawn.
     """
 
     image: np.ndarray
@@ -105,7 +105,7 @@ class Canvas:
 
     @property
     def unit(self) -> float:
-        """The short side in canvas pixels: the measure of all sizes."""
+        """The short side in canvas pixels; all sizes are relative to it."""
         return float(min(self.image.shape[:2]))
 
     def box(self, points: np.ndarray, margin: float = 2.0) -> Box:
@@ -137,10 +137,10 @@ class Canvas:
 
         Args:
             points: (N, 2) corners in canvas pixels.
-            paint: a colour (3,), a picture of the canvas' size, or a function (h, w) -> (h, w, 3).
+            paint: A colour (3,), a picture of the canvas' size, or a function (h, w) -> (h, w, 3).
             bulge: 0 is flat; 1 shades the shape as if blown up to a round body.
-            alpha: opacity.
-            soft: blur of the outline in pixels.
+            alpha: Opacity.
+            soft: Blur of the outline in pixels.
             texture: (H, W) factor on brightness, of the canvas' size.
         """
         x0, y0, x1, y1 = box = self.box(points, 2.0 + 3.0 * soft)
@@ -175,7 +175,7 @@ class Canvas:
     def round_shade(self, coverage: np.ndarray, bulge: float) -> np.ndarray:
         """Brightness factor of a flat shape blown up into a round body, (h, w) float32."""
         height, width = coverage.shape
-        # The form is smooth, so a small version suffices; it also rounds the medial axis' crease.
+        # The form is smooth, so a small version suffices; it also rounds the crease along the medial axis.
         factor = min(1.0, 96.0 / max(height, width))
         small = cv2.resize(
             coverage,
@@ -233,12 +233,12 @@ class Canvas:
         """Paint a shaded ellipsoid.
 
         Args:
-            centre: x and y in canvas pixels.
-            radii: half axes in pixels.
-            paint: colour (3,), picture of the canvas' size, or function (h, w) -> (h, w, 3).
-            angle: rotation in radians.
-            gloss: strength of the highlight.
-            power: its sharpness.
+            centre: Its x and y in canvas pixels.
+            radii: Half axes in pixels.
+            paint: Colour (3,), picture of the canvas' size, or function (h, w) -> (h, w, 3).
+            angle: Rotation in radians.
+            gloss: Strength of the highlight.
+            power: Sharpness of the highlight.
         """
         (cx, cy), (rx, ry) = centre, radii
         reach = max(rx, ry) + 2
@@ -274,9 +274,9 @@ class Canvas:
         """Draw many antialiased polylines, in order.
 
         Args:
-            paths: arrays (N, K, 2) of N polylines with K points, one array for each colour.
+            paths: Arrays (N, K, 2) of N polylines with K points, one array for each colour.
             colours: (len(paths), 3).
-            thickness: in canvas pixels, one for all or one for each array.
+            thickness: In canvas pixels, one for all or one for each array.
         """
         margin = 2.0 + (thickness if isinstance(thickness, int) else max(thickness))
         x0, y0, x1, y1 = self.box(np.concatenate([np.reshape(group, (-1, 2)) for group in paths]), margin)
@@ -290,13 +290,13 @@ class Canvas:
             colour = [float(v) for v in np.clip(colours[index], 0, 1) * 255]
             lines = np.round((np.asarray(group) - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)
             cv2.polylines(drawn, list(lines), False, colour, max(int(width), 1), cv2.LINE_AA, _SHIFT)
-        # Only what changed is copied back: 8 bits would coarsen the smooth surroundings.
+        # Only changed pixels are copied back: 8 bits would coarsen the smooth surroundings.
         differs = drawn != before
         changed = differs[:, :, 0] | differs[:, :, 1] | differs[:, :, 2]
         part[changed] = drawn[changed].astype(np.float32) * np.float32(1 / 255)
 
     def defocus(self, radius: float) -> None:
-        """Blur all that was drawn so far as a lens with a round aperture would; radius in canvas pixels."""
+        """Blur everything drawn so far like a lens with a round aperture; radius in canvas pixels."""
         self.image = defocused(self.image, radius)
 
     def warp_onto(self, corners: np.ndarray, picture: np.ndarray, alpha: float = 1.0) -> None:

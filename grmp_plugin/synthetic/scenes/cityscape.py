@@ -15,12 +15,12 @@ def facade(rng: Rng, h: int, w: int, light: Light, cell: float, lit: float | Non
     """A building's wall with a grid of windows.
 
     Args:
-        rng: source of randomness.
-        h: rows.
-        w: columns.
-        light: the lamp.
-        cell: a storey's height in pixels.
-        lit: by night, the share of windows with light inside; by day None.
+        rng: Source of randomness.
+        h: Rows.
+        w: Columns.
+        light: The lamp.
+        cell: A storey's height in pixels.
+        lit: By night, the share of windows with light inside; by day None.
 
     Returns:
         (h, w, 3) float32.

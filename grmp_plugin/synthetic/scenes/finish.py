@@ -15,8 +15,8 @@ def develop(image: np.ndarray, rng: Rng, dark: bool = False) -> np.ndarray:
 
     Args:
         image: (H * 2, W * 2, 3) float32, display-encoded RGB.
-        rng: source of randomness.
-        dark: keep the picture dark (a night), instead of exposing it for the usual range.
+        rng: Source of randomness.
+        dark: Keep the picture dark (a night), instead of exposing it for the usual range.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -51,7 +51,7 @@ def _expose(image: np.ndarray, rng: Rng, dark: bool) -> np.ndarray:
     image = black + (image - low) * np.float32(span)
     centre = float(np.clip(black + (middle - low) * span, 0.04, 0.96))
     wish = float(np.clip(rng.normal(0.44, 0.13), 0.16, 0.78))
-    # Half way to the wished median: scenes that are dark or bright by nature stay so.
+    # Halfway to the target median: naturally dark or bright scenes stay so.
     gamma = float(np.clip(np.log(wish) / np.log(centre), 0.55, 1.7)) ** 0.6
     image = np.power(np.maximum(image, 1e-4), np.float32(gamma))
     return _shoulder(image)
@@ -76,7 +76,7 @@ def _colour(image: np.ndarray, rng: Rng) -> np.ndarray:
         [1, 0.1, -1], np.float32
     )
     chroma = (image - grey) * saturation
-    # Real pigments stay clear of the gamut's corners: strong colours are held back.
+    # Real pigments do not reach the corners of the gamut: strong colours are reduced.
     strength = np.abs(chroma).max(2, keepdims=True)
     image = grey + chroma / (1 + np.float32(0.9) * strength)
     return image * balance

@@ -142,7 +142,7 @@ def _wallpaper(canvas: Canvas, rng: Rng, wall: np.ndarray) -> np.ndarray:
 
 
 def _corners(canvas: Canvas, room: Room) -> None:
-    """Darken where walls meet: less light gets there."""
+    """Darken the edges where walls meet, which get less light."""
     for a, b in (((-1, -1), (-1, 1)), ((1, -1), (1, 1)), ((-1, -1), (1, -1)), ((-1, 1), (1, 1))):
         edge = room.at((*a, 1.0), (*b, 1.0))
         canvas.shadow(shapes.tube(edge, np.full(2, canvas.unit * 0.03)), canvas.unit * 0.03, 0.3)

@@ -1,4 +1,4 @@
-"""Nights: lit windows, lamps with haloes, stars, moon and reflections; dark, yet perfectly sharp."""
+"""Nights: lit windows, lamps with haloes, stars, moon and reflections; dark but sharp."""
 
 import numpy as np
 

@@ -35,12 +35,12 @@ def spectral(
     """Gaussian field whose amplitude spectrum falls as frequency to the power -slope.
 
     Args:
-        rng: source of randomness.
-        height: rows.
-        width: columns.
+        rng: Source of randomness.
+        height: Rows.
+        width: Columns.
         slope: 1 looks like a photograph's average texture, 2 like clouds.
-        stretch: above 1, structures are that much wider than tall.
-        coarse: compute at 1/coarse of the size and enlarge; for fields without fine detail.
+        stretch: Above 1, structures are that much wider than tall.
+        coarse: Compute at 1/coarse of the size and enlarge; for fields without fine detail.
 
     Returns:
         (height, width) float32, mean 0, standard deviation 1.
@@ -87,12 +87,12 @@ def streaks(
     """Short parallel fibres: hair, wood grain, brushed surfaces.
 
     Args:
-        rng: source of randomness.
-        height: rows.
-        width: columns.
-        length: length of a fibre in pixels.
-        thickness: its thickness in pixels.
-        angle: direction in radians, 0 = horizontal.
+        rng: Source of randomness.
+        height: Rows.
+        width: Columns.
+        length: Length of a fibre in pixels.
+        thickness: Its thickness in pixels.
+        angle: Direction in radians, 0 = horizontal.
 
     Returns:
         (height, width) float32, mean 0, standard deviation 1.
@@ -120,14 +120,14 @@ def cells(
     """Voronoi cells around jittered grid points: pebbles, cobbles, scales, cracked earth.
 
     Args:
-        rng: source of randomness.
-        height: rows.
-        width: columns.
-        spacing: mean distance of the cells' centres in pixels.
+        rng: Source of randomness.
+        height: Rows.
+        width: Columns.
+        spacing: Mean distance of the cells' centres in pixels.
         jitter: 0 keeps the grid, 1 moves each centre freely within its square.
 
     Returns:
-        labels (H, W) int32 in [0, count), distance to the cell's centre in pixels (H, W) float32, count.
+        Labels (H, W) int32 in [0, count), distance to the cell's centre in pixels (H, W) float32, count.
     """
     spacing = max(spacing, 3.0)
     ys, xs = np.mgrid[0 : height + spacing : spacing, 0 : width + spacing : spacing]

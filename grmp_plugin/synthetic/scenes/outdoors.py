@@ -1,4 +1,4 @@
-"""Parts that several outdoor scenes share: skies, ground in perspective, trees, hills."""
+"""Elements that several outdoor scenes share: skies, ground in perspective, trees, hills."""
 
 import cv2
 import numpy as np
@@ -13,13 +13,13 @@ def sky(canvas: Canvas, rng: Rng, bottom: float, style: str | None = None) -> np
     """Paint a sky from the top of the canvas to the row `bottom`.
 
     Args:
-        canvas: where to paint.
-        rng: source of randomness.
-        bottom: the row of the horizon in canvas pixels.
+        canvas: Where to paint.
+        rng: Source of randomness.
+        bottom: The row of the horizon in canvas pixels.
         style: 'blue', 'sunset', 'overcast' or 'dawn'; random without.
 
     Returns:
-        the colour (3,) of the haze at the horizon, for what stands in front of it.
+        The colour (3,) of the haze at the horizon, for what stands in front of it.
     """
     h, w = int(np.clip(bottom, 8, canvas.height)), canvas.width
     style = style or str(rng.choice(["blue", "blue", "blue", "sunset", "overcast", "dawn"]))
@@ -68,11 +68,11 @@ def ground(
     """Cover all below the horizon row with a texture (h, w, 3) on a level plane in perspective.
 
     Args:
-        canvas: where to paint.
-        horizon: its row in canvas pixels; may lie above the canvas.
-        texture: repeated as needed.
-        zoom: texture pixels per canvas pixel at the lower edge.
-        centre: the vanishing point's x, as a share of the width.
+        canvas: Where to paint.
+        horizon: Its row in canvas pixels; may lie above the canvas.
+        texture: Repeated as needed.
+        zoom: Texture pixels per canvas pixel at the lower edge.
+        centre: The vanishing point's x, as a share of the width.
     """
     h, w = canvas.height, canvas.width
     top = int(np.clip(np.ceil(horizon + 1), 0, h - 1))
@@ -83,7 +83,7 @@ def ground(
     )
     map_y = np.repeat((depth * np.float32((h - horizon) * zoom))[:, None], w, 1)
     size = texture.shape[:2]
-    # Mirrored repetition has no seams; far rows read from smaller copies, or they would alias.
+    # Mirrored repetition has no seams; far rows are read from smaller copies to avoid aliasing.
     map_x = (map_x + np.float32(size[1] / 2)) % np.float32(2 * size[1])
     map_y = map_y % np.float32(2 * size[0])
     map_x = np.minimum(map_x, np.float32(2 * size[1]) - map_x)
@@ -121,12 +121,12 @@ def hills(
     """Paint one range of hills or mountains across the canvas.
 
     Args:
-        canvas: where to paint.
-        rng: source of randomness.
-        base: the row of its foot.
-        height: of its highest summit, in pixels.
-        colour: of its ground, (3,).
-        haze: colour (3,) of the air.
+        canvas: Where to paint.
+        rng: Source of randomness.
+        base: The row of its foot.
+        height: Height of the highest summit in pixels.
+        colour: Colour (3,) of the ground.
+        haze: Colour (3,) of the air.
         distance: 0 is near and clear, 1 is lost in haze.
     """
     w = canvas.width

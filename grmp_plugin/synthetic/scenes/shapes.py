@@ -68,12 +68,12 @@ def leaf(
     Args:
         base: (2,) where it is attached.
         tip: (2,) its other end.
-        width: full width relative to its length.
-        bend: sideways bend relative to its length.
+        width: Full width relative to its length.
+        bend: Sideways bend relative to its length.
         point: 1 is symmetric; larger is broadest near the tip, smaller near the base.
 
     Returns:
-        the outline (N, 2) and the midrib (24, 2).
+        The outline (N, 2) and the midrib (24, 2).
     """
     axis = tip - base
     side = np.array([-axis[1], axis[0]])

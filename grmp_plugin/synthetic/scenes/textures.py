@@ -183,7 +183,7 @@ def leaves(
     most = 2400
     side = int(scale * np.sqrt(most / 6.0)) + 1
     if h * w > side * side * 1.2:
-        # Leaves that small are too many to draw one by one; mirrored tiles have no seams.
+        # Such small leaves are too many to draw one by one; mirrored tiles have no seams.
         tile = leaves(rng, min(side, h), min(side, w), colours, scale, lamp)
         tile = np.vstack([np.hstack([tile, tile[:, ::-1]]), np.hstack([tile[::-1], tile[::-1, ::-1]])])
         repeats = (-(-h // tile.shape[0]), -(-w // tile.shape[1]), 1)
@@ -220,11 +220,11 @@ def dead_leaves(
     """Overlapping opaque shapes whose sizes follow a cubic law: the occlusions of a natural scene.
 
     Args:
-        rng: source of randomness.
-        h: rows.
-        w: columns.
+        rng: Source of randomness.
+        h: Rows.
+        w: Columns.
         palette: (K, 3) colours.
-        smallest: smallest radius in pixels.
+        smallest: Smallest radius in pixels.
         shape: 'disc', 'box' or 'mixed'.
 
     Returns:

@@ -1,0 +1,108 @@
+"""Say in one short line why an image file cannot be read."""
+
+import errno
+import os
+import stat
+
+from grmp_plugin.errors import ImageError
+
+TRUNCATED = "truncated: the file ends before its image does"
+
+# What people often keep in an image folder and Pillow cannot read: (offset, magic bytes, name).
+_FOREIGN_KINDS = (
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyp", "video"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "PostScript"),
+    (0, b"PK\x03\x04", "zip archive"),
+    (0, b"<", "XML, SVG or HTML text"),
+)
+
+_SPECIAL_FILES = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+_SYSTEM_REASONS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "a link that leads to itself",
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file: a part of its path is not a folder",
+}
+
+
+def check_regular_file(name: str) -> None:
+    """Raise `ImageError` unless a path names a non-empty regular file; opening a pipe could block forever."""
+    try:
+        status = os.stat(name)
+    except FileNotFoundError as error:
+        raise ImageError(_missing(name)) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(reason(error)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(_folder_reason(name))
+    for is_kind, kind in _SPECIAL_FILES:
+        if is_kind(status.st_mode):
+            raise ImageError(f"{kind}, not a file")
+    if status.st_size == 0:
+        raise ImageError("empty file")
+
+
+def _folder_reason(name: str) -> str:
+    try:
+        os.scandir(name).close()
+    except OSError as error:
+        return f"a folder that cannot be searched: {reason(error)}"
+    return "a folder, not a file"
+
+
+def _missing(name: str) -> str:
+    if "://" in name:
+        return "a web address: download the image first"
+    try:
+        return f"dangling link: {os.readlink(name)} does not exist"
+    except OSError:
+        return "no such file"
+
+
+def reason(error: Exception, kind: str | None = None) -> str:
+    """Describe an error of the system or of Pillow in one short line.
+
+    Args:
+        error: What was raised while the file was read.
+        kind: Format of the file, if it is known.
+    """
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    if isinstance(error, OSError) and error.errno is not None:
+        system = (error.strerror or str(error)).lower()
+        return _SYSTEM_REASONS.get(error.errno, f"cannot be read: {system}")
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, EOFError) or "truncated" in first_line.lower():
+        return TRUNCATED
+    return f"damaged or unsupported {kind or 'file'}: {first_line[:80]}"
+
+
+def ends_early(prefix: bytes, size: int) -> bool:
+    """Tell from its first bytes whether a WebP or TIFF file lacks its end; Pillow does not report it."""
+    if prefix.startswith(b"RIFF"):
+        return int.from_bytes(prefix[4:8], "little") + 8 > size
+    if prefix.startswith((b"II*\0", b"MM\0*")):
+        return int.from_bytes(prefix[4:8], "little" if prefix.startswith(b"II") else "big") >= size
+    return False
+
+
+def unknown_kind(prefix: bytes) -> str:
+    """Name the kind of a file that no plugin of Pillow recognises, from its first bytes."""
+    for offset, magic, kind in _FOREIGN_KINDS:
+        if prefix[offset:].startswith(magic):
+            return f"{kind}: not supported"
+    return "not an image, or of an unsupported format"
