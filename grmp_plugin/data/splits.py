@@ -88,7 +88,7 @@ def draw_split(
     mos = ratings.mos[drawn]
     if mos.min() == mos.max():
         raise InputError(
-            f"{ratings.source}: all {shots} shots drawn have MOS {mos[0]}, so nothing can be learned from them",
+            f"{ratings.source}: all {shots} shots drawn have MOS {mos[0]}, so nothing can be learned",
             see=("seed", "sampling"),
         )
     test = np.setdiff1d(sides.pool, drawn) if sides.test is None else np.sort(sides.test)

@@ -59,8 +59,8 @@ def named_ratings(
     direction = info.get("lower_better", lower_better)
     if lower_better not in (None, direction):
         raise InputError(
-            f"{name}: in this data set a {'low' if direction else 'high'} rating means good quality, as pyiqa "
-            "knows; do not give the direction",
+            f"{name}: in this data set a {'low' if direction else 'high'} rating means good quality, as "
+            "pyiqa knows; do not give the direction",
             argument="lower_better",
         )
     if direction is None:
@@ -118,8 +118,8 @@ def _load(pyiqas_name: str, name: str, info: dict[str, Any], root: Path) -> Any:
     reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
     raise DataUnavailableError(
         f"the data set '{name}' is not in {root} ({', '.join(map(str, absent)) or 'it cannot be read'}) and "
-        f"could not be downloaded from {_ARCHIVES}: {reason}. Use a folder that has it, or run once where the "
-        "hub can be reached",
+        f"could not be downloaded from {_ARCHIVES}: {reason}. Use a folder that has it, or run once where "
+        "the hub can be reached",
         see=("data_root",),
     ) from problem
 

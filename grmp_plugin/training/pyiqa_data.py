@@ -71,8 +71,8 @@ class GRMPShotsDataset(RatedViews):
         opt: The fields of `ShotsOptions`, beside pyiqa's own.
 
     Raises:
-        ConfigError: For an unknown key, a value of the wrong type, or a batch larger than the number of shots,
-            with which pyiqa would take no step at all.
+        ConfigError: For an unknown key, a value of the wrong type, or a batch larger than the number of
+            shots, with which pyiqa would take no step at all.
         InputError: When the ratings cannot be used.
     """
 

@@ -41,7 +41,8 @@ class SavedState:
         # torch raises many kinds of errors on a damaged file.
         except Exception as error:
             raise TrainingError(
-                f"{self.path} cannot be read as the state of a training; remove it and start without resuming",
+                f"{self.path} cannot be read as the state of a training; remove it, and start without "
+                "resuming",
                 argument="resume",
             ) from error
         different = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
@@ -50,8 +51,8 @@ class SavedState:
                 f"{key}: {_short(run.get(key))} there, {_short(self._run.get(key))} here" for key in different
             )
             raise TrainingError(
-                f"{self.path} belongs to another run ({found}). Use the settings of that run, or start without "
-                "resuming",
+                f"{self.path} belongs to another run ({found}). Use the settings of that run, or start "
+                "without resuming",
                 argument="resume",
             )
         return content

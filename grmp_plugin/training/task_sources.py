@@ -40,10 +40,12 @@ def task_sources(
     for name in names:
         known = [DRAWN, *data_set_names()]
         if name not in known:
-            hint = did_you_mean(name, known)
+            usable = (
+                f"Use '{DRAWN}', one of pyiqa's data sets with synthetic distortions (kadid10k, tid2013), or "
+                "a folder of pristine images"
+            )
             raise InputError(
-                f"'{name}' is no source of tasks. {hint}{' ' if hint else ''}Use '{DRAWN}', one of pyiqa's data "
-                "sets with synthetic distortions (kadid10k, tid2013), or a folder of pristine images",
+                f"'{name}' is no source of tasks. {f'{did_you_mean(name, known)} {usable}'.lstrip()}",
                 argument="data",
                 see=("pristine",),
             )
