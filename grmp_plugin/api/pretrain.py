@@ -116,7 +116,10 @@ def pretrain(
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
     if data is not None and pristine is not None:
-        raise InputError("`data` and `pristine` are two sources of tasks; give one of them", argument="data")
+        raise InputError(
+            "cannot be combined with other data: both are sources of tasks; give one of them",
+            argument="pristine",
+        )
     given = read_config(PretrainConfig, config)
     # These imports take seconds.
     import torch
