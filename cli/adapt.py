@@ -35,8 +35,8 @@ from .ratings import (
 HELP = (
     "Adapt a model to your ratings: learn from a few rated images, then compare predictions with the unused "
     "ratings, before and after.\n\n"
-    "RATINGS is a CSV file with the columns image and mos, a pyiqa meta_info file, or one of pyiqa's data sets "
-    "(livec, koniq10k, kadid10k, ...). Without it: a demo of drawn pictures with simulated ratings.\n\n"
+    "RATINGS is a CSV file with the columns image and mos, a pyiqa meta_info file, or one of pyiqa's data "
+    "sets (livec, koniq10k, kadid10k, ...). Without it: a demo of drawn pictures with simulated ratings.\n\n"
     "Exit codes: 0 done, 3 done without the bad ratings (--skip-bad), 2 wrong usage, 1 failed.\n\n"
     "Examples: grmp adapt --shots 50 · grmp adapt ratings.csv --shots 50 --out mine.safetensors, and then "
     "grmp score photos/ --model mine.safetensors"

@@ -31,6 +31,7 @@ _REMEDIES = {
     "reference_column": "Name the column of the references with --reference-column.",
     "resume": "Continue an interrupted run with the same command and --resume.",
     "sampling": "Spread the shots over the MOS range with --sampling spread.",
+    "scale": "Predict MOS with --scale mos.",
     "seed": "Draw other shots with another --seed.",
     "shots": "Set the number of shots with --shots.",
     "skip_bad": "Fix these, or pass --skip-bad to leave them out.",

@@ -9,10 +9,8 @@ import typer
 from grmp_plugin.errors import TrainingInterrupted
 
 # Imported from here by `grmp compare`.
-from .choices import Device as Device
-from .choices import DeviceOption as DeviceOption
+from .choices import Device, DeviceOption, ReportOption  # noqa: F401
 from .choices import FormatOrFileOption as RowsFormatOption  # noqa: F401
-from .choices import ReportOption as ReportOption
 from .output import error
 
 _INTERRUPTED = 130
@@ -22,8 +20,8 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Model to start from: a model name ([bold]grmp models[/] lists them), a checkpoint file, or a CLIP "
-        "of open_clip such as ViT-B-16-quickgelu. [dim]default: grmp_iqa-tiny[/]",
+        help="Model to start from: a model name ([bold]grmp models[/] lists them), a checkpoint file, or a "
+        "CLIP of open_clip such as ViT-B-16-quickgelu. [dim]default: grmp_iqa-tiny[/]",
         show_default=False,
     ),
 ]

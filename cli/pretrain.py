@@ -52,8 +52,8 @@ def pretrain(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="paper: each task starts from the current prompts. released: tasks chain, as in the authors' "
-            "released code.",
+            help="paper: each task starts from the current prompts. released: tasks chain, as in the "
+            "authors' released code.",
             show_default="paper",
         ),
     ] = None,
