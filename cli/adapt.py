@@ -7,7 +7,7 @@ import typer
 
 from grmp_plugin.errors import TrainingInterrupted
 
-from .choices import Device, DeviceOption, Format, FormatOption
+from .choices import Device, Format, FormatOption
 from .options import (
     DATA_ROOT,
     ConfigOption,
@@ -16,6 +16,7 @@ from .options import (
     ResumeOption,
     SeedOption,
     TensorBoardOption,
+    TrainingDeviceOption,
     leave_interrupted,
 )
 from .output import note, print_result
@@ -55,7 +56,10 @@ def adapt(
         ),
     ] = None,
     shots: Annotated[
-        int | None, typer.Option(min=2, help="Number of rated images to learn from.", show_default="50")
+        int | None,
+        typer.Option(
+            min=2, help="Number of rated images to learn from. [dim]default: 50[/]", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -67,7 +71,9 @@ def adapt(
     splits: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Repeat with other shots; --out keeps the first split's model.", show_default="1"
+            min=1,
+            help="Repeat with other shots; --out keeps the first split's model. [dim]default: 1[/]",
+            show_default=False,
         ),
     ] = None,
     seed: SeedOption = None,
@@ -75,14 +81,15 @@ def adapt(
         str | None,
         typer.Option(
             help="own: never uses test ratings. released: chooses the best epoch on the test ratings, as the "
-            "authors' released code does.",
-            show_default="own",
+            "authors' released code does. [dim]default: own[/]",
+            show_default=False,
         ),
     ] = None,
     sampling: Annotated[
         str | None,
         typer.Option(
-            help="How to draw the shots: random, or spread over the MOS range.", show_default="random"
+            help="How to draw the shots: random, or spread over the MOS range. [dim]default: random[/]",
+            show_default=False,
         ),
     ] = None,
     images: ImagesOption = None,
@@ -96,7 +103,7 @@ def adapt(
     skip_bad: SkipBadOption = False,
     config: ConfigOption = None,
     data_root: DataRootOption = DATA_ROOT,
-    device: DeviceOption = Device.auto,
+    device: TrainingDeviceOption = Device.auto,
     resume: ResumeOption = False,
     tensorboard: TensorBoardOption = None,
     output_format: FormatOption = Format.table,

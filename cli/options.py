@@ -25,7 +25,12 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Random seed.", show_default="0")]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Random seed. [dim]default: 0[/]", show_default=False)
+]
+TrainingDeviceOption = Annotated[
+    Device, typer.Option(metavar="<auto|cpu|cuda>", help="auto: CUDA if available, else the CPU.")
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(

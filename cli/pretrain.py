@@ -7,7 +7,7 @@ import typer
 
 from grmp_plugin.errors import TrainingInterrupted
 
-from .choices import Device, DeviceOption, Format, FormatOption
+from .choices import Device, Format, FormatOption
 from .options import (
     DATA_ROOT,
     ConfigOption,
@@ -16,6 +16,7 @@ from .options import (
     ResumeOption,
     SeedOption,
     TensorBoardOption,
+    TrainingDeviceOption,
     leave_interrupted,
 )
 from .output import note, print_data, print_result
@@ -35,8 +36,9 @@ def pretrain(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="One of pyiqa's data sets (kadid10k, tid2013), or drawn; can be repeated.",
-            show_default="kadid10k, tid2013",
+            help="One of pyiqa's data sets (kadid10k, tid2013), or drawn; can be repeated. "
+            "[dim]default: kadid10k and tid2013[/]",
+            show_default=False,
         ),
     ] = None,
     pristine: Annotated[
@@ -46,20 +48,22 @@ def pretrain(
     model: ModelOption = None,
     outer_steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of outer steps.", show_default="from the settings"),
+        typer.Option(
+            min=1, help="Number of outer steps. [dim]default: from the settings[/]", show_default=False
+        ),
     ] = None,
     seed: SeedOption = None,
     protocol: Annotated[
         str | None,
         typer.Option(
             help="paper: each task starts from the current prompts. released: tasks chain, as in the "
-            "authors' released code.",
-            show_default="paper",
+            "authors' released code. [dim]default: paper[/]",
+            show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,
     data_root: DataRootOption = DATA_ROOT,
-    device: DeviceOption = Device.auto,
+    device: TrainingDeviceOption = Device.auto,
     resume: ResumeOption = False,
     tensorboard: TensorBoardOption = None,
     output_format: FormatOption = Format.table,

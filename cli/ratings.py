@@ -49,16 +49,17 @@ DirectionOption = Annotated[
     bool | None,
     ratings_option(
         "--lower-better/--higher-better",
-        help="Whether a low or a high rating means good quality.",
-        show_default="higher",
+        help="Whether a low or a high rating means good quality. [dim]default: high[/]",
+        show_default=False,
     ),
 ]
 RangeOption = Annotated[
     tuple[float, float] | None,
     ratings_option(
         metavar="LOW HIGH",
-        help="Ends of the rating scale; ratings outside are errors.",
-        show_default="that of the data set, or the shots' min and max",
+        help="Ends of the rating scale; ratings outside are errors. [dim]default: as known for the data set, or "
+        "min and max of the shots[/]",
+        show_default=False,
     ),
 ]
 RawOption = Annotated[
