@@ -57,8 +57,8 @@ RangeOption = Annotated[
     tuple[float, float] | None,
     ratings_option(
         metavar="LOW HIGH",
-        help="Ends of the rating scale; ratings outside are errors. [dim]default: as known for the data set, or "
-        "min and max of the shots[/]",
+        help="Ends of the rating scale; ratings outside are errors. [dim]default: as known for the data set, "
+        "or min and max of the shots[/]",
         show_default=False,
     ),
 ]

@@ -107,7 +107,7 @@ def adapt(
             "not used by protocol released, whose scale is the range of the shots", argument="mos_range"
         )
     used = training_device(device)
-    if wanted == DEMO:
+    if isinstance(wanted, str) and wanted == DEMO:
         notes.append(_about_demo(is_default=ratings is None))
     _pass_on(notes, watch)
     if rated is None:
