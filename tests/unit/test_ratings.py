@@ -426,7 +426,7 @@ def test_a_bad_row_does_not_spoil_a_good_one_of_its_image(make, tmp_path):
         (b"image,mos\n", "no rows"),
         (b"image,mos\n\n,,\n", "no rows"),
         ("image,mos\na.png,1\n".encode("utf-16"), "UTF-16"),
-        (b"a.png,1\nb.png,2.5\n", "the first line is a row of ratings and not a header"),
+        (b"a.png,1\nb.png,2.5\n", "the first line is a row of ratings, not a header"),
         (b"PK\x03\x04\0\0\0\0", "not a text file"),
         ("image,mos\na.png,1\nb.png,2\ncafé.png,3\n".encode("latin-1"), "line 4 is not UTF-8"),
         (b'image,mos\na.png,1\n"b.png,2\nc.png,3\n', "line 3 is not CSV"),

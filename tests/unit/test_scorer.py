@@ -177,7 +177,11 @@ def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monk
     assert Counter(embedded.values())[1] >= IMAGES - 3 * 4
     assert max(embedded.values()) <= 1 + 3 * 2
     monkeypatch.setattr(scorer_module, "_ROOM", 0)
+    changes = []
     for with_memory, without in zip(remembered, results(), strict=True):
         for name in ("before", "after", "shots_before", "shots_after"):
             assert np.array_equal(getattr(with_memory, name), getattr(without, name))
-        assert np.abs(with_memory.after - with_memory.before).max() > 1e-4
+        changes.append(np.abs(with_memory.after - with_memory.before).max())
+        # Protocol released may keep the start.
+        assert (changes[-1] > 1e-4) == (with_memory.best_epoch != 0)
+    assert max(changes) > 1e-4

@@ -227,8 +227,8 @@ def test_no_reference_is_on_both_sides(sampling, test_share):
             try:
                 split = draw_split(ratings, shots, seed, sampling=sampling, test_share=test_share)
             except InputError as error:
-                # Refused only where the numbers that it tells are really too small.
-                available = re.search(r"side has (\d+) images, of", str(error))
+                # Refused only if the reported numbers are too small.
+                available = re.search(r"shots has (\d+) images, of", str(error))
                 tested = re.search(r"images for the test: (\d+), at least 2", str(error))
                 assert int(available[1]) < shots if available else int(tested[1]) < 2
                 continue
@@ -382,7 +382,7 @@ def test_sides_that_are_too_small_by_chance():
     messages = {error_of(rated(range(4), "aaab"), 2, seed) for seed in range(20)}
     assert len(messages) == 2
     pool, test = sorted(messages, key=lambda message: "for the test" in message)
-    assert "side has 1 images, of 1 of the 2 references" in pool
+    assert "side of the shots has 1 images, of 1 of the 2 references" in pool
     assert "too few images for the test: 1, at least 2 are needed" in test
     assert all("seed" in message and "test_share" in message for message in messages)
 
