@@ -1,6 +1,9 @@
-"""How errors of the library read on the command line; only here is known which option sets an argument."""
+"""Errors and notes of the library in the words of the command line: which option sets which argument."""
+
+from collections.abc import Sequence
 
 from grmp_plugin.errors import GRMPError
+from grmp_plugin.notes import Note
 
 # Argument of the Python API -> option, where it is not the same word with hyphens.
 _OPTIONS = {
@@ -11,18 +14,29 @@ _OPTIONS = {
 # Argument -> what to type, in a sentence.
 _REMEDIES = {
     "data_root": "Name the folder of the data sets with --data-root.",
+    "deviation_column": "Name the column of standard deviations with --std-column.",
     "device": "Use --device cpu.",
+    "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
     "lower_better": "Pass --higher-better or --lower-better.",
     "model": "Name another model with --model.",
     "mos_column": "Name the column of the ratings with --mos-column.",
     "mos_range": "Declare the scale with --mos-range LOW HIGH.",
+    "out": "Name it with --out FILE.safetensors.",
     "pristine": "Without a download: --data drawn, or --pristine FOLDER.",
+    "prompts": "Pre-train prompts with grmp pretrain --out FILE.safetensors.",
+    "protocol": "Report the numbers of --protocol own.",
+    "raters_column": "Name the column of the numbers of raters with --raters-column.",
     "raw": "If each row is one person's rating, pass --raw.",
-    "resume": "Run without --resume.",
-    "sampling": "Spread the shots over the ratings with --sampling spread.",
+    "reference_column": "Name the column of the references with --reference-column.",
+    "resume": "Continue an interrupted run with the same command and --resume.",
+    "sampling": "Spread the shots over the MOS range with --sampling spread.",
+    "scale": "Predict MOS with --scale mos.",
     "seed": "Draw other shots with another --seed.",
+    "shots": "Set the number of shots with --shots.",
     "skip_bad": "Fix these, or pass --skip-bad to leave them out.",
+    "split_column": "Name a split column with --split-column.",
+    "splits": "Repeat with other shots: --splits 10.",
 }
 
 
@@ -34,5 +48,13 @@ def option(argument: str) -> str:
 def message(error: GRMPError) -> str:
     """The message of an error, with options to type where arguments are named."""
     text = error.message if error.argument is None else f"{option(error.argument)}: {error.message}"
-    remedies = [_REMEDIES.get(name, f"See {option(name)}.") for name in error.see]
-    return "\n".join([text, *remedies])
+    return "\n".join([text, *_remedies(error.see)])
+
+
+def note_text(note: Note) -> str:
+    """A note in one line, with options to type where arguments are named."""
+    return ". ".join([note.message, *_remedies(note.see)]).removesuffix(".")
+
+
+def _remedies(arguments: Sequence[str]) -> list[str]:
+    return [_REMEDIES.get(name, f"See {option(name)}.") for name in arguments]

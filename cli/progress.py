@@ -1,4 +1,4 @@
-"""What a training says while it runs, on stderr: a bar on a terminal, lines elsewhere; TensorBoard too."""
+"""What a training prints while it runs, on stderr: a bar on a terminal, lines elsewhere; TensorBoard too."""
 
 import os
 import signal
@@ -6,58 +6,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.errors import TrainingInterrupted
-from grmp_plugin.training.loop import Step
-from grmp_plugin.training.watch import Watch
+from grmp_plugin.notes import Note
+from grmp_plugin.progress import Progress
+from grmp_plugin.training.watch import Watch, losses_in_words
 
+from .bars import ProgressBar
+from .errors import note_text
 from .output import messages, note
 
-_LINES = 10  # about so many, where there is no terminal
-# How a trainer's numbers are told.
-_TOLD = {
-    "l_quality": "quality loss {:.3f}",
-    "l_semantic": "semantic loss {:.3f}",
-    "l_support": "support loss {:.3f}",
-    "l_query": "query loss {:.3f}",
-    "angle": "angle {:.1f}°",
-    "projected": "projected {:.0%}",
-    "moved": "prompts moved {:.1%}",
-}
-_WORTH_SAYING = 20.0  # seconds
+if TYPE_CHECKING:
+    from grmp_plugin.training.loop import Step
+
+_LINES = 10  # approximate number of lines without a terminal
+_LONG = 20.0  # seconds from which an estimate is printed
 
 
 class ShownProgress(Watch):
-    """Shows a training's progress; the first Ctrl-C lets it end the step, the second ends it at once.
+    """Shows a training's progress. The first Ctrl-C stops it after the step, the second at once.
 
     Args:
-        device: for the words of the estimate.
-        tensorboard: folder for TensorBoard's logs.
-        unit: what is counted, epochs or tasks.
+        tensorboard: Folder for TensorBoard's logs.
+        unit: What is counted, `epoch` or `task`.
     """
 
-    def __init__(self, device: str, tensorboard: Path | None, unit: str = "epoch") -> None:
-        self._device = device
+    def __init__(self, tensorboard: Path | None, unit: str = "epoch") -> None:
         self._unit = unit
-        self._stop = False
-        self._bar: Progress | None = None
-        self._task: Any = None
-        self._what = ""
-        self._said_estimate = False
-        self._next_line = 0.0
+        self._tensorboard = tensorboard
         self._writer: Any = None
-        if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(tensorboard))
+        self._bar = ProgressBar()
+        self._stop = False
+        self._has_estimate = False
+        self._next_line = 0.0
+        self.notes: list[Note] = []
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Show progress, and take Ctrl-C for a wish to stop, while the block runs."""
+        """Show progress and handle Ctrl-C while the block runs."""
         before = signal.signal(signal.SIGINT, self._interrupted)
         try:
             yield
@@ -65,7 +52,7 @@ class ShownProgress(Watch):
             raise TrainingInterrupted("interrupted") from stopped
         finally:
             signal.signal(signal.SIGINT, before)
-            self._end_bar()
+            self._bar.close()
             if self._writer is not None:
                 self._writer.close()
 
@@ -73,46 +60,40 @@ class ShownProgress(Watch):
         """Whether Ctrl-C was pressed."""
         return self._stop
 
-    def estimate(self, seconds: float) -> None:
-        """Say how long it will take, where that is worth saying."""
-        if self._said_estimate or seconds < _WORTH_SAYING:
-            return
-        self._said_estimate = True
-        self._end_bar()
-        note(f"this takes about {duration(seconds)} on {self._device}, with scoring (from a few images)")
+    def begin(self, description: str) -> None:
+        """Print it."""
+        self._print(description)
 
-    def reading(self, done: int, total: int) -> None:
-        """Images read."""
-        self._stop_if_wanted("reading images")
-        self._advance("reading images", done, total)
+    def note(self, note: Note) -> None:
+        """Print it, and remember it as printed."""
+        self.notes.append(note)
+        self._print(note_text(note))
 
-    def scoring(self, done: int, total: int, when: str) -> None:
-        """Test images scored."""
-        self._stop_if_wanted(f"scoring {when} training")
-        self._advance(f"scoring {when} training", done, total)
+    def estimate(self, seconds: float, device: str) -> None:
+        """Print the first estimate, unless it is short."""
+        if not self._has_estimate and seconds >= _LONG:
+            self._has_estimate = True
+            self._print(f"this will take about {duration(seconds)} on {device}, scoring included")
 
-    def drawing(self, done: int, total: int) -> None:
-        """Demo pictures drawn."""
-        self._stop_if_wanted("drawing pictures")
-        self._advance("drawing the demo's pictures (once)", done, total)
+    def progress(self, progress: Progress) -> None:
+        """Move the bar."""
+        if self._stop:
+            raise TrainingInterrupted(f"interrupted while {progress.stage}")
+        self._bar(progress)
 
     def split(self, number: int, splits: int, seed: int) -> None:
-        """One of several splits begins."""
-        self._end_bar()
-        note(f"split {number} of {splits}, seed {seed}")
+        """Print it."""
+        self._print(f"split {number} of {splits}, seed {seed}")
 
-    def step(self, step: Step) -> None:
-        """A training step."""
+    def step(self, step: "Step") -> None:
+        """Move the bar, or print a line after each tenth of the training."""
         if step.step == 1:
             self._next_line = 0.0
-        if self._writer is not None:
-            self._writer.add_scalar("learning_rate", step.learning_rate, step.step)
-            for name, value in step.losses.items():
-                self._writer.add_scalar(name, value, step.step)
+        self._log(step)
         number, last = (step.step, step.steps) if self._unit == "task" else (step.epoch, step.epochs)
-        details = f"{self._unit} {number} of {last}, {_losses(step)}"
+        details = f"{self._unit} {number} of {last}, {losses_in_words(step)}"
         if messages.is_terminal:
-            self._advance("training", step.step, step.steps, details)
+            self._bar(Progress("training", step.step, step.steps, details))
             return
         share = step.step / step.steps
         if share >= self._next_line or step.step == step.steps:
@@ -120,40 +101,27 @@ class ShownProgress(Watch):
             left = f", {duration(step.seconds_left)} left" if step.seconds_left else ""
             note(f"{details}{left}")
 
-    def _advance(self, what: str, done: int, total: int, details: str = "") -> None:
-        if not messages.is_terminal:
+    def _log(self, step: "Step") -> None:
+        if self._tensorboard is None:
             return
-        if self._bar is None or what != self._what:
-            self._end_bar()
-            columns = (
-                TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len(what))),
-                BarColumn(bar_width=12, table_column=Column(min_width=12)),
-                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
-                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-                # Whatever room is left.
-                TextColumn("{task.fields[details]}", table_column=Column(no_wrap=True, ratio=1)),
-            )
-            self._bar = Progress(*columns, console=messages, transient=True, redirect_stdout=False)
-            self._bar.start()
-            self._task = self._bar.add_task(what, total=total, details=details)
-            self._what = what
-        self._bar.update(self._task, completed=done, total=total, details=details)
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
 
-    def _end_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            self._writer = SummaryWriter(str(self._tensorboard))
+        self._writer.add_scalar("learning_rate", step.learning_rate, step.step)
+        for name, value in step.losses.items():
+            self._writer.add_scalar(name, value, step.step)
+
+    def _print(self, text: str) -> None:
+        self._bar.close()
+        note(text)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
-        # Not by the console: it may be in the middle of a message.
-        os.write(2, b"stopping as soon as the state is whole; Ctrl-C again stops at once\n")
-
-    def _stop_if_wanted(self, doing: str) -> None:
-        if self._stop:
-            raise TrainingInterrupted(f"interrupted while {doing}")
+        # Not through the console, which may be in the middle of a message.
+        os.write(2, b"stopping after this step; press Ctrl-C again to quit now\n")
 
 
 def duration(seconds: float) -> str:
@@ -163,8 +131,3 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _losses(step: Step) -> str:
-    told = [_TOLD[name].format(value) for name, value in step.losses.items() if name in _TOLD]
-    return ", ".join([*told, f"learning rate {step.learning_rate:.2g}"])

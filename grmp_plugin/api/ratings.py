@@ -15,9 +15,8 @@ from grmp_plugin.progress import Progress
 if TYPE_CHECKING:
     import pandas
 
-
 DEMO = "demo"
-_DRAWING = "drawing the demo's pictures (once)"
+_DRAWING = "drawing the demo's pictures (only once)"
 
 
 def as_ratings(

@@ -11,11 +11,7 @@ import numpy as np
 from grmp_plugin.errors import ConfigError, InputError
 
 DECLARED = "declared"
-
-
 KNOWN_RANGE = "known range of the data set"
-
-
 SHOTS_RANGE = "the shots' min and max"
 
 
@@ -23,17 +19,23 @@ SHOTS_RANGE = "the shots' min and max"
 class MosScale:
     """The scale of the ratings, and which end of it is good.
 
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        lower_better: Whether a low rating means good quality, as for DMOS in LIVE and CSIQ.
+        source: Origin of the ends: DECLARED, KNOWN_RANGE or SHOTS_RANGE.
+
     Raises:
-        ConfigError: unless low < high, both finite.
+        ConfigError: Unless low < high, both finite.
     """
 
     low: float
     high: float
-    lower_better: bool = False  # as DMOS is in LIVE and CSIQ
-    source: str = DECLARED  # how the ends are known: DECLARED, KNOWN_RANGE or SHOTS_RANGE
+    lower_better: bool = False
+    source: str = DECLARED
 
     def __post_init__(self) -> None:
-        """Reject what is no range, quoting the values."""
+        """Reject values that are no range."""
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ConfigError(f"a MOS scale goes from low to high, not from {self.low} to {self.high}")
 
@@ -41,10 +43,10 @@ class MosScale:
         """Map ratings linearly, the worst to 0 and the best to 1; ratings beyond the ends are not clipped.
 
         Args:
-            mos: ratings of any shape.
+            mos: Ratings, any shape.
 
         Returns:
-            Qualities of that shape, float64, higher is better.
+            Qualities of the same shape, float64, higher is better.
         """
         position = (np.asarray(mos, np.float64) - self.low) / (self.high - self.low)
         return 1 - position if self.lower_better else position
@@ -53,10 +55,10 @@ class MosScale:
         """Map qualities back to ratings: the inverse of `to_quality`.
 
         Args:
-            quality: of any shape, 0 = worst, 1 = best.
+            quality: Any shape, 0 = worst, 1 = best.
 
         Returns:
-            Ratings of that shape, float64.
+            Ratings of the same shape, float64.
         """
         quality = np.asarray(quality, np.float64)
         position = 1 - quality if self.lower_better else quality
@@ -65,12 +67,19 @@ class MosScale:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that gives no rating of its own, and why."""
+    """A row that is not used, and why.
 
-    row: int | None  # line in the file as an editor counts, the header is usually 1; None without a file
-    image: str  # as the file has it
+    Attributes:
+        row: Line number in the file as an editor counts, the header is usually 1; None without a file.
+        image: Image name as in the file.
+        reason: Why the row is not used.
+        repeated: Whether the row is correct and only repeats another one.
+    """
+
+    row: int | None
+    image: str
     reason: str
-    repeated: bool = False  # nothing is wrong with it: it says again what another row says
+    repeated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +87,20 @@ class Ratings:
     """N rated images.
 
     Attributes:
-        source: file or data set, for messages.
+        source: File or data set, for messages.
         images: N paths.
         mos: (N,) float64, as in the file.
-        references: which pristine reference each image is a version of, equal for images that must not
-            be parted between training and test; None where images are independent.
-        lower_better: whether a low rating is a good one.
-        mos_range: the ends of the scale, where they are declared or known.
-        range_source: how `mos_range` is known: DECLARED or KNOWN_RANGE.
-        references_source: where `references` come from, for messages; empty where there are none.
-        reference_names: N names of references as the file's column has them; None without a column.
+        references: Pristine reference of each image; images with the same one must be on the same side of a
+            split. None where images are independent.
+        lower_better: Whether a low rating means good quality.
+        mos_range: Ends of the scale, if declared or known.
+        range_source: Origin of `mos_range`: DECLARED or KNOWN_RANGE.
+        references_source: Origin of `references`, for messages; empty if there are none.
+        reference_names: N names of references as in the file's column; None without a column.
         deviations: (N,) standard deviations of the single ratings behind each MOS; None if unknown.
-        raters: (N,) how many ratings are behind each MOS; None if unknown.
-        splits: columns whose name contains "split"; N values each, usually train, val or test.
-        skipped: rows that are left out: bad ones, and repetitions of an image with the same rating.
+        raters: (N,) numbers of ratings behind each MOS; None if unknown.
+        splits: Columns whose name contains "split"; N values each, usually train, val or test.
+        skipped: Rows that are not used: bad ones, and repetitions of an image with the same rating.
     """
 
     source: str
@@ -109,26 +118,26 @@ class Ratings:
     skipped: tuple[BadRow, ...] = ()
 
     def scale(self, shots: np.ndarray) -> MosScale:
-        """Tell the scale of the ratings: declared, else known, else from the least to the largest shot.
+        """The scale of the ratings: declared, else known, else from the lowest to the highest shot.
 
         Args:
-            shots: indices of the images whose ratings may be looked at.
+            shots: Indices of the images whose ratings may be used.
 
         Raises:
-            InputError: the shots would have to tell it and have one and the same MOS.
+            InputError: When the shots would determine the scale and all have the same MOS.
         """
         if self.mos_range is not None:
             return MosScale(*self.mos_range, self.lower_better, self.range_source)
         low, high = float(self.mos[shots].min()), float(self.mos[shots].max())
         if low == high:
             raise InputError(
-                f"{self.source}: all shots have MOS {low}, which tells no scale. "
-                "Declare it with --mos-range LOW HIGH, or draw other shots with another --seed."
+                f"{self.source}: all shots have MOS {low}, which does not determine the scale",
+                see=("mos_range", "seed"),
             )
         return MosScale(low, high, self.lower_better, SHOTS_RANGE)
 
     def digest(self) -> str:
-        """SHA-256 of names, ratings, references, range and direction: a run knows them again by it."""
+        """SHA-256 of names, ratings, references, range and direction, which identifies them in a run."""
         content = hashlib.sha256(f"{self.mos_range} {self.lower_better}\n".encode())
         references = self.references or ("",) * len(self.images)
         for row in zip(self.images, self.mos.tolist(), references, strict=True):
@@ -136,10 +145,10 @@ class Ratings:
         return content.hexdigest()
 
     def subset(self, index: np.ndarray) -> "Ratings":
-        """Keep some of the images, in the order of the index.
+        """Some of the images, in the order of the index.
 
         Args:
-            index: integer indices, or N booleans.
+            index: Integer indices, or N booleans.
         """
         kept = np.arange(len(self.images))[index]
 

@@ -1,4 +1,4 @@
-"""Which columns of a ratings file hold what, by their usual names or as the caller names them."""
+"""Find the columns of a ratings file, by their usual names or as the caller names them."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -7,28 +7,21 @@ from typing import NamedTuple
 
 from grmp_plugin.errors import InputError
 
-# Usual names of columns, as `_plain` spells them; the last ones are those of pyiqa's PIPAL file.
+# Usual names of columns, as spelled by `_plain`; the last one of a set is from pyiqa's PIPAL file.
 # fmt: off
 IMAGE_NAMES = frozenset({
     "image", "img", "name", "filename", "file", "path", "image_name", "img_name",
     "dist_name", "dist_img", "dist_img_name",
 })
-
-
 MOS_NAMES = frozenset({"mos", "score", "rating", "dmos", "mean", "elo_score"})
-
-
 _REFERENCE_NAMES = frozenset({"ref", "reference", "ref_img", "ref_name", "ref_img_name", "hq_name"})
-
-
 _DEVIATION_NAMES = frozenset({"std", "mos_std", "std_mos", "sd", "mos_sd", "stddev", "score_std", "dmos_std"})
-
-
 _RATERS_NAMES = frozenset({"raters", "n_raters", "observers", "n_ratings", "num_ratings", "n", "count"})
+# fmt: on
 
 
 class NamedColumns(NamedTuple):
-    """Columns as the options name them; None for what is looked for by its usual names."""
+    """Columns named by the caller; None: found by their usual names."""
 
     image: str | None
     mos: str | None
@@ -39,7 +32,7 @@ class NamedColumns(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """Where in a row the values stand."""
+    """Positions of the values in a row."""
 
     count: int
     image: int
@@ -49,12 +42,12 @@ class Columns:
     reference_name: str
     deviation: int | None
     raters: int | None
-    strict: bool  # whether the last two must hold numbers: not where nobody asked for them
+    strict: bool  # whether the last two must be numbers: only if the caller named one
     splits: Mapping[str, int]
 
 
 def find_columns(header: Sequence[str], named: NamedColumns, source: str) -> Columns:
-    """Find every column of a header; raises InputError for one that is needed and missing or ambiguous."""
+    """Find every column of a header; raises InputError for one that is required and missing or ambiguous."""
     image = _require_column(header, named.image, IMAGE_NAMES, "image", source)
     mos = _require_column(header, named.mos, MOS_NAMES, "MOS", source)
     reference = _find_column(header, named.reference, _REFERENCE_NAMES, "reference", source)
@@ -79,13 +72,13 @@ def _require_column(
     if index is None:
         if named is None and any(_is_number(cell) for cell in header):
             raise InputError(
-                f"{source}: the first line is a row of ratings and not a header. "
-                "Write one above it that names the columns, such as image,mos."
+                f"{source}: the first line is a row of ratings, not a header. "
+                "Add a header above it that names the columns, such as image,mos"
             )
-        hint = "" if len(header) > 1 else " Columns are separated by a comma, a semicolon or a tab."
+        hint = "" if len(header) > 1 else ". Columns are separated by a comma, a semicolon or a tab"
         raise InputError(
-            f"{source}: no column has a usual name of the {kind} column. "
-            f"Name it with {_option(kind)}. {_present(header)}{hint}"
+            f"{source}: no column has a usual name of the {kind} column. {_present(header)}{hint}",
+            see=(_argument(kind),),
         )
     return index
 
@@ -95,17 +88,19 @@ def _find_column(
 ) -> int | None:
     found = candidates(header, named, usual)
     if named is not None and not found:
-        raise InputError(f"{source}: no column '{named}', as {_option(kind)} names it. {_present(header)}")
+        raise InputError(f"{source}: no column '{named}'. {_present(header)}", argument=_argument(kind))
     names = {header[index] for index in found}
     if len(names) > 1:
         raise InputError(
             f"{source}: several columns could be the {kind} column: {_quoted(sorted(names))}. "
-            f"Name one of them with {_option(kind)}. {_present(header)}"
+            f"{_present(header)}",
+            see=(_argument(kind),),
         )
     if len(found) > 1:
         raise InputError(
             f"{source}: {len(found)} columns are called '{header[found[0]]}'. Rename all but the "
-            f"{kind} column in the header, or name another with {_option(kind)}. {_present(header)}"
+            f"{kind} column in the header, or use another column. {_present(header)}",
+            see=(_argument(kind),),
         )
     return found[0] if found else None
 
@@ -113,14 +108,14 @@ def _find_column(
 def _find_extra(
     header: Sequence[str], named: str | None, usual: Collection[str], kind: str, source: str
 ) -> int | None:
-    """As `_find_column`, for columns that are welcome but not needed: none where it is not clear which."""
+    """As `_find_column`, for optional columns: None if it is not clear which one."""
     if named is None and len(candidates(header, None, usual)) != 1:
         return None
     return _find_column(header, named, usual, kind, source)
 
 
 def candidates(header: Sequence[str], named: str | None, usual: Collection[str]) -> list[int]:
-    """Numbers of the columns called `named`, or by one of the usual names where nothing is named."""
+    """Positions of the columns called `named`, or by a usual name if `named` is None."""
     if named is None:
         return [index for index, name in enumerate(header) if _plain(name) in usual]
     exact = [index for index, name in enumerate(header) if name == named]
@@ -128,7 +123,7 @@ def candidates(header: Sequence[str], named: str | None, usual: Collection[str])
 
 
 def _plain(name: str) -> str:
-    """SPAQ's `Image name` is an `image_name`."""
+    """Lower case with underscores, so that SPAQ's `Image name` is an `image_name`."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
@@ -140,12 +135,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _option(kind: str) -> str:
-    return "--std-column" if kind == "deviation" else f"--{kind.lower()}-column"
+def _argument(kind: str) -> str:
+    return f"{kind.lower()}_column"
 
 
 def _present(header: Sequence[str]) -> str:
-    return f"Columns present: {_quoted(header)}."
+    return f"Columns present: {_quoted(header)}"
 
 
 def _quoted(names: Sequence[str]) -> str:

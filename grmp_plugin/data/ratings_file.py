@@ -9,7 +9,14 @@ import numpy as np
 
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.ratings_columns import Columns, NamedColumns, find_columns
-from grmp_plugin.data.ratings_rows import NO_SUCH_FILE, Row, RowError, merge_repetitions, read_row
+from grmp_plugin.data.ratings_rows import (
+    ANOTHER_MOS,
+    NO_SUCH_FILE,
+    Row,
+    RowError,
+    merge_repetitions,
+    read_row,
+)
 from grmp_plugin.data.ratings_table import Line, frame_lines, read_table, read_text
 from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import InputError
@@ -91,7 +98,7 @@ def read_ratings(
         all(math.isfinite(end) for end in mos_range) and mos_range[0] < mos_range[1]
     ):
         raise InputError(
-            f"a range goes from a low to a high number, not from {mos_range[0]} to {mos_range[1]}",
+            f"must be a low and a high number, not {mos_range[0]} and {mos_range[1]}",
             argument="mos_range",
         )
     if images_folder is not None and not os.path.isdir(images_folder):
@@ -107,7 +114,7 @@ def read_ratings(
     columns = find_columns(lines[0][1], named, source)
     if lower_better is None and "dmos" in columns.mos_name.lower():
         raise InputError(
-            f"{source}: does a high or a low value of the column '{columns.mos_name}' mean good quality? In "
+            f"{source}: does a high or a low value in the column '{columns.mos_name}' mean good quality? In "
             "KADID-10k a high DMOS does, in LIVE and CSIQ a low one",
             see=("lower_better",),
         )
@@ -123,13 +130,14 @@ def read_ratings(
     rows, repeated, conflicting = merge_repetitions(rows, raw)
     bad = sorted(bad + conflicting, key=_line_of)
     if not rows or (bad and not skip_bad):
-        raise InputError(_complaint(source, lines, bad, folder, all_bad=not rows))
+        raise _bad_rows(source, lines, bad, folder, all_bad=not rows)
 
     mos = np.array([row.mos for row in rows], np.float64)
     if mos.min() == mos.max():
         raise InputError(
-            f"{source}: one value for all: the {len(rows)} usable rows have MOS {mos[0]} in the column "
-            f"'{columns.mos_name}'. Ratings that differ are needed; --mos-column names another column."
+            f"{source}: the usable rows ({len(rows)}) all have the same value, {mos[0]}, in the column "
+            f"'{columns.mos_name}', so nothing can be learned from them",
+            see=("mos_column",),
         )
     references, references_source = _references(rows, columns)
     return Ratings(
@@ -159,21 +167,22 @@ def _line_of(bad: BadRow) -> int:
     return bad.row or 0
 
 
-def _complaint(
+def _bad_rows(
     source: str, lines: Sequence[Line], bad: Sequence[BadRow], folder: str, *, all_bad: bool
-) -> str:
-    """Say which rows are bad, why, and what to type next."""
+) -> InputError:
+    """An error that lists which rows are bad, and why."""
     count = len(lines) - 1
-    text = [f"{source}: no usable rows left, {len(bad)} of {count} are bad:"]
-    if not all_bad:
-        text = [f"{source}: {len(bad)} of {count} rows cannot be used:"]
+    text = [f"{source}: {len(bad)} of {count} rows cannot be used:"]
+    if all_bad:
+        text = [f"{source}: no usable rows left, {len(bad)} of {count} are bad:"]
     text += [f"  line {row.row}: '{row.image}': {row.reason}" for row in bad[:_ROWS_LISTED]]
     if len(bad) > _ROWS_LISTED:
         text.append(f"  and {len(bad) - _ROWS_LISTED} more")
+    see = [] if all_bad else ["skip_bad"]
     first = bad[0]
     if first.row == lines[1][0] and first.reason.startswith(NO_SUCH_FILE):
-        text.append(
-            f"Images were looked for in '{folder or os.curdir}'; --images FOLDER names another folder."
-        )
-    text.append("Correct the rows." if all_bad else "Correct the rows, or go on without them: --skip-bad.")
-    return "\n".join(text)
+        text.append(f"Images were looked for in '{folder or os.curdir}'")
+        see.append("images_folder")
+    if any(ANOTHER_MOS in row.reason for row in bad):
+        see.append("raw")
+    return InputError("\n".join(text), see=see)

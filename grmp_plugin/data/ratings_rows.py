@@ -14,20 +14,18 @@ from grmp_plugin.data.ratings_columns import Columns
 
 _SPLIT_WORDS = {"training": "train", "validation": "val", "testing": "test"}
 
-
-_RAW_HINT = "; if each row is one person's rating, say --raw"
-
-
+# Beginning and part of reasons, by which the reader chooses its advice.
 NO_SUCH_FILE = "no such file"
+ANOTHER_MOS = "another MOS"
 
 
 class RowError(Exception):
-    """Why a row gives no rating; the message becomes the reason of a `BadRow`."""
+    """Why a row cannot be used; the message becomes the reason of a `BadRow`."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One rating of one image, as its line has it; nan where there is no deviation or number of raters."""
+    """One rating of one image; nan where there is no deviation or number of raters."""
 
     line: int
     image: str
@@ -43,14 +41,14 @@ class Row:
 def read_row(
     line: int, cells: Sequence[str], columns: Columns, folder: str, mos_range: tuple[float, float] | None
 ) -> Row:
-    """Read one line's cells; raises RowError with the reason when it gives no rating."""
+    """Read one line's cells; raises RowError with the reason when they cannot be used."""
     if len(cells) < columns.count:
         raise RowError(f"too few columns: {len(cells)}, the header has {columns.count}")
-    # More cells than columns: most often 3,5 for 3.5, whose 3 would pass for the MOS.
+    # Most often 3,5 for 3.5, whose 3 would be taken for the MOS.
     if any(cells[columns.count :]):
         raise RowError(
-            f"too many columns: {len(cells)}, the header has {columns.count} (numbers have a decimal point; "
-            "a name that contains the separator stands in quotes)"
+            f"too many columns: {len(cells)}, the header has {columns.count} (write numbers with a decimal "
+            "point, and put names that contain the separator in quotes)"
         )
     image = cells[columns.image]
     if not image:
@@ -58,7 +56,7 @@ def read_row(
     name = reference = ""
     if columns.reference is not None:
         name = cells[columns.reference]
-        # Group names that differ in capitals or slashes only are one group: a split errs to the safe side.
+        # Names that differ only in capitals or slashes are one group, so that no reference is on both sides.
         reference = name.replace("\\", "/").casefold()
         if not reference:
             raise RowError(f"no reference in the column '{columns.reference_name}'")
@@ -77,7 +75,7 @@ def read_row(
 
 
 def _find_image(name: str, folder: str) -> str:
-    """Join folder and name; a name from Windows has backslashes, which elsewhere may be part of a name."""
+    """Join folder and name; backslashes separate folders on Windows, and may be part of a name elsewhere."""
     for spelling in (name, name.replace("\\", "/")):
         path = os.path.join(folder, spelling)
         if os.path.isfile(path):
@@ -103,7 +101,7 @@ def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
 
 
 def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bool) -> float:
-    """A number from 0 up; nan where there is no such column, or what it holds need not be a number."""
+    """A number from 0 up; nan without such a column, or for another value unless `strict`."""
     if column is None:
         return math.nan
     try:
@@ -118,7 +116,11 @@ def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bo
 
 
 def merge_repetitions(rows: Sequence[Row], raw: bool) -> tuple[list[Row], list[BadRow], list[BadRow]]:
-    """Keep an image once if its rows agree, and not at all if they do not; raw ratings agree by their mean.
+    """Merge rows of the same image: rows that agree count once, rows that contradict are all dropped.
+
+    Args:
+        rows: Rows of all images.
+        raw: Whether each row is one person's rating; ratings of an image are then averaged.
 
     Returns:
         Rows kept, rows that repeat one of these, rows that contradict each other.
@@ -137,19 +139,19 @@ def merge_repetitions(rows: Sequence[Row], raw: bool) -> tuple[list[Row], list[B
             continue
         if what is None:
             kept.append(first)
-            reason = f"the image of line {first.line} again, rated the same: used once"
+            reason = f"repeats line {first.line}, with the same rating; used once"
             repeated += [BadRow(row.line, row.image, reason, repeated=True) for row in same[1:]]
             continue
         for row in same:
             others = ", ".join(str(other.line) for other in same if other is not row)
-            reason = f"the same image as in line {others} with another {what}"
-            reason += _RAW_HINT if "MOS" in what else ""
-            conflicting.append(BadRow(row.line, row.image, reason))
+            conflicting.append(
+                BadRow(row.line, row.image, f"the same image as in line {others} with another {what}")
+            )
     return kept, repeated, conflicting
 
 
 def _mean_of(same: Sequence[Row]) -> Row:
-    """One row with the mean of single ratings, their deviation (unbiased) and number."""
+    """One row with the mean of the ratings, their unbiased standard deviation and their number."""
     values = np.array([row.mos for row in same])
     deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return dataclasses.replace(
@@ -158,7 +160,7 @@ def _mean_of(same: Sequence[Row]) -> Row:
 
 
 def _difference(same: Sequence[Row], raw: bool) -> str | None:
-    """What rows of one image disagree about."""
+    """What the rows of one image disagree about; None if they agree."""
     first = same[0]
     if not raw and any(row.mos != first.mos for row in same):
         return "MOS (" + ", ".join(str(row.mos) for row in same) + ")"

@@ -15,42 +15,43 @@ if TYPE_CHECKING:
 
 _DELIMITERS = (",", ";", "\t")
 
-
 Line = tuple[int, list[str]]  # number in the file, and cells
 
 
 def read_text(source: str) -> str:
-    """Text of a ratings file; raises InputError, which names the file, when it is none."""
+    """Read the text of a ratings file; raises InputError when it is no text file."""
     if os.path.isdir(source):
-        raise InputError(f"{source}: a folder, not a file. Name the CSV file that holds the ratings.")
+        raise InputError(f"{source}: a folder, not a file. Name the CSV file of the ratings")
     try:
         with open(source, "rb") as file:
             raw = file.read()
     except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file. Name the CSV file that holds the ratings.") from error
+        raise InputError(f"{source}: no such file. Name the CSV file of the ratings") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{source}: cannot be read: {reason}.") from error
+        raise InputError(f"{source}: cannot be read: {reason}") from error
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{source}: text in UTF-16. Save the ratings as CSV in UTF-8.")
+        raise InputError(f"{source}: text in UTF-16. Save the ratings as CSV in UTF-8")
     if b"\0" in raw:
-        raise InputError(f"{source}: not a text file. Save the ratings as CSV in UTF-8.")
+        raise InputError(f"{source}: not a text file. Save the ratings as CSV in UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = 1 + len(re.findall(b"\r\n|\r|\n", error.object[: error.start]))
         raise InputError(
-            f"{source}: line {line} is not UTF-8 text. Save the ratings as CSV in UTF-8."
+            f"{source}: line {line} is not UTF-8 text. Save the ratings as CSV in UTF-8"
         ) from error
     if not text.strip():
-        raise InputError(f"{source}: the file is empty. Expected a header such as image,mos and rows below.")
+        raise InputError(
+            f"{source}: the file is empty. Expected a header such as image,mos, and rows below it"
+        )
     return text
 
 
 def read_table(text: str, named: NamedColumns, source: str) -> list[Line]:
-    """Split the text into lines of cells, header first; lines without content are left out."""
+    """Split the text into lines of cells, header first; empty lines are dropped."""
     stream = io.StringIO(text, newline="")
-    # Strict: a quote that is never closed would swallow all rows below it.
+    # Strict, as a quote that is never closed would swallow all rows below it.
     reader = csv.reader(stream, delimiter=delimiter(text, named), skipinitialspace=True, strict=True)
     lines: list[Line] = []
     start = 1
@@ -59,15 +60,13 @@ def read_table(text: str, named: NamedColumns, source: str) -> list[Line]:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
                 lines.append((start, stripped))
-            start = reader.line_num + 1  # a quoted cell may span lines: a row is where it begins
+            start = reader.line_num + 1  # a quoted cell may span lines; a row is at its first line
     except csv.Error as error:
-        raise InputError(
-            f"{source}: line {start} is not CSV: {error}. Look for a quote out of place."
-        ) from error
+        raise InputError(f"{source}: line {start} is not CSV: {error}. Look for a misplaced quote") from error
     if len(lines) < 2:
-        raise InputError(f"{source}: a header and no rows. Expected a row for each rated image.")
+        raise InputError(f"{source}: a header and no rows. Expected a row for each rated image")
     header = lines[0][1]
-    while not header[-1]:  # spreadsheets write empty columns at the right
+    while not header[-1]:  # spreadsheets add empty columns at the right
         header.pop()
     return lines
 
@@ -79,22 +78,22 @@ def frame_lines(frame: "pandas.DataFrame") -> list[Line]:
         InputError: When it has no rows.
     """
     if not len(frame):
-        raise InputError("data frame: no rows. Expected a row for each rated image.")
+        raise InputError("data frame: no rows. Expected a row for each rated image")
     header = [str(name).strip() for name in frame.columns]
     rows = frame.astype(object).where(frame.notna(), "").itertuples(index=False, name=None)
     return [(0, header), *((n, [str(cell).strip() for cell in row]) for n, row in enumerate(rows, 1))]
 
 
 def delimiter(text: str, named: NamedColumns) -> str:
-    """The one that parts the header into the columns looked for, else the first that parts it at all."""
+    """The separator that splits the header into the required columns, else the first that splits it."""
     first = text.lstrip().splitlines()[0]
     headers = {
         mark: [cell.strip() for cell in next(csv.reader([first], delimiter=mark))] for mark in _DELIMITERS
     }
-    parting = [mark for mark, header in headers.items() if len(header) > 1]
-    for mark in parting:
+    splitting = [mark for mark, header in headers.items() if len(header) > 1]
+    for mark in splitting:
         if candidates(headers[mark], named.image, IMAGE_NAMES) and candidates(
             headers[mark], named.mos, MOS_NAMES
         ):
             return mark
-    return parting[0] if parting else ","
+    return splitting[0] if splitting else ","

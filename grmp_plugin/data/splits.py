@@ -1,4 +1,4 @@
-"""Which rated images are the shots and which the test set: drawn by a seed, no reference on both sides."""
+"""Draw the shots and the test set from rated images, without a reference on both sides."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ SAMPLINGS = ("random", "spread")
 LEAST_SHOTS = 2
 LEAST_TEST = 2  # a correlation needs two
 
-# Beside the user's seed, so that nothing else that is drawn by this seed goes along with the split.
+# Added to the user's seed, so that the split is independent of all else that is drawn with it.
 _STREAM = 0x59117
 
 
@@ -24,7 +24,7 @@ class Split:
 
     Attributes:
         shots: (S,) sorted int indices into the ratings.
-        test: (T,) sorted int indices, none of them a shot, none of a shot's reference.
+        test: (T,) sorted int indices; no shot, and no image that shares a reference with a shot.
     """
 
     shots: np.ndarray
@@ -33,13 +33,14 @@ class Split:
 
 @dataclass(frozen=True)
 class _Sides:
-    """Where shots may be drawn from, and what is kept for the test; None: all that is not drawn."""
+    """The images from which shots are drawn, and the test set; None: all images that are not drawn."""
 
     pool: np.ndarray
     test: np.ndarray | None
     pool_words: str  # what the pool is and how large, for the message that it is too small
-    remedy: str  # what makes the pool larger, for the same message
-    test_remedy: str  # what makes the test set larger
+    remedy: str = ""  # what makes the pool larger, for the same message
+    test_remedy: str = ""  # what makes the test set larger
+    see: tuple[str, ...] = ()  # arguments that change both
 
 
 def draw_split(
@@ -53,27 +54,27 @@ def draw_split(
 ) -> Split:
     """Draw the shots and the test set.
 
-    Independent images: without `test_share` every image that is no shot is tested. Images with references:
-    whole references go to one side, half of them to the test unless `test_share` says otherwise, and
-    images of the shots' side that are not drawn are left out. With `column`, its `train` rows give the
-    shots, except those whose reference is among its `test` rows, which are the test set; other rows are
-    left out.
+    Independent images: without `test_share`, every image that is no shot is tested. Images with references:
+    each reference is on one side only, half of them on the test side unless `test_share` says otherwise;
+    images on the side of the shots that are not drawn are not used. With `column`, shots are drawn from its
+    `train` rows, except those that share a reference with its `test` rows, which are the test set; other
+    rows are not used.
 
     Args:
         ratings: N rated images.
-        shots: how many images to adapt to, at least 2.
-        seed: not negative; the same arguments give the same split.
-        sampling: "random" draws uniformly, and fewer shots are a part of more; "spread" sorts by MOS,
-            cuts into as many equal parts as there are shots, and draws one image of each.
-        test_share: share of the images, or of the references, that is the test set, in (0, 1).
-        column: name of a split column.
+        shots: Number of images to adapt to, at least 2.
+        seed: Random seed, 0 or larger.
+        sampling: "random" draws uniformly, and fewer shots are a subset of more; "spread" sorts by MOS,
+            divides into as many equal parts as there are shots, and draws one image from each.
+        test_share: Share of the images, or of the references, in the test set, in (0, 1).
+        column: Name of a split column.
 
     Raises:
-        InputError: an option has no valid value, or the images do not suffice.
-        ConfigError: both `test_share` and `column` are given.
+        InputError: When an argument has no valid value, or there are too few images.
+        ConfigError: When both `test_share` and `column` are given.
     """
-    _check_options(shots, seed, sampling, test_share, column)
-    # The test set is drawn first: it does not depend on the number of shots or their sampling.
+    _check_arguments(shots, seed, sampling, test_share, column)
+    # The test set is drawn first, so that it does not depend on the number of shots or their sampling.
     chance = np.random.default_rng([seed, _STREAM])
     if column is not None:
         sides = _sides_of_column(ratings, column)
@@ -87,27 +88,28 @@ def draw_split(
     mos = ratings.mos[drawn]
     if mos.min() == mos.max():
         raise InputError(
-            f"{ratings.source}: all {shots} shots drawn have MOS {mos[0]}, from which nothing can be "
-            "learned. Draw others with another --seed, or with --sampling spread."
+            f"{ratings.source}: all {shots} shots drawn have MOS {mos[0]}, so nothing can be learned",
+            see=("seed", "sampling"),
         )
     test = np.setdiff1d(sides.pool, drawn) if sides.test is None else np.sort(sides.test)
     return Split(shots=drawn, test=test)
 
 
-def _check_options(
+def _check_arguments(
     shots: int, seed: int, sampling: str, test_share: float | None, column: str | None
 ) -> None:
     if shots < LEAST_SHOTS:
-        raise InputError(f"--shots is at least {LEAST_SHOTS}, not {shots}.")
+        raise InputError(f"must be at least {LEAST_SHOTS}, not {shots}", argument="shots")
     if seed < 0:
-        raise InputError(f"--seed is 0 or larger, not {seed}.")
+        raise InputError(f"must be 0 or larger, not {seed}", argument="seed")
     if sampling not in SAMPLINGS:
-        raise InputError(f"--sampling is {' or '.join(SAMPLINGS)}, not '{sampling}'.")
+        raise InputError(f"must be {' or '.join(SAMPLINGS)}, not '{sampling}'", argument="sampling")
     if test_share is not None and not 0 < test_share < 1:
-        raise InputError(f"test_share lies between 0 and 1, not {test_share}.")
+        raise InputError(f"must be between 0 and 1, not {test_share}", argument="test_share")
     if test_share is not None and column is not None:
         raise ConfigError(
-            f"test_share and --split-column contradict: the column '{column}' says what the test set is."
+            f"contradicts test_share {test_share}: the column '{column}' determines the test set",
+            argument="split_column",
         )
 
 
@@ -115,22 +117,26 @@ def _check_sizes(source: str, sides: _Sides, shots: int) -> None:
     spare = LEAST_TEST if sides.test is None else 0
     available = len(sides.pool) - spare
     if available < shots:
-        beside = f" beside {spare} images for the test" if spare else ""
-        advice = sides.remedy.capitalize()
-        if available >= LEAST_SHOTS:
-            advice = f"Use --shots {available} or fewer, or {sides.remedy}"
-        raise InputError(f"{source}: {sides.pool_words}, too few for {shots} shots{beside}. {advice}.")
+        beside = f" and {spare} images for the test" if spare else ""
+        # The number first: it is what works without rating more.
+        fewer = [f"use {available} shots or fewer"] if available >= LEAST_SHOTS else []
+        advice = ", or ".join([*fewer, *filter(None, [sides.remedy])])
+        raise InputError(
+            f"{source}: {sides.pool_words}, too few for {shots} shots{beside}. {_sentence(advice)}".rstrip(),
+            see=("shots", *sides.see) if fewer else sides.see,
+        )
     if sides.test is not None and len(sides.test) < LEAST_TEST:
         raise InputError(
             f"{source}: too few images for the test: {len(sides.test)}, at least {LEAST_TEST} are needed. "
-            f"{sides.test_remedy.capitalize()}."
+            f"{_sentence(sides.test_remedy)}".rstrip(),
+            see=sides.see,
         )
 
 
 def _sides_of_images(count: int, test_share: float | None, chance: np.random.Generator) -> _Sides:
     if test_share is None:
         words = f"there are {count} rated images"
-        return _Sides(np.arange(count), None, words, "rate more images", "")
+        return _Sides(np.arange(count), None, words, "rate more images")
     order = chance.permutation(count)
     tested = _rounded(test_share * count)
     words = f"there are {count - tested} rated images beside the {tested} of the test set"
@@ -146,40 +152,39 @@ def _sides_of_references(
     if len(order) < 2:
         raise InputError(
             f"all images are of one reference, '{order[0]}', and no reference may be on both sides. "
-            "Rate images of another reference."
+            "Rate images of another reference"
         )
     tested = len(order) // 2 if test_share is None else _rounded(test_share * len(order))
     tested = min(max(tested, 1), len(order) - 1)
     in_test = np.isin(names, order[:tested])
     pool = np.flatnonzero(~in_test)
     words = (
-        f"the shots' side has {len(pool)} images, of {len(order) - tested} of the {len(order)} references "
-        "(no reference may be on both sides)"
+        f"the side of the shots has {len(pool)} images, of {len(order) - tested} of the {len(order)} "
+        "references (no reference may be on both sides)"
     )
-    remedy = "take another --seed, or make test_share smaller in the --config file"
     return _Sides(
         pool,
         np.flatnonzero(in_test),
         words,
-        remedy,
-        "take another --seed, or make test_share larger in the --config file",
+        "make test_share smaller",
+        "make test_share larger",
+        see=("seed",),
     )
 
 
 def _sides_of_column(ratings: Ratings, column: str) -> _Sides:
     if column not in ratings.splits:
         present = ", ".join(f"'{name}'" for name in ratings.splits)
-        hint = "A split column has 'split' in its name" + (
-            f", as has {present}." if present else "; there is none."
-        )
-        raise InputError(f"{ratings.source}: no split column '{column}'. {hint}")
+        hint = f"Split columns: {present}" if present else "No column has 'split' in its name"
+        raise InputError(f"{ratings.source}: no split column '{column}'. {hint}", argument="split_column")
     values = np.array(ratings.splits[column])
     pool, test = np.flatnonzero(values == "train"), np.flatnonzero(values == "test")
     if not len(pool) or not len(test):
         counts = ", ".join(f"{count} x '{value}'" for value, count in Counter(ratings.splits[column]).items())
         raise InputError(
             f"{ratings.source}: the split column '{column}' needs rows 'train' for the shots and 'test' "
-            f"for the test set; it has {counts}."
+            f"for the test set; it has {counts}",
+            see=("split_column",),
         )
     words = f"the split column '{column}' has {len(pool)} train rows"
     if ratings.references is not None:
@@ -187,15 +192,17 @@ def _sides_of_column(ratings: Ratings, column: str) -> _Sides:
         leaking = np.isin(names[pool], names[test])
         pool = pool[~leaking]
         if leaking.any():
-            words += (
-                f", of which {leaking.sum()} are of a reference that is also tested: {len(pool)} are left"
-            )
-    return _Sides(pool, test, words, "take another --split-column", "take another --split-column")
+            words += f", of which {leaking.sum()} share a reference with a test row: {len(pool)} are left"
+    return _Sides(pool, test, words, see=("split_column",))
 
 
 def _rounded(count: float) -> int:
-    """Halves go up; Python's round would take them to the even number."""
+    """Round half up; Python's round goes to the even number."""
     return math.floor(count + 0.5)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _draw(
@@ -203,6 +210,6 @@ def _draw(
 ) -> np.ndarray:
     if sampling == "random":
         return chance.permutation(pool)[:shots]
-    # Equal ratings in random order: else the order of the file would choose among them.
+    # Equal ratings are shuffled; otherwise the order of the file would decide among them.
     ordered = pool[np.lexsort((chance.random(len(pool)), mos[pool]))]
     return np.array([chance.choice(part) for part in np.array_split(ordered, shots)])

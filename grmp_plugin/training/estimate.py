@@ -1,4 +1,4 @@
-"""How long an adaptation will take, from a few images, before anything long has begun."""
+"""How long an adaptation will take, measured on a few images before the long work begins."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,23 +18,23 @@ def estimate_seconds(
     epochs: int,
     splits: int,
 ) -> float:
-    """Seconds of scoring and training, as fast as on a few images; the weights stay as they are.
+    """Seconds of scoring and training, extrapolated from a few images; no weight is changed.
 
     Args:
-        trainer: before training.
-        shots: what will be trained on.
-        scorer: of the images.
-        scored: which images will be scored, before training and after it.
-        epochs: how many.
-        splits: how many such trainings there will be, of as many shots and images.
+        trainer: Before training.
+        shots: Images to train on.
+        scorer: Scorer of all rated images.
+        scored: Numbers of the images that are scored before and after training.
+        epochs: Number of epochs.
+        splits: Number of such trainings, each with as many shots and scored images.
     """
     few = list(range(min(_TRIED, len(shots), len(scored))))
     batch = shots.batch(few)
-    # Once beforehand: features of the texts, keys and values of the prompts are remembered.
+    # Once without timing: text features and the prompts' keys and values are then cached.
     scorer.scores(trainer.net, scored[: len(few)])
     embedding = _timed(lambda: scorer.embed(trainer.net, scored[: len(few)]))
     scoring = _timed(lambda: scorer.scores(trainer.net, scored[: len(few)]))
-    # The first time, what is remembered of the shots is computed.
+    # The first step also embeds the shots; later ones use the cache.
     first, again = (_timed(lambda: trainer.try_gradients(batch)) for _ in range(2))
     times = 2 * splits
     total = embedding * scorer.embeddings_ahead(scored, times) + scoring * times * len(scored)

@@ -12,6 +12,8 @@ from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
 from grmp_plugin.data.splits import Split, draw_split
 from grmp_plugin.errors import InputError
 from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.progress import Progress
+from grmp_plugin.statistics.correlation import plcc, srcc
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.estimate import estimate_seconds
 from grmp_plugin.training.loop import Batches, Step, run
@@ -24,27 +26,25 @@ from grmp_plugin.training.watch import Watch
 
 _LISTED = 5  # unreadable files that a message names
 
-Judge = Callable[[np.ndarray, np.ndarray], float]
-
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """What one split gave.
+    """The outcome of one split.
 
     Attributes:
-        seed: of the split and of training.
-        scale: of the ratings.
-        split: which of the rated images were learned from (S), and which were tested (T).
-        before: (T,) scores of the start, in [0, 1].
-        after: (T,) scores of the adapted network.
+        seed: Seed of the split and of training.
+        scale: Scale of the ratings.
+        split: The rated images that were shots (S) and test images (T).
+        before: (T,) scores of the test images by the start, in [0, 1].
+        after: (T,) scores of the test images by the adapted network.
         shots_before: (S,) scores of the shots by the start.
         shots_after: (S,) scores of the shots by the adapted network.
-        angle: mean, over the steps, of the degrees between the two gradients; NaN without regularization.
-        projected: mean share of the tensors whose gradient was projected; NaN without regularization.
-        skipped: steps left out because a quality gradient was not finite.
-        not_finite: semantic gradients, over all steps, that were not finite and so changed nothing.
-        moved: how far the learned parameters moved, relative to their norm at the start.
-        best_epoch: whose weights were kept, where the protocol chooses; else None.
+        angle: Mean angle between the two gradients over the steps, degrees; NaN without regularization.
+        projected: Mean share of the tensors whose gradient was projected; NaN without regularization.
+        skipped: Number of steps skipped because a quality gradient was not finite.
+        not_finite: Number of semantic gradients, over all steps, that were not finite and had no effect.
+        moved: Distance of the learned parameters from the start, relative to their norm there.
+        best_epoch: Epoch whose weights were kept, if the protocol chooses one; else None.
     """
 
     seed: int
@@ -62,14 +62,14 @@ class Adapted:
     best_epoch: int | None
 
     def as_plain(self) -> dict[str, Any]:
-        """Lists and numbers only, for `from_plain`."""
+        """Plain lists and numbers, for `from_plain`."""
         plain = dataclasses.asdict(self)
         split = {"shots": self.split.shots.tolist(), "test": self.split.test.tolist()}
         return {name: _listed(value) for name, value in plain.items()} | {"split": split}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Adapted":
-        """What `as_plain` was called on."""
+        """The inverse of `as_plain`."""
         values: dict[str, Any] = {n: np.array(v) if isinstance(v, list) else v for n, v in plain.items()}
         values["split"] = Split(**{side: np.array(index, int) for side, index in plain["split"].items()})
         values["scale"] = MosScale(**plain["scale"])
@@ -77,22 +77,21 @@ class Adapted:
 
 
 class FewShot:
-    """Adapts one start to ratings, over one or more splits.
+    """Adapts a model to ratings, over one or more splits.
 
-    Reads every image once, so that one that cannot be read is found before anything else is done.
+    Reads every image at the beginning, so that unreadable ones are found before training.
 
     Args:
-        start: what to adapt.
-        ratings: the rated images.
-        settings: how.
+        start: The model to adapt.
+        ratings: The rated images.
+        settings: Settings of the training.
         device: `cpu` or `cuda`.
-        watch: told of the progress.
-        judge: what the reference protocol chooses the best epoch by, from scores and qualities.
-        skip_bad: leave out images that cannot be read (they are listed in `unreadable`).
-        split_column: draw shots and test images by this column of the ratings.
+        watch: Receives the progress.
+        skip_bad: Whether to leave out images that cannot be read (`unreadable` lists them).
+        split_column: Column of the ratings that decides which images are for training and testing.
 
     Raises:
-        InputError: when images cannot be read and may not be left out.
+        InputError: When images cannot be read and must not be left out.
     """
 
     def __init__(
@@ -103,7 +102,6 @@ class FewShot:
         *,
         device: str,
         watch: Watch,
-        judge: Judge,
         skip_bad: bool = False,
         split_column: str | None = None,
     ) -> None:
@@ -111,7 +109,6 @@ class FewShot:
         self._settings = settings
         self._device = device
         self._watch = watch
-        self._judge = judge
         self._split_column = split_column
         self.unreadable: tuple[BadRow, ...] = ()
         self.ratings, images = self._readable(ratings, skip_bad)
@@ -119,7 +116,7 @@ class FewShot:
         self._scores_of_start: dict[int, float] = {}
 
     def split(self, seed: int) -> Split:
-        """Shots and test images of a seed; raises InputError when there are too few."""
+        """Shots and test images for a seed; raises InputError when there are too few."""
         return draw_split(
             self.ratings,
             self._settings.shots,
@@ -132,24 +129,25 @@ class FewShot:
     def splits(
         self, seed: int, count: int, *, saved: SavedState | None = None, resume: bool = False
     ) -> Iterator[tuple[Adapted, Checkpoint | None]]:
-        """Adapt on one split after another, of the seeds `seed`, `seed` + 1, ...
+        """Adapt on one split after another, with the seeds `seed`, `seed` + 1, ...
 
         Args:
-            seed: of the first split and its training.
-            count: how many splits.
-            saved: keeps the state, if anything does.
-            resume: go on from the saved state.
+            seed: Seed of the first split and its training.
+            count: Number of splits.
+            saved: Stores the state; None: it is not stored.
+            resume: Whether to resume from the saved state.
 
         Yields:
-            What each split gave, with the adapted network; without it for splits that were complete when
-            the state was saved.
+            The outcome of each split and the adapted network; None in its place for splits that were complete
+            when the state was saved.
 
         Raises:
-            InputError: when the ratings do not suffice.
-            TrainingInterrupted, TrainingError: from training.
+            InputError: When there are too few ratings.
+            TrainingInterrupted: When the watch asked to stop.
+            TrainingError: When training cannot continue.
         """
         for number in range(count):
-            self.split(seed + number)  # too few ratings are found before any work is done
+            self.split(seed + number)  # finds out about too few ratings before any work is done
         state = saved.load() if saved is not None and resume else {"finished": [], "training": None}
         finished = list(state["finished"])
         for plain in finished:
@@ -165,7 +163,7 @@ class FewShot:
                 self._watch.split(number + 1, count, seed + number)
             adapted, checkpoint = self._adapt(seed + number, count - number, training, save)
             training = None
-            # Only once the caller has kept the checkpoint does the split count as finished.
+            # The split counts as finished only once the caller has stored the checkpoint.
             yield adapted, checkpoint
             finished.append(adapted.as_plain())
             save(None)
@@ -182,7 +180,7 @@ class FewShot:
         scale = self._scale(split)
         shots = RatedViews(
             [self.ratings.images[i] for i in split.shots],
-            # Ratings beyond a known range exist; a probability cannot follow them.
+            # Ratings beyond a known range exist, but probabilities do not.
             scale.to_quality(self.ratings.mos[split.shots]).clip(0, 1),
             trainer.net.config.preprocess,
             training_views=self._settings.views,
@@ -190,7 +188,8 @@ class FewShot:
         )
         scored = [*split.test.tolist(), *split.shots.tolist()]
         self._watch.estimate(
-            estimate_seconds(trainer, shots, self._scorer, scored, self._settings.epochs, splits_left)
+            estimate_seconds(trainer, shots, self._scorer, scored, self._settings.epochs, splits_left),
+            self._device,
         )
         before = self._before(trainer, split)
         choose = self._choose(trainer, split, scale)
@@ -219,7 +218,7 @@ class FewShot:
         images = RatedViews(ratings.images, np.zeros(len(ratings.images)), preprocess)
         bad: list[int] = []
         for number, reason in images.problems():
-            self._watch.reading(number + 1, len(images))
+            self._watch.progress(Progress("reading images", number + 1, len(images)))
             if reason is not None:
                 bad.append(number)
                 self.unreadable += (BadRow(None, images.paths[number], reason),)
@@ -228,8 +227,8 @@ class FewShot:
         if not skip_bad:
             listed = "\n".join(f"  {row.image}: {row.reason}" for row in self.unreadable[:_LISTED])
             raise InputError(
-                f"{ratings.source}: {len(bad)} of {len(images)} rated images cannot be read:\n{listed}\n"
-                "Mend these files, or go on without them: --skip-bad"
+                f"{ratings.source}: {len(bad)} of {len(images)} rated images cannot be read:\n{listed}",
+                see=("skip_bad",),
             )
         kept = np.setdiff1d(np.arange(len(images)), bad)
         rest = ratings.subset(kept)
@@ -237,12 +236,12 @@ class FewShot:
 
     def _scale(self, split: Split) -> MosScale:
         ratings = self.ratings
-        if self._settings.protocol == "reference":  # which always takes the shots' own range
+        if self._settings.protocol == "released":  # always uses the range of the shots
             ratings = dataclasses.replace(ratings, mos_range=None)
         return ratings.scale(split.shots)
 
     def _before(self, trainer: GRMPAdaptModel, split: Split) -> np.ndarray:
-        """Scores by the start of test images and shots; splits share what they have in common."""
+        """Scores of test images and shots by the start, computed once over all splits."""
         wanted = [*split.test.tolist(), *split.shots.tolist()]
         unknown = [i for i in wanted if i not in self._scores_of_start]
         scores = self._predict(trainer, np.array(unknown, int), "before")
@@ -252,16 +251,21 @@ class FewShot:
     def _predict(self, trainer: GRMPAdaptModel, indices: np.ndarray, when: str) -> np.ndarray:
         total = len(indices)
         return self._scorer.scores(
-            trainer.net, indices.tolist(), lambda done: self._watch.scoring(done, total, when)
+            trainer.net,
+            indices.tolist(),
+            lambda done: self._watch.progress(Progress(f"scoring {when} training", done, total)),
         )
 
     def _choose(self, trainer: GRMPAdaptModel, split: Split, scale: MosScale) -> BestOnTest | None:
-        if self._settings.protocol != "reference":
+        if self._settings.protocol != "released":
             return None
         quality = scale.to_quality(self.ratings.mos[split.test])
-        return BestOnTest(
-            trainer, lambda: self._judge(self._scorer.scores(trainer.net, split.test.tolist()), quality)
-        )
+
+        def plcc_and_srcc() -> float:
+            scores = self._scorer.scores(trainer.net, split.test.tolist())
+            return plcc(scores, quality) + srcc(scores, quality)
+
+        return BestOnTest(trainer, plcc_and_srcc)
 
     def _train(
         self,
@@ -272,7 +276,7 @@ class FewShot:
         save: Callable[[dict[str, Any]], None],
         choose: BestOnTest | None,
     ) -> list[dict[str, float]]:
-        """Train, and give what was logged of each step, also before an interruption."""
+        """Train, and return the log of each step, those before an interruption included."""
         log: list[dict[str, float]] = [] if state is None else list(state["log"])
 
         def on_step(step: Step) -> None:
@@ -315,9 +319,9 @@ def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, devic
     """pyiqa's options for the trainer.
 
     Args:
-        start: what to adapt.
-        settings: how.
-        seed: of training.
+        start: The model to adapt.
+        settings: Settings of the training.
+        seed: Random seed of the training.
         device: `cpu` or `cuda`.
     """
     train: dict[str, Any] = {
@@ -337,13 +341,13 @@ def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, devic
 
 
 def shuffled_batches(shots: RatedViews, numbers: Sequence[int], size: int, seed: int) -> Batches:
-    """Batches of each epoch, in an order of its own.
+    """Batches of each epoch, newly shuffled.
 
     Args:
-        shots: with training views.
-        numbers: which of them to learn from.
-        size: images in a batch, at most.
-        seed: of the orders.
+        shots: Images with training views.
+        numbers: Numbers of those to learn from.
+        size: Images in a batch, at most.
+        seed: Random seed of the order.
     """
 
     def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""What the frozen part of the networks makes of the shots; of crops, computed once and remembered.
+"""Outputs of the frozen part of the networks for the shots; for crops, computed once and cached.
 
-Neither patch embedding nor teacher changes while few-shot adaptation runs. Where the training views are
-a few crops of each shot, their tokens and the teacher's scenes are the same whenever they come up again.
+Patch embedding and teacher do not change during few-shot adaptation. Where the training views are a few
+crops of each shot, their tokens and the teacher's scene logits are the same each time a crop is drawn.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,16 @@ from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.training.teacher import Teacher
 from grmp_plugin.training.views import draw_crops, pick_views
 
-# Bytes of tokens to remember; shots beyond are computed each time they come up.
+# Bytes of cached tokens; further shots are computed each time they are drawn.
 _ROOM = 2**29
 
 
 class Shown(NamedTuple):
-    """A batch as its frozen part shows it: tokens (B, 1 + patches, width), and the teacher's scene logits
-    (B, scenes), None without a teacher.
+    """A batch after the frozen part.
+
+    Attributes:
+        tokens: (B, 1 + patches, width).
+        scenes: (B, scenes) scene logits of the teacher; None without a teacher.
     """
 
     tokens: Tensor
@@ -32,8 +35,8 @@ class FrozenPart:
     """Patch embedding and teacher.
 
     Args:
-        network: the student.
-        teacher: None where nothing is regularized.
+        network: The student.
+        teacher: None without regularization.
     """
 
     def __init__(self, network: GRMPIQA, teacher: Teacher | None) -> None:
@@ -43,15 +46,15 @@ class FrozenPart:
 
     @torch.no_grad()
     def show(self, images: Tensor, numbers: Sequence[int] | None, generator: torch.Generator) -> Shown:
-        """One random view of each image.
+        """Embed one random view of each image.
 
         Args:
-            images: (B, V, 3, R, R) training views, or (B, 3, R, R) for one of each, 8 bit or in [0, 1].
-            numbers: which image of the data set each one is, so that it can be remembered; or None.
-            generator: source of randomness, on the CPU.
+            images: (B, V, 3, R, R) training views, or (B, 3, R, R) for one view each; 8 bit or in [0, 1].
+            numbers: Number of each image in its data set, as key of the cache; None: no caching.
+            generator: Source of randomness, on the CPU.
 
         Raises:
-            InputError: when the images are smaller than a view.
+            InputError: When the images are smaller than a view.
         """
         images = images if images.ndim == 5 else images.unsqueeze(1)
         config = self._network.config.preprocess
@@ -59,8 +62,8 @@ class FrozenPart:
             return self._compute(pick_views(images, config, generator))
         chosen, flipped = draw_crops(len(images), images.shape[1], generator)
         places = 2 * chosen + flipped
-        # All views of an image together: what they give may depend, in the last bits, on what else is in
-        # the batch, and must not depend on when training was interrupted.
+        # All views of an image are computed together: the last bits may depend on the rest of the batch, and
+        # must not depend on when a training was interrupted.
         all_views = [self._image(n, views) for n, views in zip(numbers, images, strict=True)]
         scenes = [s.scenes[p] for s, p in zip(all_views, places, strict=True) if s.scenes is not None]
         return Shown(

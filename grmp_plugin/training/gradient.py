@@ -1,7 +1,7 @@
-"""Quality-aware gradient regularization (QGR): learn quality without relearning what is in the picture.
+"""Quality-aware gradient regularization (QGR): learn quality without relearning image content.
 
-Where the gradient of the quality loss agrees with that of a semantic loss, the quality gradient loses its
-semantic part, `strength` times over. Source: arXiv:2409.05381, section on QGR; after ProGrad,
+Where the gradient of the quality loss agrees with that of a semantic loss, `strength` times its component
+along the semantic gradient is subtracted. Source: arXiv:2409.05381, section on QGR; after ProGrad,
 arXiv:2205.14865.
 """
 
@@ -15,17 +15,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Regularized:
-    """Regularized gradients, and how they came about.
+    """Regularized gradients, with statistics.
 
     Attributes:
-        gradients: one for each tensor, None where the quality loss does not reach it.
-        projected: whether each tensor's gradient was changed.
-        unreached: tensors whose semantic gradient is absent or all zero: they keep their quality gradient.
-        not_finite: tensors whose semantic gradient has NaN or infinity: they keep theirs, too.
-        usable: False when a gradient to step with has NaN or infinity, from the quality loss or because the
-            change overflowed: no step should be taken.
-        angle: degrees between the quality gradient and the semantic one, over all tensors together;
-            NaN when one of them is zero or not finite.
+        gradients: One per tensor; None where the quality loss does not reach it.
+        projected: Whether each tensor's gradient was changed.
+        unreached: Number of tensors whose semantic gradient is absent or all zero; their quality gradient is
+            kept.
+        not_finite: Number of tensors whose semantic gradient has NaN or infinity; their quality gradient is
+            kept.
+        usable: False when a resulting gradient has NaN or infinity, from the quality loss or because the
+            change overflowed: skip the step.
+        angle: Degrees between the quality and semantic gradients over all tensors; NaN when one of them is
+            zero or not finite.
     """
 
     gradients: tuple[Tensor | None, ...]
@@ -45,14 +47,14 @@ class Regularized:
 def regularize(
     quality: Sequence[Tensor | None], semantic: Sequence[Tensor | None], strength: float
 ) -> Regularized:
-    """Take from each quality gradient its share along the semantic gradient, where the two agree.
+    """Subtract from each quality gradient its component along the semantic gradient, where the two agree.
 
     For each tensor: G = Gq - strength <Gq, Gs> / |Gs|^2 Gs if <Gq, Gs> > 0, else G = Gq.
 
     Args:
-        quality: gradients of the quality loss, any shapes; None where it does not reach a tensor.
-        semantic: gradients of the semantic loss for the same tensors; None or zero where it does not.
-        strength: the paper's lambda; 0 changes nothing, 1 projects, above 1 turns the part around.
+        quality: Gradients of the quality loss, any shapes; None where it does not reach a tensor.
+        semantic: Gradients of the semantic loss for the same tensors; None or zero where it does not.
+        strength: The paper's lambda; 0 changes nothing, 1 projects, above 1 reverses the component.
     """
     gradients: list[Tensor | None] = []
     projected: list[bool] = []
@@ -71,7 +73,7 @@ def regularize(
             continue
         dot = _dot(gq, gs)
         product += dot
-        # A product that is not finite comes from the quality gradient: the whole step is unusable.
+        # A product that is not finite comes from the quality gradient; the whole step is unusable.
         change = strength != 0 and 0 < dot < math.inf
         projected.append(change)
         regularized = gq - (strength * dot / square) * gs if change else gq

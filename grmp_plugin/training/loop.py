@@ -1,6 +1,6 @@
-"""The loop that drives a trainer: epochs of steps, saved at any step, continued to the same weights.
+"""The loop that drives a trainer: epochs of steps, saved at any step, resumed to the same weights.
 
-pyiqa's own loop cannot resume on a CPU and counts no step where a batch is larger than the data; this one
+pyiqa's own loop cannot resume on a CPU and takes no step when a batch is larger than the data set; this one
 drives the same trainers.
 """
 
@@ -19,16 +19,16 @@ SAVE_EVERY = 20.0
 
 @dataclass(frozen=True)
 class Step:
-    """A step that was taken.
+    """A completed training step.
 
     Attributes:
-        epoch: it belongs to, from 1.
-        epochs: that there will be.
-        step: its number, from 1.
-        steps: that there will be.
-        learning_rate: it was taken with.
-        losses: what the trainer logged.
-        seconds_left: until the last step, as fast as so far; None after the first one.
+        epoch: Its epoch, from 1.
+        epochs: Number of epochs in all.
+        step: Its number, from 1.
+        steps: Number of steps in all.
+        learning_rate: Learning rate of the step.
+        losses: What the trainer logged.
+        seconds_left: Estimated seconds until the last step; None after the first step.
     """
 
     epoch: int
@@ -41,16 +41,16 @@ class Step:
 
 
 class AfterEpoch(Protocol):
-    """Something that is done after each epoch, with a state of its own."""
+    """An action after each epoch, with a state of its own."""
 
     def __call__(self, trainer: GRMPTrainer, epoch: int) -> bool:
-        """Told the epoch's number, from 0; True ends the training."""
+        """Act after an epoch, counted from 0; return True to end the training."""
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to go on."""
+        """The state for `load_state`."""
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
 
 
 Batches = Callable[[int], Sequence[Callable[[], dict[str, Any]]]]
@@ -71,19 +71,19 @@ def run(
     """Train.
 
     Args:
-        trainer: is changed in place.
-        batches: gives, for an epoch from 0, functions that make its batches.
-        epochs: how many.
-        steps: how many batches there are in all epochs, for the progress.
-        state: what `save` was given last, to go on from there.
-        save: keeps a state.
-        on_step: told every step.
-        should_stop: asked after every step.
-        after_epoch: called after every epoch.
+        trainer: Changed in place.
+        batches: Maps an epoch, from 0, to functions that make its batches.
+        epochs: Number of epochs.
+        steps: Number of batches in all epochs, for the progress.
+        state: What `save` received last, to resume from it.
+        save: Stores a state.
+        on_step: Called after every step.
+        should_stop: Asked after every step.
+        after_epoch: Called after every epoch.
 
     Raises:
-        TrainingInterrupted: when `should_stop` said so; the state is saved before.
-        TrainingError: when training cannot go on.
+        TrainingInterrupted: When `should_stop` returned True; the state is saved before.
+        TrainingError: When training cannot continue.
     """
     epoch = done = step = 0
     if state is not None:
@@ -92,7 +92,7 @@ def run(
         if after_epoch is not None:
             after_epoch.load_state(state["after_epoch"])
     saved_at = time.monotonic()
-    # The first step, which may have to prepare things, tells nothing about the others.
+    # The first step may have to prepare things; its duration says nothing about the others.
     first_step, first_done = step + 1, math.inf
 
     def save_now() -> None:
@@ -124,8 +124,8 @@ def run(
             if time.monotonic() - saved_at > SAVE_EVERY:
                 save_now()
                 saved_at = time.monotonic()
-        trainer.update_learning_rate(epoch + 2)  # as pyiqa's loop calls it after its epochs
+        trainer.update_learning_rate(epoch + 2)  # as pyiqa's loop calls it after an epoch
         if after_epoch is not None and after_epoch(trainer, epoch):
             return
         epoch, done = epoch + 1, 0
-    save_now()  # what comes after training may be interrupted, too
+    save_now()  # what follows the training may be interrupted, too

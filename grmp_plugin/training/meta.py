@@ -1,7 +1,7 @@
-"""Meta-learning of prompts, first order: inner steps on a task, outer steps over a batch of tasks.
+"""First-order meta-learning of prompts: inner steps on a task, outer steps over several tasks.
 
-A task is one kind of distortion, its images split into support and query. No gradient runs through the
-inner steps; the outer step moves towards where they lead. Source: arXiv:2409.05381, meta-prompt
+A task is one kind of distortion, its images split into support and query. No gradient flows through the
+inner steps; the outer step moves towards the adapted parameters. Source: arXiv:2409.05381, meta-prompt
 pre-training; the outer step is that of Reptile, arXiv:1803.02999.
 """
 
@@ -34,14 +34,14 @@ class InnerLosses(NamedTuple):
 
 
 def inner_steps(task: Task, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer) -> InnerLosses:
-    """Adapt to one task, in place: a step on a support batch, one on the next query batch, in turns.
+    """Adapt to one task, in place, alternating between support and query batches.
 
-    The query batches cycle until the support is used up.
+    Every support batch is used once; query batches are repeated as needed.
 
     Args:
-        task: what to adapt to.
-        loss: a batch's loss, a scalar that depends on the optimizer's parameters.
-        optimizer: over the parameters that learn.
+        task: The task.
+        loss: Maps a batch to its loss, a scalar that depends on the optimizer's parameters.
+        optimizer: Optimizer of the parameters that learn.
     """
     losses = InnerLosses([], [])
     for number, support in enumerate(task.support):
@@ -56,10 +56,10 @@ def outer_step(
     """theta - beta * mean over tasks of (theta - theta_i).
 
     Args:
-        theta: the meta-parameters.
-        displacement: sum over tasks of theta - theta_i, by tensor (see `displace`).
-        tasks: what the sum is divided by.
-        beta: outer learning rate; 1 moves all the way to the tasks' mean.
+        theta: Meta-parameters.
+        displacement: Sum over tasks of theta - theta_i, by tensor (see `displace`).
+        tasks: Number of tasks in the sum.
+        beta: Outer learning rate; 1 moves all the way to the mean over tasks.
     """
     return [t - beta * (d / tasks) for t, d in zip(theta, displacement, strict=True)]
 
@@ -68,7 +68,7 @@ def outer_step(
 def displace(
     displacement: Sequence[Tensor] | None, theta: Sequence[Tensor], adapted: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Add theta - theta_i of one more task to the sum; None starts a sum."""
+    """Add theta - theta_i of one more task to the sum; None starts a new sum."""
     moved = [t - a.detach() for t, a in zip(theta, adapted, strict=True)]
     if displacement is None:
         return moved

@@ -27,42 +27,53 @@ def pretrain_prompts(
     watch: Watch,
     saved: SavedState | None = None,
     resume: bool = False,
+    log: list[dict[str, float]] | None = None,
 ) -> Checkpoint:
-    """Learn prompts over distortion tasks; those that the start has are drawn anew.
+    """Learn prompts over distortion tasks, from newly drawn ones.
 
     Args:
-        start: the backbone, and how images are looked at.
-        sources: where tasks come from.
-        settings: how.
-        seed: of prompts, tasks and views.
+        start: The model to train, whose prompts are replaced.
+        sources: Sources of the tasks.
+        settings: Settings of the training.
+        seed: Random seed of prompts, tasks and views.
         device: `cpu` or `cuda`.
-        watch: told of the progress.
-        saved: keeps the state, if anything does.
-        resume: go on from the saved state.
+        watch: Receives the progress.
+        saved: Stores the state; None: it is not stored.
+        resume: Whether to resume from the saved state.
+        log: A list to which the losses of each task are added, those before an interruption included.
 
     Returns:
-        The checkpoint; its facts say how far the prompts moved.
+        The checkpoint; its info tells how far the prompts moved.
 
     Raises:
-        ImageError, InputError: when a task cannot be drawn.
-        TrainingInterrupted, TrainingError: from training.
+        ImageError: When an image of a task cannot be read.
+        InputError: When a task cannot be drawn.
+        TrainingInterrupted: When the watch asked to stop.
+        TrainingError: When training cannot continue.
     """
     trainer = GRMPPretrainModel(_options(start, settings, seed, device))
     tasks = TaskViews(sources, trainer.net.config.preprocess, settings, seed)
     total = settings.outer_steps * settings.tasks_per_step
-    log: list[dict[str, float]] = []
+    losses: list[dict[str, float]] = [] if log is None else log
+    state = saved.load() if saved is not None and resume else None
+    if state is not None:
+        losses.extend(state["log"])
 
     def on_step(step: Step) -> None:
-        log.append(dict(step.losses))
+        losses.append(dict(step.losses))
         watch.step(step)
+
+    def save(loop: dict[str, Any]) -> None:
+        if saved is not None:
+            saved.save({"loop": loop, "log": losses})
 
     run(
         trainer,
         _batches(tasks, total),
         math.ceil(total / len(tasks)),
         total,
-        state=saved.load() if saved is not None and resume else None,
-        save=None if saved is None else saved.save,
+        state=None if state is None else state["loop"],
+        save=save,
         on_step=on_step,
         should_stop=watch.should_stop,
     )
@@ -93,7 +104,7 @@ def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: s
         "train": {
             "optim": {"type": "Adam", "lr": settings.inner_learning_rate},
             "protocol": settings.protocol,
-            "outer_lr": settings.outer_learning_rate,
+            "outer_learning_rate": settings.outer_learning_rate,
             "tasks_per_step": settings.tasks_per_step,
             "support_batch": settings.support_batch,
             "query_batch": settings.query_batch,
@@ -102,7 +113,7 @@ def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: s
 
 
 def _batches(tasks: TaskViews, total: int) -> Batches:
-    """Epochs of all tasks; the last one ends with the last outer step."""
+    """Epochs of all tasks; the last epoch ends with the last outer step."""
 
     def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
         order = tasks.order(epoch)[: total - epoch * len(tasks)]

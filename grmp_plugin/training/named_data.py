@@ -1,7 +1,6 @@
 """pyiqa's own data sets by name, through its classes and its downloader."""
 
 import contextlib
-import difflib
 import os
 import sys
 from pathlib import Path
@@ -13,18 +12,19 @@ from grmp_plugin.data.ratings import KNOWN_RANGE, Ratings
 from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.network.download import Remote, hub_problem
+from grmp_plugin.suggest import did_you_mean
 
 DATA_ROOT = "./datasets"
-"""Where pyiqa keeps data sets."""
+"""Default folder of pyiqa's data sets."""
 
-# The authors of GRMP-IQA keep all images of LIVE Challenge; pyiqa drops the first seven, as others do.
+# The authors of GRMP-IQA use all images of LIVE Challenge; pyiqa drops the first seven, as is common.
 _WITH_FIRST_SEVEN = "livec-1169"
 
 _ARCHIVES = "chaofengc/IQA-PyTorch-Datasets"
 
 
 def data_set_names() -> list[str]:
-    """Names that `named_ratings` takes."""
+    """Names that `named_ratings` knows."""
     from pyiqa import get_dataset_info
 
     return sorted([*(name for name, info in get_dataset_info().items() if _has_mos(info)), _WITH_FIRST_SEVEN])
@@ -33,19 +33,19 @@ def data_set_names() -> list[str]:
 def named_ratings(
     name: str, data_root: str | os.PathLike[str] = DATA_ROOT, *, lower_better: bool | None = None
 ) -> Ratings:
-    """The ratings of one of pyiqa's data sets, downloaded where they are not there yet.
+    """The ratings of one of pyiqa's data sets, downloaded if need be.
 
-    Range and direction are those that pyiqa knows. `livec-1169` is LIVE Challenge with the first seven
+    Range and direction are those that pyiqa lists. `livec-1169` is LIVE Challenge with its first seven
     images, which `livec` leaves out.
 
     Args:
-        name: as pyiqa calls it, such as `livec`, `koniq10k`, `kadid10k`, `tid2013`.
-        data_root: folder of all data sets, laid out as pyiqa does it.
-        lower_better: for data sets whose direction pyiqa does not know.
+        name: pyiqa's name of the data set, such as `livec`, `koniq10k`, `kadid10k`, `tid2013`.
+        data_root: Folder of all data sets, laid out as pyiqa does it.
+        lower_better: Whether a low rating means good quality, where pyiqa does not say.
 
     Raises:
-        InputError: for an unknown name, missing images, or an unknown direction.
-        DataUnavailableError: when it is not there and cannot be downloaded.
+        InputError: For an unknown name, missing images, or an unknown direction.
+        DataUnavailableError: When it would have to be downloaded and cannot be.
     """
     from pyiqa import get_dataset_info
 
@@ -53,20 +53,20 @@ def named_ratings(
     name = next((found for found in data_set_names() if found.lower() == name.lower()), name)
     pyiqas_name = "livec" if name == _WITH_FIRST_SEVEN else name
     if pyiqas_name not in known or not _has_mos(known[pyiqas_name]):
-        near = difflib.get_close_matches(name, data_set_names(), n=1)
-        hint = f"Did you mean '{near[0]}'?" if near else f"Names: {', '.join(data_set_names())}."
-        raise InputError(f"'{name}' is neither a ratings file nor a data set that pyiqa knows. {hint}")
+        hint = did_you_mean(name, data_set_names()) or f"Data sets: {', '.join(data_set_names())}."
+        raise InputError(f"'{name}' is neither a ratings file nor one of pyiqa's data sets. {hint}")
     info = known[pyiqas_name]
     direction = info.get("lower_better", lower_better)
     if lower_better not in (None, direction):
         raise InputError(
-            f"{name}: in this data set a {'low' if direction else 'high'} rating is the good one, as pyiqa "
-            "knows: leave --lower-better or --higher-better out"
+            f"{name}: in this data set a {'low' if direction else 'high'} rating means good quality, as "
+            "pyiqa knows; do not give the direction",
+            argument="lower_better",
         )
     if direction is None:
         raise InputError(
-            f"pyiqa does not know whether a high rating is a good one in '{name}': say --higher-better or "
-            "--lower-better"
+            f"pyiqa does not know whether a high or a low rating means good quality in '{name}'",
+            see=("lower_better",),
         )
     data_set = _load(pyiqas_name, name, info, Path(data_root))
     images, mos, references = _columns(data_set, info)
@@ -74,7 +74,8 @@ def named_ratings(
     if missing:
         raise InputError(
             f"{name}: {len(missing)} of {len(images)} images are missing, the first: {missing[0]}. Remove "
-            f"{Path(data_root)} and run again to download it anew, or name the folder with --data-root"
+            f"{Path(data_root)} and run again to download the data set, or use another folder",
+            see=("data_root",),
         )
     mos_range = info.get("mos_range")
     return Ratings(
@@ -91,7 +92,7 @@ def named_ratings(
 
 
 def _has_mos(info: dict[str, Any]) -> bool:
-    """Whether a data set has a rating for each image; the others have choices between two images."""
+    """Whether a data set has a rating for each image; the others have pairwise choices."""
     return info["type"] not in ("PieAPPDataset", "BAPPSDataset")
 
 
@@ -100,10 +101,10 @@ def _load(pyiqas_name: str, name: str, info: dict[str, Any], root: Path) -> Any:
 
     places = [root / Path(*Path(info[key]).parts[1:]) for key in ("meta_info_file", "dataroot_target")]
     absent = [place for place in places if not place.exists()]
-    # Asked first, and briefly: the client itself would wait long for a hub that does not answer.
+    # Checked first, with a short timeout: the client itself waits long for a hub that does not answer.
     archive = Remote(_ARCHIVES, dataset_download_name.get(pyiqas_name, ""), "dataset")
     problem = hub_problem(archive) if absent else None
-    # The split of pyiqa's list would leave images out, and its transforms are not wanted: only names are.
+    # Only names are needed: no split of pyiqa's, which would leave images out, and no transforms.
     options: dict[str, Any] = {"split_index": None, "phase": "train", "augment": None}
     if name == _WITH_FIRST_SEVEN:
         options["type"] = "GeneralNRDataset"
@@ -117,8 +118,9 @@ def _load(pyiqas_name: str, name: str, info: dict[str, Any], root: Path) -> Any:
     reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
     raise DataUnavailableError(
         f"the data set '{name}' is not in {root} ({', '.join(map(str, absent)) or 'it cannot be read'}) and "
-        f"could not be downloaded from {_ARCHIVES}: {reason}. Name the folder that holds it with "
-        "--data-root, or run once where the hub can be reached"
+        f"could not be downloaded from {_ARCHIVES}: {reason}. Use a folder that has it, or run once where "
+        "the hub can be reached",
+        see=("data_root",),
     ) from problem
 
 
@@ -128,7 +130,7 @@ def _columns(data_set: Any, info: dict[str, Any]) -> tuple[list[str], list[float
         images = [str(row[1]) for row in data_set.paths_mos]
         references = tuple(str(row[0]) for row in data_set.paths_mos)
         return images, [float(row[2]) for row in data_set.paths_mos], references
-    # AVA's class keeps names without their folder.
+    # AVA's class lists names without their folder.
     folder = getattr(data_set, "dataroot", "")
     images = [os.path.join(folder, str(row[0])) for row in data_set.paths_mos]
     return images, [float(row[1]) for row in data_set.paths_mos], references_of(images)

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -15,40 +14,21 @@ from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
 from grmp_plugin.training.losses import quality_loss
 from grmp_plugin.training.meta import Batch, Task, displace, inner_steps, outer_step
-from grmp_plugin.training.settings import META_PROTOCOLS
+from grmp_plugin.training.settings import MetaSettings
 from grmp_plugin.training.trainer import GRMPTrainer, as_floats
 
 
-@dataclass(frozen=True)
-class PretrainOptions:
-    """What `GRMPPretrainModel` reads of pyiqa's section `train`."""
-
-    outer_lr: float = 1.0  # beta
-    tasks_per_step: int = 5
-    support_batch: int = 75  # images
-    query_batch: int = 50  # images
-    protocol: str = "paper"
-
-    def __post_init__(self) -> None:
-        """Reject what cannot work, quoting the value."""
-        for name in ("outer_lr", "tasks_per_step", "support_batch", "query_batch"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is positive, not {getattr(self, name)}")
-        if self.protocol not in META_PROTOCOLS:
-            raise ConfigError(f"protocol is {' or '.join(META_PROTOCOLS)}, not {self.protocol!r}")
-
-
 class GRMPPretrainModel(GRMPTrainer):
-    """Learns prompts from which every kind of distortion is a few steps away.
+    """Learns prompts that adapt to any kind of distortion in a few steps.
 
-    An iteration is one task; after `tasks_per_step` tasks comes an outer step. In between the network
+    An iteration is one task; an outer step follows every `tasks_per_step` tasks. In between, the network
     holds the prompts adapted to the last task; after an outer step, and when it is saved or validated, it
     holds the meta-prompts.
 
     Args:
-        opt: as for `GRMPTrainer`; `train.optim` is the inner optimizer, the rest of `train` as
-            `PretrainOptions`. Prompts of a model that is given by name or file are drawn anew from
-            `manual_seed`; those of a `Checkpoint` are taken as they are.
+        opt: See `GRMPTrainer`; `train.optim` is the inner optimizer, and `train` also takes the fields of
+            `MetaSettings`. For a model given by name or file, new prompts are drawn with `manual_seed`;
+            those of a `Checkpoint` are used as they are.
 
     Source: arXiv:2409.05381.
     """
@@ -68,35 +48,33 @@ class GRMPPretrainModel(GRMPTrainer):
         return prompt_names(self.net)
 
     def init_training_settings(self) -> None:
-        """Read the options of the outer loop."""
-        options = self.train_options(PretrainOptions)
-        self.beta, self.tasks_per_step = options.outer_lr, options.tasks_per_step
+        """Read the settings of the outer loop."""
+        options = self.train_options(MetaSettings)
+        self.beta, self.tasks_per_step = options.outer_learning_rate, options.tasks_per_step
         self.support_batch, self.query_batch = options.support_batch, options.query_batch
-        self.chained = options.protocol == "reference"
+        self.chained = options.protocol == "released"
         if self.opt["train"].get("scheduler"):
-            raise ConfigError(
-                "train: scheduler: the inner optimizer is new for each task, so there can be none"
-            )
+            raise ConfigError("train: scheduler: not supported, as each task has a new inner optimizer")
         if self.chained and "datasets" in self.opt:
             raise ConfigError(
-                "train: protocol: reference needs its tasks in an order that pyiqa's loader does not keep; "
-                "use grmp pretrain --protocol reference"
+                "train: protocol: released needs its tasks in an order that pyiqa's loader does not keep; "
+                "use grmp_plugin.pretrain or the command grmp pretrain instead of pyiqa.train"
             )
         super().init_training_settings()
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take one task, or images to validate with.
+        """Take one task, or images for validation.
 
         Args:
-            data: of a task, `support` and `query`, (1, N, 3, S, S) views, 8 bit or in [0, 1], and
-                `support_quality`, `query_quality`, (1, N), in [0, 1]; `source`: (1,), the number of the
-                data set that the task comes from. Otherwise as for `GRMPTrainer`.
+            data: A task: `support` and `query`, (1, N, 3, S, S) views, 8 bit or in [0, 1];
+                `support_quality` and `query_quality`, (1, N), in [0, 1]; `source`: (1,), number of the data
+                set that the task comes from. For validation, see `GRMPTrainer`.
         """
         if "support" not in data:
             super().feed_data(data)
             return
         if len(data["support"]) != 1:
-            raise ConfigError(f"datasets: batch_size_per_gpu is 1 task, not {len(data['support'])}")
+            raise ConfigError(f"datasets: batch_size_per_gpu must be 1 (task), not {len(data['support'])}")
         self.source = int(data["source"][0])
         self.task = Task(
             self._batches(data["support"][0], data["support_quality"][0], self.support_batch),
@@ -104,17 +82,17 @@ class GRMPPretrainModel(GRMPTrainer):
         )
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Inner steps on the task that was fed; an outer step when enough tasks are done.
+        """Inner steps on the task that was fed, and an outer step after the last task of a group.
 
         Args:
-            current_iter: number of the task, from 1.
+            current_iter: Number of the task, from 1.
         """
         self.reseed(current_iter - 1)
         self.net.train()
         if not self.chained:
             self._set(self.theta)
-        # The released code keeps one optimizer for its first data set, and takes a new one for each task
-        # of the second.
+        # The released code keeps one optimizer for its first data set, and makes a new one for each task of
+        # the second.
         if not self.chained or self.source > 0:
             self.setup_optimizers()
         losses = inner_steps(self.task, self._loss, self.optimizer)
@@ -133,17 +111,17 @@ class GRMPPretrainModel(GRMPTrainer):
             self._set(self.theta)
 
     def moved(self) -> float:
-        """How far the meta-prompts are from where they started, relative to their norm there."""
+        """Distance of the meta-prompts from their start, relative to their norm there."""
         with self._meta_prompts():
             return super().moved()
 
     def training_state(self) -> dict[str, Any]:
-        """As the base class's, with the meta-prompts and the batch of tasks that is under way."""
+        """The base class's state, the meta-prompts, and the unfinished group of tasks."""
         outer = {"theta": self.theta, "displacement": self.displacement, "tasks_done": self.tasks_done}
         return {**super().training_state(), **outer}
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `training_state` was called."""
+        """Continue from `training_state`."""
         super().load_training_state(state)
         on_device = [t.to(self.device) for t in state["theta"]]
         self.theta, self.tasks_done = on_device, state["tasks_done"]
@@ -151,7 +129,7 @@ class GRMPPretrainModel(GRMPTrainer):
         self.displacement = None if moved is None else [t.to(self.device) for t in moved]
 
     def test(self) -> None:
-        """Score what was fed with the meta-prompts."""
+        """Score the batch that was fed with the meta-prompts."""
         with self._meta_prompts():
             super().test()
 
@@ -162,7 +140,7 @@ class GRMPPretrainModel(GRMPTrainer):
 
     @contextmanager
     def _meta_prompts(self) -> Iterator[None]:
-        """Put the meta-prompts in the place of those adapted to the last task."""
+        """Replace the prompts adapted to the last task by the meta-prompts."""
         inner = self._values()
         self._set(self.theta)
         try:

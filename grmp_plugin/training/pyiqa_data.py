@@ -11,7 +11,7 @@ from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.start import starting_checkpoint
 from grmp_plugin.training.named_data import DATA_ROOT
 from grmp_plugin.training.rated_views import RatedViews
-from grmp_plugin.training.settings import PretrainSettings
+from grmp_plugin.training.settings import PretrainSettings, ShotsSettings, TaskSettings
 from grmp_plugin.training.task_sources import DRAWN, task_sources
 from grmp_plugin.training.task_views import TaskViews
 
@@ -25,59 +25,55 @@ _PYIQAS = (
 
 
 @dataclass(frozen=True)
-class ShotsOptions:
-    """What `GRMPShotsDataset` reads of its section; see `read_ratings`, `draw_split` and `AdaptSettings`."""
+class ShotsOptions(ShotsSettings):
+    """The section of a `GRMPShotsDataset`; see also `read_ratings`."""
 
-    meta_info_file: str | None = None  # a ratings file; needed
-    model: str | None = None  # the model that is trained, which decides how images are cut; needed
-    dataroot_target: str | None = None  # folder of the images; the file's own by default
-    shots: int = 50
-    seed: int = 0  # of the shots: the same for both phases, as all that says which images are shots
-    sampling: str = "random"
-    test_share: float | None = None
+    meta_info_file: str | None = None  # a ratings file; required
+    model: str | None = None  # the model that is trained, whose views are made; required
+    dataroot_target: str | None = None  # folder of the images; null: that of the ratings file
+    seed: int = 0  # decides the shots, so must be the same in both phases
     split_column: str | None = None
     mos_range: Sequence[float] | None = None  # low and high
     lower_better: bool | None = None
     image_column: str | None = None
     mos_column: str | None = None
     reference_column: str | None = None
-    views: int = 16
 
     def __post_init__(self) -> None:
-        """Reject what cannot work, quoting the value."""
-        _needed(self, "meta_info_file", "model")
+        """Reject values that cannot work."""
+        super().__post_init__()
+        _require(self, "meta_info_file", "model")
         ends = self.mos_range
         if ends is not None and (not isinstance(ends, list | tuple) or len(ends) != 2):
             raise ConfigError(f"mos_range: expected a list of low and high, found {ends!r}")
 
 
 @dataclass(frozen=True)
-class TasksOptions:
-    """What `GRMPTasksDataset` reads of its section."""
+class TasksOptions(TaskSettings):
+    """The section of a `GRMPTasksDataset`."""
 
-    model: str | None = None  # the model that is trained, which decides how images are cut; needed
+    model: str | None = None  # the model that is trained, whose views are made; required
     data: tuple[str, ...] = (DRAWN,)  # or pyiqa's tid2013 and kadid10k
     pristine: str | None = None  # a folder of pristine images, instead of data
-    dataroot: str = DATA_ROOT  # of pyiqa's data sets
+    dataroot: str = DATA_ROOT  # folder of pyiqa's data sets
     seed: int = 0
-    images_per_task: int | None = None  # at most so many, drawn anew each time
-    support_share: float = 0.8
 
     def __post_init__(self) -> None:
-        """Reject what cannot work."""
-        _needed(self, "model")
+        """Reject values that cannot work."""
+        super().__post_init__()
+        _require(self, "model")
 
 
 class GRMPShotsDataset(RatedViews):
-    """Few-shot ratings: in phase `train` the shots, in phase `val` the images to test on.
+    """Few-shot ratings: the shots in phase `train`, the test images in phase `val`.
 
     Args:
-        opt: as `ShotsOptions`, beside what pyiqa reads.
+        opt: The fields of `ShotsOptions`, beside pyiqa's own.
 
     Raises:
-        ConfigError: for an unknown key, a value of the wrong kind, or a batch larger than the shots, of which
-            pyiqa would make no step at all.
-        InputError: when the ratings cannot be used.
+        ConfigError: For an unknown key, a value of the wrong type, or a batch larger than the number of
+            shots, with which pyiqa would take no step at all.
+        InputError: When the ratings cannot be used.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -106,7 +102,7 @@ class GRMPShotsDataset(RatedViews):
         if training and batch > len(split.shots):
             raise ConfigError(
                 f"datasets: {opt.get('name')}: batch_size_per_gpu: at most {len(split.shots)}, the number of "
-                f"shots, not {batch}: pyiqa drops a batch that is not full, and would take no step at all"
+                f"shots, not {batch}: pyiqa drops incomplete batches, and would take no step at all"
             )
         chosen = ratings.subset(split.shots if training else split.test)
         quality = ratings.scale(split.shots).to_quality(chosen.mos)
@@ -123,11 +119,12 @@ class GRMPTasksDataset(TaskViews):
     """Distortion tasks: an item is one task with its support and query images.
 
     Args:
-        opt: as `TasksOptions`, beside what pyiqa reads.
+        opt: The fields of `TasksOptions`, beside pyiqa's own.
 
     Raises:
-        ConfigError: for an unknown key or a value of the wrong kind.
-        InputError, DataUnavailableError: when a source of tasks cannot be used.
+        ConfigError: For an unknown key or a value of the wrong type.
+        InputError: When a source of tasks cannot be used.
+        DataUnavailableError: When a data set would have to be downloaded and cannot be.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -151,7 +148,7 @@ def _read(kind: type[T], opt: dict[str, Any]) -> T:
     return from_dict(kind, given, f"datasets: {opt.get('name', opt.get('type'))}")
 
 
-def _needed(options: object, *names: str) -> None:
+def _require(options: object, *names: str) -> None:
     for name in names:
         if getattr(options, name) is None:
             raise ConfigError(f"{name} is missing")

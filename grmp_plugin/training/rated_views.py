@@ -1,7 +1,6 @@
 """Rated images as views: the shots to learn from, and the images to test on."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.data.images import read_image
 from grmp_plugin.errors import ImageError
 from grmp_plugin.network.preprocess import make_training_views, make_views
+from grmp_plugin.threads import decoding_pool
 
-# Views of more images are made anew each time: 4000 take 0.7 GB squashed, 1.2 GB as eight crops.
+# Views of larger sets are made each time: 4000 images take 0.7 GB squashed, 1.2 GB as eight crops.
 _KEPT = 4000
-DECODERS = 4  # threads that read images
 
 
 class RatedViews(Dataset[dict[str, Any]]):
@@ -27,10 +26,10 @@ class RatedViews(Dataset[dict[str, Any]]):
     Args:
         paths: N image files.
         quality: (N,) in [0, 1], 1 = best.
-        preprocess: which views.
-        training_views: how many random views of each image to keep for training (see
-            `make_training_views`); None gives those that scoring looks at.
-        seed: of the random views.
+        preprocess: How to make the views.
+        training_views: Number of random views to keep per image for training (see `make_training_views`);
+            None: the views used for scoring.
+        seed: Random seed of the views.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class RatedViews(Dataset[dict[str, Any]]):
         }
 
     def problems(self) -> Iterator[tuple[int, str | None]]:
-        """Try all images, in order: each with the reason why it cannot be read, or None."""
+        """Try to read all images, in order: each with the reason why it cannot be read, or None."""
 
         def attempt(index: int) -> str | None:
             try:
@@ -88,7 +87,7 @@ class RatedViews(Dataset[dict[str, Any]]):
                 return str(error).removeprefix(f"{self.paths[index]}: ")
             return None
 
-        with ThreadPoolExecutor(DECODERS, thread_name_prefix="grmp-decode") as pool:
+        with decoding_pool() as pool:
             yield from enumerate(pool.map(attempt, range(len(self.paths))))
 
     def _make(self, index: int) -> Tensor:
@@ -104,5 +103,5 @@ class RatedViews(Dataset[dict[str, Any]]):
             views = make_training_views(
                 image, self._preprocess, self._training_views, self._seed * 1_000_003 + index
             )
-        # Nothing is lost: all views are rounded to 8 bit.
+        # Lossless: views are multiples of 1/255.
         return (views * 255).round().to(torch.uint8)

@@ -1,8 +1,8 @@
-"""The released code's way to end few-shot training: by looking at the test images. Optimistic.
+"""How the authors' released code ends few-shot training: by evaluating on the test images. Optimistic.
 
-Every five epochs it measures on the test images; the best epoch's numbers are what it reports, and the
-learning rate falls to 0.3 of itself when none of six measurements was better. Reproduced so that numbers
-can be compared; a fair number must not be chosen so.
+It evaluates every five epochs, reports the numbers of the best epoch, and multiplies the learning rate by
+0.3 after six evaluations without improvement. Reproduced for comparison with published numbers; a fair
+estimate must not select on the test images.
 """
 
 import math
@@ -14,33 +14,33 @@ from torch import Tensor
 from grmp_plugin.training.trainer import GRMPTrainer
 
 _EVERY = 5  # epochs
-_PATIENCE = 5  # measurements without a better one that are tolerated
+_PATIENCE = 5  # evaluations without improvement that are tolerated
 _FIRST_DECAY = 10  # epoch after which the learning rate may fall
 _DECAY = 0.3
 _SMALLEST_RATE = 5e-7
 
 
 class BestOnTest:
-    """Measures on the test images, remembers the best weights, lowers the learning rate, ends training.
+    """Evaluates on the test images, keeps the best weights, lowers the learning rate, ends training.
 
     Args:
-        trainer: in training; what it is now counts as the first measurement.
-        judge: gives the number that counts on the test images, PLCC + SRCC in the released code.
+        trainer: Trainer before its first step, which is the first candidate.
+        evaluate: Returns what is maximized on the test images: PLCC + SRCC in the released code.
     """
 
-    def __init__(self, trainer: GRMPTrainer, judge: Callable[[], float]) -> None:
-        # Constant predictions have no correlation: NaN, which would compare as neither better nor worse.
-        self._judge = lambda: -math.inf if math.isnan(found := judge()) else found
-        self._latest = self._best = self._judge()
+    def __init__(self, trainer: GRMPTrainer, evaluate: Callable[[], float]) -> None:
+        # Constant predictions have correlation NaN, which would compare as neither better nor worse.
+        self._evaluate = lambda: -math.inf if math.isnan(found := evaluate()) else found
+        self._latest = self._best = self._evaluate()
         self._weights = _copy(trainer)
         self._since_best = 0
         self.best_epoch = 0
 
     def __call__(self, trainer: GRMPTrainer, epoch: int) -> bool:
-        """As `AfterEpoch`: whether training is to end."""
+        """Return True to end training; see `AfterEpoch`."""
         if epoch % _EVERY == _EVERY - 1:
             self._since_best += 1
-            self._latest = self._judge()
+            self._latest = self._evaluate()
         if self._latest > self._best:
             self._best, self._weights = self._latest, _copy(trainer)
             self._since_best, self.best_epoch = 0, epoch + 1
@@ -52,11 +52,11 @@ class BestOnTest:
         return False
 
     def restore(self, trainer: GRMPTrainer) -> None:
-        """Give the trainer the best weights."""
+        """Load the best weights into the trainer."""
         trainer.set_learned(self._weights)
 
     def state(self) -> dict[str, Any]:
-        """For `load_state`."""
+        """The state for `load_state`."""
         return {
             "latest": self._latest,
             "best": self._best,
@@ -66,7 +66,7 @@ class BestOnTest:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._latest, self._best, self._weights = state["latest"], state["best"], state["weights"]
         self._since_best, self.best_epoch = state["since_best"], state["best_epoch"]
 

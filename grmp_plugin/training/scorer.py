@@ -1,12 +1,11 @@
-"""Scores rated images again and again, with the frozen part of the network run once for each image.
+"""Scores rated images repeatedly, running the frozen part of the network once per image.
 
-Few-shot adaptation changes nothing before the first image block that it learns. So the start, and every
-network that was adapted from it, make the same tokens of an image there, and only what follows needs to run
-again. (In training it is not so: the prompts' dropout reaches every block.)
+Few-shot adaptation changes nothing before the first image block that it learns. The start and every network
+adapted from it therefore compute the same tokens up to that block, and only the rest runs again. (In
+training this does not hold: the prompts' dropout reaches every block.)
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,29 +14,29 @@ from torch import Tensor
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.learned import first_learned_block, tensors_before
 from grmp_plugin.network.preprocess import normalize
-from grmp_plugin.training.rated_views import DECODERS, RatedViews
+from grmp_plugin.threads import decoding_pool
+from grmp_plugin.training.rated_views import RatedViews
 
-# Bytes of tokens to remember; those of further images are computed each time. At ViT-B/16 an image takes
-# 0.6 MB.
+# Bytes of cached tokens; those of further images are computed each time. At ViT-B/16 an image takes 0.6 MB.
 _ROOM = 2**30
 _BATCH = 16  # images scored together
 
 
 class RatedScorer:
-    """Scores rated images, and remembers the tokens that enter the first block that learns.
+    """Scores rated images, and caches the tokens that enter the first block that learns.
 
-    Whether they are a network's own is seen from its weights: those that come before, one by one. A network
-    that differs there gets its own tokens, and those remembered so far are dropped.
+    Whether cached tokens are those of a network is decided by comparing all weights before that block; when
+    any differs, the cache is emptied.
 
     Args:
-        images: with scoring views.
+        images: Rated images with scoring views.
     """
 
     def __init__(self, images: RatedViews) -> None:
         self._images = images
         self._tokens: dict[int, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
-        self._fits: int | None = None  # how many images; known once the first one has been embedded
+        self._fits: int | None = None  # images that fit into the cache; known after the first one
 
     def scores(
         self,
@@ -48,9 +47,9 @@ class RatedScorer:
         """Scores of some of the images.
 
         Args:
-            network: is put into evaluation mode.
-            indices: (N,) which of them.
-            on_image: told how many are done.
+            network: Put into evaluation mode.
+            indices: (N,) numbers of the images.
+            on_image: Called with the number of images done.
 
         Returns:
             (N,) in [0, 1].
@@ -68,19 +67,19 @@ class RatedScorer:
 
     @torch.inference_mode()
     def embed(self, network: GRMPIQA, indices: Sequence[int]) -> list[Tensor]:
-        """What is remembered of images, computed: for each (V, 1 + patches, width), on the CPU."""
+        """Compute the tokens of images, without the cache: (V, 1 + patches, width) each, on the CPU."""
         network.eval()
         device = network.clip.logit_scale.device
         config, block = network.config.preprocess, first_learned_block(network)
-        with ThreadPoolExecutor(DECODERS, thread_name_prefix="grmp-decode") as pool:
-            # Image by image: the last bits may depend on what else is in a batch.
+        with decoding_pool() as pool:
+            # Image by image: the last bits may depend on the rest of a batch.
             return [
                 network.tokens_at(normalize(views.to(device).float() / 255, config), block).cpu()
                 for views in pool.map(self._images.views, indices)
             ]
 
     def embeddings_ahead(self, indices: Sequence[int], times: int) -> int:
-        """How often an image will have to be embedded, for scoring some of them so many times."""
+        """Number of embeddings that scoring these images so many times will take."""
         new = sum(number not in self._tokens for number in indices)
         room = new if self._fits is None else self._fits - len(self._tokens)
         return new + (times - 1) * max(0, new - room)
@@ -95,7 +94,7 @@ class RatedScorer:
         return torch.stack([found[i] if i in found else self._tokens[i] for i in indices])
 
     def _check(self, network: GRMPIQA) -> None:
-        """Forget what was computed with other weights."""
+        """Empty the cache if it was computed with other weights."""
         weights = tensors_before(network, first_learned_block(network))
         if _same(weights, self._weights):
             return

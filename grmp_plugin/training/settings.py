@@ -1,82 +1,139 @@
-"""Settings of both stages, with the paper's values as defaults; read from YAML, strictly."""
+"""Settings of both training stages, with the paper's values as defaults; read from YAML, strictly.
+
+Each option is defined once: pyiqa's sections (`train`, `datasets`) and our settings share base classes.
+"""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from grmp_plugin.data.splits import SAMPLINGS
 from grmp_plugin.errors import ConfigError
 
-PROTOCOLS = ("own", "reference")
-META_PROTOCOLS = ("paper", "reference")
+PROTOCOLS = ("own", "released")
+META_PROTOCOLS = ("paper", "released")
+_FORMER_NAME = "reference"  # what `released` was called before
+
+
+class _Checked:
+    """Base of all settings, so that each class can check its own fields and call the next one."""
+
+    def __post_init__(self) -> None:
+        """Check nothing."""
 
 
 @dataclass(frozen=True)
-class AdaptSettings:
-    """Few-shot adaptation with quality-aware gradient regularization.
+class ShotsSettings(_Checked):
+    """Which rated images are the shots, and what training sees of them."""
 
-    The learning rate falls to zero in a half cosine over the epochs. Protocol `reference` follows the
-    released code instead: it looks at the test images every five epochs, keeps the best epoch, and lowers
-    the learning rate when none was better for a while.
+    shots: int = 50  # rated images to learn from
+    sampling: str = "random"  # or spread: over the MOS range
+    test_share: float | None = None  # share of the images kept for testing; null: all that are no shots
+    views: int = 16  # random crops kept of each shot, for models that look at crops
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        super().__post_init__()
+        _one_of("sampling", self.sampling, SAMPLINGS)
+        _positive(self, "views")
+        if self.shots < 2:
+            raise ConfigError(f"at least 2 rated images are needed, not {self.shots}", argument="shots")
+        if self.test_share is not None and not 0 < self.test_share < 1:
+            raise ConfigError(f"must be between 0 and 1, not {self.test_share}", argument="test_share")
+
+
+@dataclass(frozen=True)
+class RegularizationSettings(_Checked):
+    """Quality-aware gradient regularization; `GRMPAdaptModel` reads it from pyiqa's section `train`."""
+
+    strength: float = 5.0  # lambda; 0: no regularization
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        super().__post_init__()
+        _not_negative(self, "strength")
+
+
+@dataclass(frozen=True)
+class AdaptSettings(ShotsSettings, RegularizationSettings):
+    """Few-shot adaptation.
+
+    The learning rate falls to zero in a half cosine over the epochs. Protocol `released` follows the
+    authors' released code instead: it evaluates on the test images every five epochs, keeps the best epoch,
+    and lowers the learning rate when none was better for a while.
     """
 
     protocol: str = "own"
-    shots: int = 50  # rated images to learn from
-    sampling: str = "random"  # or spread: over the range of the MOS
-    test_share: float | None = None  # of the images kept for testing; null: all that are not used
-    epochs: int = 200  # reference: at most
+    epochs: int = 200  # protocol released: at most
     batch_size: int = 192  # images
     learning_rate: float = 1e-3  # SGD without momentum
     weight_decay: float = 1e-4
-    strength: float = 5.0  # lambda of the gradient regularization; 0: none
-    views: int = 16  # random crops kept of each shot, where the model looks at crops
 
     def __post_init__(self) -> None:
-        """Reject what cannot work, quoting the value."""
+        """Reject values that cannot work."""
+        super().__post_init__()
         _one_of("protocol", self.protocol, PROTOCOLS)
-        _one_of("sampling", self.sampling, SAMPLINGS)
-        _positive(self, ("epochs", "batch_size", "learning_rate", "views"))
-        if self.shots < 2:
-            raise ConfigError(f"shots: at least 2 rated images, not {self.shots}")
-        if self.test_share is not None and not 0 < self.test_share < 1:
-            raise ConfigError(f"test_share lies between 0 and 1, not {self.test_share}")
-        if self.strength < 0 or self.weight_decay < 0:
-            raise ConfigError("strength and weight_decay are not negative")
+        _positive(self, "epochs", "batch_size", "learning_rate")
+        _not_negative(self, "weight_decay")
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
-    """Meta-prompt pre-training over distortion tasks.
+class TaskSettings(_Checked):
+    """How the images of a distortion task are used."""
 
-    Protocol `paper`: each task starts from the current prompts. `reference`: as the released code, where
-    the tasks chain in a model that is never reset, 24 of them to an outer step.
+    support_share: float = 0.8  # share of a task's images that are support images
+    images_per_task: int | None = None  # at most so many, drawn for each visit; null: all
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        super().__post_init__()
+        if not 0 < self.support_share < 1:
+            raise ConfigError(f"must be between 0 and 1, not {self.support_share}", argument="support_share")
+        if self.images_per_task is not None and self.images_per_task < 4:
+            raise ConfigError(f"must be at least 4, not {self.images_per_task}", argument="images_per_task")
+
+
+@dataclass(frozen=True)
+class MetaSettings(_Checked):
+    """The outer loop; `GRMPPretrainModel` reads it from pyiqa's section `train`.
+
+    Protocol `paper`: each task starts from the current meta-prompts. `released`: as in the authors' released
+    code, tasks chain in a model that is never reset, 24 of them per outer step.
     """
 
     protocol: str = "paper"
-    outer_steps: int = 200
-    tasks_per_step: int = 5  # tasks whose mean makes an outer step
-    inner_learning_rate: float = 1e-4  # Adam
-    outer_learning_rate: float = 1.0  # beta; reference: 0.01
+    outer_learning_rate: float = 1.0  # beta; protocol released: 0.01
+    tasks_per_step: int = 5  # tasks averaged in an outer step
     support_batch: int = 75  # images
     query_batch: int = 50  # images
-    support_share: float = 0.8  # of a task's images
-    images_per_task: int | None = None  # at most so many of a task's images, drawn anew; null: all
 
     def __post_init__(self) -> None:
-        """Reject what cannot work, quoting the value."""
+        """Reject values that cannot work."""
+        super().__post_init__()
         _one_of("protocol", self.protocol, META_PROTOCOLS)
-        positive = ("outer_steps", "tasks_per_step", "support_batch", "query_batch")
-        _positive(self, (*positive, "inner_learning_rate", "outer_learning_rate"))
-        if not 0 < self.support_share < 1:
-            raise ConfigError(f"support_share lies between 0 and 1, not {self.support_share}")
-        if self.images_per_task is not None and self.images_per_task < 4:
-            raise ConfigError(f"images_per_task: at least 4, not {self.images_per_task}")
+        _positive(self, "outer_learning_rate", "tasks_per_step", "support_batch", "query_batch")
+
+
+@dataclass(frozen=True)
+class PretrainSettings(MetaSettings, TaskSettings):
+    """Meta-prompt pre-training over distortion tasks."""
+
+    outer_steps: int = 200
+    inner_learning_rate: float = 1e-4  # Adam
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        super().__post_init__()
+        _positive(self, "outer_steps", "inner_learning_rate")
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """A file for `grmp adapt --config`."""
+    """A configuration file for adaptation."""
+
+    stage: ClassVar[str] = "adapt"
 
     model: str = "grmp_iqa-tiny"
-    data: str | None = None  # ratings file or name of a data set; null: as on the command line, or the demo
+    data: str | None = None  # ratings file or name of a data set; null: the demo
     splits: int = 1
     seed: int = 0
     training: AdaptSettings = field(default_factory=AdaptSettings)
@@ -84,7 +141,9 @@ class AdaptConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """A file for `grmp pretrain --config`."""
+    """A configuration file for pre-training."""
+
+    stage: ClassVar[str] = "pretrain"
 
     model: str = "grmp_iqa-tiny"
     data: tuple[str, ...] = ("kadid10k", "tid2013")
@@ -93,12 +152,19 @@ class PretrainConfig:
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f"{name} is {' or '.join(known)}, not {value!r}")
+    if value in known:
+        return
+    renamed = " (now called 'released')" if value == _FORMER_NAME and "released" in known else ""
+    raise ConfigError(f"must be {' or '.join(known)}, not {value!r}{renamed}", argument=name)
 
 
-def _positive(settings: object, names: tuple[str, ...]) -> None:
+def _positive(settings: object, *names: str) -> None:
     for name in names:
-        value = getattr(settings, name)
-        if value <= 0:
-            raise ConfigError(f"{name} is positive, not {value}")
+        if (value := getattr(settings, name)) <= 0:
+            raise ConfigError(f"must be positive, not {value}", argument=name)
+
+
+def _not_negative(settings: object, *names: str) -> None:
+    for name in names:
+        if (value := getattr(settings, name)) < 0:
+            raise ConfigError(f"must be 0 or larger, not {value}", argument=name)

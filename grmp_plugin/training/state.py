@@ -1,4 +1,4 @@
-"""The state of an interrupted training: one file, whole at any moment, that says which run it belongs to."""
+"""The state of an interrupted training: one file, complete at any moment, that records its run."""
 
 import glob
 import json
@@ -13,11 +13,11 @@ from grmp_plugin.files import atomic_write
 
 
 class SavedState:
-    """A file that a run is continued from.
+    """A file from which a run can be resumed.
 
     Args:
-        path: the file; it need not exist.
-        run: what decides the run's result, as plain data: another run's state is refused.
+        path: The file; it need not exist.
+        run: Everything that decides the run's result, as plain data; only a state of the same run is loaded.
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
@@ -28,17 +28,22 @@ class SavedState:
         """What was saved last.
 
         Raises:
-            TrainingError: when there is no such file, it is damaged, or belongs to another run.
+            TrainingError: When there is no such file, it is damaged, or belongs to another run.
         """
         if not self.path.is_file():
-            raise TrainingError(f"there is nothing to resume: no file {self.path}. Run without --resume")
+            raise TrainingError(
+                f"there is nothing to resume, as {self.path} does not exist; start without resuming",
+                argument="resume",
+            )
         try:
             saved = torch.load(self.path, weights_only=True, map_location="cpu")
             run, content = json.loads(saved["run"]), saved["content"]
-        # Whatever torch raises on a damaged file.
+        # torch raises many kinds of errors on a damaged file.
         except Exception as error:
             raise TrainingError(
-                f"{self.path} cannot be read as the state of a training. Remove it and run without --resume"
+                f"{self.path} cannot be read as the state of a training; remove it, and start without "
+                "resuming",
+                argument="resume",
             ) from error
         different = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
         if different:
@@ -46,8 +51,9 @@ class SavedState:
                 f"{key}: {_short(run.get(key))} there, {_short(self._run.get(key))} here" for key in different
             )
             raise TrainingError(
-                f"{self.path} belongs to another run ({found}). Give the same options again, or run without "
-                "--resume to start anew"
+                f"{self.path} belongs to another run ({found}). Use the settings of that run, or start "
+                "without resuming",
+                argument="resume",
             )
         return content
 
@@ -55,13 +61,13 @@ class SavedState:
         """Replace what was saved, once the new state is complete.
 
         Args:
-            content: tensors and plain data.
+            content: Tensors and plain data.
         """
         with atomic_write(self.path) as temporary:
             torch.save({"run": json.dumps(self._run), "content": dict(content)}, temporary)
 
     def remove(self) -> None:
-        """Remove the file: the run is complete. What killed runs left of unfinished files goes, too."""
+        """Remove the file, as the run is complete, and unfinished files of runs that were killed."""
         self.path.unlink(missing_ok=True)
         for unfinished in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
             unfinished.unlink(missing_ok=True)

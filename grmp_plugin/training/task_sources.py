@@ -1,15 +1,15 @@
-"""From what a user names to sources of distortion tasks."""
+"""Sources of distortion tasks by name, or from a folder of pristine images."""
 
-import difflib
 import os
 from collections.abc import Collection, Sequence
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.tasks import RatedTasks, TaskSource, drawn_tasks, pristine_tasks
 from grmp_plugin.training.named_data import DATA_ROOT, data_set_names, named_ratings
 
 DRAWN = "drawn"
-# Scenes to take from, ten of each kind: drawing one takes as long as training on ten of its versions.
+# Scenes to draw from, ten of each kind: drawing one takes as long as training on ten of its versions.
 _PICTURES = 90
 
 
@@ -21,17 +21,18 @@ def task_sources(
     data_root: str | os.PathLike[str] | None = None,
     kinds: Collection[str] | None = None,
 ) -> list[TaskSource]:
-    """One source for each name, or for a folder of pristine images.
+    """One source per name, or one for a folder of pristine images.
 
     Args:
         names: `drawn`, or pyiqa's data sets whose file names tell the distortion (`tid2013`, `kadid10k`).
-        seed: of the drawn scenes.
-        pristine: a folder of pristine images, instead of names.
-        data_root: folder of pyiqa's data sets.
-        kinds: of distortion, where they are made on the fly; all by default.
+        seed: Random seed of the drawn scenes.
+        pristine: A folder of pristine images, instead of names.
+        data_root: Folder of pyiqa's data sets.
+        kinds: Kinds of distortion to apply to drawn or pristine images; None: all.
 
     Raises:
-        InputError, DataUnavailableError: when one cannot be used.
+        InputError: When a name is unknown, or a source cannot be used.
+        DataUnavailableError: When a data set would have to be downloaded and cannot be.
     """
     if pristine is not None:
         return [pristine_tasks(pristine, kinds=kinds)]
@@ -39,11 +40,14 @@ def task_sources(
     for name in names:
         known = [DRAWN, *data_set_names()]
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
+            usable = (
+                f"Use '{DRAWN}', one of pyiqa's data sets with synthetic distortions (kadid10k, tid2013), or "
+                "a folder of pristine images"
+            )
             raise InputError(
-                f"'{name}' is no source of tasks. {hint}Known: {DRAWN}, and pyiqa's data sets with synthetic "
-                "distortions, such as kadid10k and tid2013; a folder of pictures goes with --pristine"
+                f"'{name}' is no source of tasks. {f'{did_you_mean(name, known)} {usable}'.lstrip()}",
+                argument="data",
+                see=("pristine",),
             )
         if name == DRAWN:
             sources.append(drawn_tasks(pictures=_PICTURES, seed=seed, kinds=kinds))

@@ -14,7 +14,7 @@ from grmp_plugin.network.preprocess import make_training_views, resize
 from grmp_plugin.synthetic.tasks import TaskImages, TaskSource
 from grmp_plugin.training.settings import PretrainSettings
 
-# The released code resizes support images to 256 for crops of 224.
+# The released code resizes support images to 256 before cropping 224.
 _SUPPORT_MARGIN = 256 / 224
 
 
@@ -25,10 +25,10 @@ class TaskViews(Dataset[dict[str, Any]]):
     (N,), labels min-max normalised within each; `source`, the number of the source; `name`.
 
     Args:
-        sources: where the tasks come from.
-        preprocess: which views.
-        settings: how a task is split.
-        seed: of splits and views.
+        sources: Sources of the tasks.
+        preprocess: How to make the views.
+        settings: How to split a task, and the protocol.
+        seed: Random seed of splits and views.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class TaskViews(Dataset[dict[str, Any]]):
         return len(self.tasks)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One task, drawn by torch's generator, as pyiqa's data loader asks for it."""
+        """One task, a new draw by torch's generator each time, for pyiqa's data loader."""
         return self.draw(index, int(torch.randint(2**31, ())))
 
     def draw(self, index: int, visit: int) -> dict[str, Any]:
-        """One task; the same arguments give the same numbers.
+        """One task; the same arguments give the same item.
 
         Args:
-            index: which task.
-            visit: which draw of it.
+            index: Number of the task.
+            visit: Number of the draw.
         """
         source, distortion = self.tasks[index]
         rng = np.random.default_rng([self._seed, index, visit])
@@ -78,10 +78,10 @@ class TaskViews(Dataset[dict[str, Any]]):
         }
 
     def order(self, epoch: int) -> list[int]:
-        """The tasks of one epoch: all, shuffled; source after source where the protocol chains them."""
+        """All tasks, shuffled for an epoch; with protocol `released`, source after source."""
         rng = np.random.default_rng([self._seed, epoch])
         shuffled = [int(i) for i in rng.permutation(len(self.tasks))]
-        if self._settings.protocol == "reference":
+        if self._settings.protocol == "released":
             shuffled.sort(key=lambda index: self.tasks[index][0])
         return shuffled
 
@@ -97,14 +97,13 @@ class TaskViews(Dataset[dict[str, Any]]):
 
 
 def _visited(source: TaskSource, settings: PretrainSettings) -> Sequence[str]:
-    # The released code lists as many tasks of every data set as TID2013 has, and so leaves out one of
-    # KADID-10k's.
-    limit = settings.tasks_per_step if settings.protocol == "reference" else None
+    # The released code takes as many tasks of every data set as TID2013 has, and so omits one of KADID-10k's.
+    limit = settings.tasks_per_step if settings.protocol == "released" else None
     return source.distortions[:limit]
 
 
 def _view(image: Tensor, config: PreprocessConfig, rng: np.random.Generator, augment: bool) -> Tensor:
-    """One view, (1, 3, S, S): a random crop, but of squashed query images the whole."""
+    """One view, (1, 3, S, S): a random crop, or the whole of a squashed query image."""
     if config.kind == "crops":
         one_scale = dataclasses.replace(config, scales=(float(rng.choice(config.scales)),))
         return make_training_views(image, one_scale, 1, int(rng.integers(2**31)))
@@ -117,6 +116,6 @@ def _view(image: Tensor, config: PreprocessConfig, rng: np.random.Generator, aug
 
 def _normalized(mos: np.ndarray) -> Tensor:
     low, high = mos.min(), mos.max()
-    # One value for all says nothing of order: the middle.
+    # Equal labels have no order; use the middle.
     quality = (mos - low) / (high - low) if high > low else np.full(len(mos), 0.5)
     return torch.as_tensor(quality, dtype=torch.float32)

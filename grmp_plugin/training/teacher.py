@@ -1,4 +1,4 @@
-"""The frozen CLIP that says which scene an image shows, sharing every tensor it can with the student."""
+"""The frozen CLIP that classifies an image's scene; it shares every tensor it can with the student."""
 
 import copy
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from grmp_plugin.network.towers import encode_image, project_image
 
 
 class Teacher(nn.Module):
-    """Plain CLIP as it is now: image tower without prompts, and its features of the scene texts.
+    """The student's CLIP as it is now: the image tower without prompts, and its scene text features.
 
-    A model that was adapted before is taken as it was adapted, and not as the CLIP that it once was.
-    Only what the student learns of the image tower is copied. The text tower is read once, here, so of
-    it nothing is kept.
+    For a model that was adapted before, this is the adapted CLIP, not the original one. Of the image tower
+    only the tensors that the student will change are copied. The text tower is evaluated once, here, and
+    not kept.
 
     Args:
-        network: the student before its first step.
-        learned: names of the student's parameters that will change.
+        network: The student before its first step.
+        learned: Names of the student's parameters that will change.
 
     Raises:
-        VocabularyError: when the model does not carry the scenes' words.
+        VocabularyError: When the model does not carry the scenes' words.
     """
 
     texts: Tensor
@@ -32,7 +32,7 @@ class Teacher(nn.Module):
         super().__init__()
         changing = {id(network.get_parameter(name)) for name in learned}
         tensors = [*network.clip.visual.parameters(), *network.clip.visual.buffers()]
-        # What deepcopy finds in its memo it takes as it is.
+        # deepcopy does not copy what is in its memo.
         shared = {id(tensor): tensor for tensor in tensors if id(tensor) not in changing}
         self.visual = copy.deepcopy(network.clip.visual, shared)
         self.visual.requires_grad_(False)
@@ -43,6 +43,13 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, tokens: Tensor) -> Tensor:
-        """Scene logits (B, scenes) of embedded images (B, 1 + patches, width), from `GRMPIQA.tokens`."""
+        """Scene logits.
+
+        Args:
+            tokens: (B, 1 + patches, width) embedded images, from `GRMPIQA.tokens`.
+
+        Returns:
+            (B, scenes).
+        """
         features = project_image(self.visual, encode_image(self.visual, tokens))
         return self.logit_scale.exp() * features @ self.texts.T

@@ -1,4 +1,4 @@
-"""What both trainers share, on pyiqa's model class: building, learning parameters, saving, validation."""
+"""Base class of both trainers, on pyiqa's model class: parameters that learn, saving, validation."""
 
 import copy
 from collections import OrderedDict
@@ -18,11 +18,11 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.learned import learn_only
 from grmp_plugin.network.start import starting_checkpoint
 
-# Draws of different seeds must not meet at different steps.
+# Apart enough that different seeds never give the same number at different steps.
 _SEEDS_APART = 1_000_003
 
 
-# What pyiqa reads of the section `train`.
+# Keys of the section `train` that pyiqa reads.
 _PYIQAS = ("optim", "scheduler", "total_iter", "total_epoch", "warmup_iter")
 
 T = TypeVar("T")
@@ -31,17 +31,17 @@ T = TypeVar("T")
 class GRMPTrainer(GeneralIQAModel):
     """A GRMP-IQA network in training, for `python -m pyiqa.train` and for this project's own loop.
 
-    Everything random is a function of `manual_seed` and the step, so that a resumed training takes the
-    same steps as one that was never interrupted.
+    All randomness is a function of `manual_seed` and the step, so that a resumed training takes the same
+    steps as an uninterrupted one.
 
     Args:
-        opt: pyiqa's options. Read are `num_gpu`, `is_train`, `dist`, `manual_seed`, `network` (`type:
-            GRMPIQA`, and `model` or `pretrained_model_path`: what `starting_checkpoint` takes, or a
-            `Checkpoint`), `train.optim`, `train.scheduler`, and what the subclass names. `path.models` is
-            where `save` writes.
+        opt: pyiqa's options. Used are `num_gpu`, `is_train`, `dist`, `manual_seed`, `network` (`type:
+            GRMPIQA`, and `model` or `pretrained_model_path`: an argument of `starting_checkpoint`, or a
+            `Checkpoint`), `train.optim`, `train.scheduler`, and those that the subclass documents. `save`
+            writes to `path.models`.
 
     Raises:
-        ConfigError: when the options cannot be used.
+        ConfigError: When the options cannot be used.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class GRMPTrainer(GeneralIQAModel):
         check_keys(network, ("type", "model", "pretrained_model_path"), "network")
         if opt.get("path", {}).get("pretrain_network"):
             raise ConfigError(
-                "path: pretrain_network is not read by this trainer: name the checkpoint as network: "
+                "path: pretrain_network has no effect on this trainer; name the checkpoint as network: "
                 "pretrained_model_path"
             )
         self.seed = int(opt.get("manual_seed") or 0)
@@ -69,22 +69,22 @@ class GRMPTrainer(GeneralIQAModel):
         return starting_checkpoint(model, self.seed)
 
     def learned_names(self) -> list[str]:
-        """Names of the parameters that learn."""
+        """Names of the parameters to learn."""
         raise NotImplementedError
 
     def init_training_settings(self) -> None:
-        """Choose what learns, and set up optimizer and schedule."""
+        """Choose the parameters to learn, and set up optimizer and schedule."""
         self.learned = learn_only(self.net, self.learned_names())
         self.start_values = {name: p.detach().clone() for name, p in self.learned.items()}
         self.net.train()
-        # pyiqa keeps the best network in a second one; here its weights are in a file, and no copy is needed.
+        # pyiqa copies the best network here; we write it to a file instead.
         self.net_best = self.net
         self.setup_optimizers()
         if self.opt["train"].get("scheduler"):
             self.setup_schedulers()
 
     def setup_optimizers(self) -> None:
-        """The optimizer of `train.optim` over the parameters that learn."""
+        """Make the optimizer of `train.optim` over the parameters to learn."""
         options = dict(self.opt["train"]["optim"])
         kind = options.pop("type", None)
         for name, value in options.items():
@@ -95,7 +95,7 @@ class GRMPTrainer(GeneralIQAModel):
                 )
         try:
             self.optimizer = self.get_optimizer(kind, list(self.learned.values()), **options)
-        # pyiqa takes the class from torch.optim by its name.
+        # pyiqa looks the class up in torch.optim by name.
         except (AttributeError, TypeError) as error:
             raise ConfigError(
                 f"train: optim: {error}. Expected type, the name of a class of torch.optim, and its options"
@@ -103,36 +103,36 @@ class GRMPTrainer(GeneralIQAModel):
         self.optimizers = [self.optimizer]
 
     def train_options(self, kind: type[T]) -> T:
-        """What the section `train` says for this trainer, beside what pyiqa itself reads there.
+        """This trainer's options in the section `train`, beside those that pyiqa reads there.
 
         Args:
-            kind: a frozen dataclass of the options, with their defaults.
+            kind: A frozen dataclass of the options, with their defaults.
 
         Raises:
-            ConfigError: for an unknown key or a value of the wrong kind.
+            ConfigError: For an unknown key or a value of the wrong type.
         """
         given = {name: value for name, value in self.opt["train"].items() if name not in _PYIQAS}
         return from_dict(kind, given, "train")
 
     def reseed(self, step: int) -> torch.Generator:
-        """Make all that is random a function of the seed and the step.
+        """Seed torch by the seed and the step.
 
         Args:
-            step: number of the step, from 0.
+            step: Number of the step, from 0.
 
         Returns:
-            A generator for the choice of views. With seed 0 both are seeded as the authors' code does it.
+            A generator for the choice of views. With seed 0 both are seeded as in the authors' code.
         """
         number = self.seed * _SEEDS_APART + step
         torch.manual_seed(number)
         return torch.Generator().manual_seed(number)
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Take a batch of a data set of ours, or of pyiqa's for validation.
+        """Take a batch of one of our data sets, or of one of pyiqa's for validation.
 
         Args:
             data: `img`: (B, V, 3, R, R) views, 8 bit or in [0, 1], or (B, 3, H, W) images in [0, 1];
-                `mos_label`: (B, 1); `index`: (B,), which image of the data set each is.
+                `mos_label`: (B, 1); `index`: (B,), number of each image in the data set.
         """
         self.img_input = data["img"].to(self.device)
         self.image_numbers = data["index"].flatten().tolist() if "index" in data else None
@@ -140,7 +140,7 @@ class GRMPTrainer(GeneralIQAModel):
             self.gt_mos = data["mos_label"].to(self.device)
 
     def test(self) -> None:
-        """Score what was fed, into `output_score`, (B, 1)."""
+        """Score the batch that was fed, into `output_score`, (B, 1)."""
         self.net.eval()
         with torch.no_grad():
             score = self.net.score_views if self.img_input.ndim == 5 else self.net
@@ -148,20 +148,20 @@ class GRMPTrainer(GeneralIQAModel):
         self.net.train()
 
     def checkpoint(self) -> Checkpoint:
-        """The network as a checkpoint: what differs from a backbone that can be had again, or everything."""
+        """The network as a checkpoint: all tensors, or those that differ from a downloadable backbone."""
         state = self.net.state_dict()
         if self.start.config.backbone.weights is not None:
             kept = self.start.tensors.keys() | self.learned.keys()
             state = {name: tensor for name, tensor in state.items() if name in kept}
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-        # The rest of the start's facts are about how the start came to be.
+        # The start's other facts describe the start's own training.
         kept_facts = {
             name: self.start.info[name] for name in ("licence", "origin") if name in self.start.info
         }
         return Checkpoint(self.start.config, tensors, {**kept_facts, **self.info})
 
     def moved(self) -> float:
-        """How far what learns is from where it started, relative to its norm there."""
+        """Distance of the learned parameters from the start, relative to their norm there."""
         distance = sum(
             float((p.detach() - self.start_values[name]).square().sum()) for name, p in self.learned.items()
         )
@@ -169,16 +169,16 @@ class GRMPTrainer(GeneralIQAModel):
         return (distance / norm) ** 0.5
 
     def training_state(self) -> dict[str, Any]:
-        """All that has changed since the trainer was made, for `load_training_state`."""
+        """Everything that changed since the trainer was made, for `load_training_state`."""
         return {
             "learned": {name: p.detach().cpu().clone() for name, p in self.learned.items()},
-            # Its tensors are the optimizer's own, which the next step changes.
+            # The state dict holds the optimizer's own tensors, which the next step changes.
             "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `training_state` was called, on a trainer made with the same options."""
+        """Continue from `training_state`, in a trainer made with the same options."""
         self.set_learned(state["learned"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -187,24 +187,24 @@ class GRMPTrainer(GeneralIQAModel):
 
     @torch.no_grad()
     def set_learned(self, values: Mapping[str, Tensor]) -> None:
-        """Give the parameters that learn other values."""
+        """Set the parameters that learn."""
         for name, parameter in self.learned.items():
             parameter.copy_(values[name])
 
     def save_network(
         self, net: nn.Module, net_label: str, current_iter: int | None = None, param_key: str = "params"
     ) -> None:
-        """Write a checkpoint that `grmp score` reads, in place of pyiqa's pickle."""
+        """Write a checkpoint of ours instead of pyiqa's pickle."""
         label = net_label if current_iter is None else f"{net_label}_{_label(current_iter)}"
         write_checkpoint(self.checkpoint(), Path(self.opt["path"]["models"]) / f"{label}.safetensors")
 
     def save(self, epoch: int, current_iter: int, save_net_label: str = "net") -> None:
-        """Write the network; pyiqa cannot resume on a CPU and restores no weights, so there is no state."""
+        """Write the network. No state: pyiqa cannot resume on a CPU, and restores no weights."""
         self.save_network(self.net, save_net_label, current_iter)
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """8-bit images in [0, 1]; floats as they are."""
+    """8-bit images as floats in [0, 1]; floats unchanged."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 

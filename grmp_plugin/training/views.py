@@ -1,4 +1,4 @@
-"""The view of each image that a training step looks at."""
+"""The view of each image that a training step sees."""
 
 import torch
 from torch import Tensor
@@ -8,21 +8,22 @@ from grmp_plugin.errors import InputError
 
 
 def pick_views(images: Tensor, config: PreprocessConfig, generator: torch.Generator) -> Tensor:
-    """One view of each image, cut and flipped at random.
+    """One view of each image, cropped and flipped at random.
 
-    Squashed images are cut at one place for the whole batch, and all flipped when that place lies in the
-    left half, as the method does it. Of crops one is picked for each image, and flipped half the time.
+    Squashed images are cropped at the same position in the whole batch, and all flipped when that position
+    lies in the left half, as in the authors' code. For crops, one is picked per image and flipped with
+    probability 1/2.
 
     Args:
         images: (B, V, 3, R, R) from `make_training_views`.
-        config: how they were made.
-        generator: source of randomness, on the CPU.
+        config: How they were made.
+        generator: Source of randomness, on the CPU.
 
     Returns:
         (B, 3, S, S).
 
     Raises:
-        InputError: when the images are smaller than a view.
+        InputError: When the images are smaller than a view.
     """
     side = images.shape[-1]
     if side < config.size or images.shape[-2] != side:
@@ -32,7 +33,7 @@ def pick_views(images: Tensor, config: PreprocessConfig, generator: torch.Genera
         )
     margin = side - config.size
     if margin > 0:
-        # Three numbers, as the authors' code draws them; it uses two.
+        # The authors' code draws three numbers and uses two.
         top, left, _ = torch.randint(margin, (3,), generator=generator).tolist()
         views = images[:, 0, :, top : top + config.size, left : left + config.size]
         return views.flip(-1) if left < margin // 2 else views
@@ -42,6 +43,6 @@ def pick_views(images: Tensor, config: PreprocessConfig, generator: torch.Genera
 
 
 def draw_crops(images: int, crops: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Which of its crops each image shows, and whether it is flipped: (B,) integers and (B,) booleans."""
+    """Draw a crop for each image, and whether to flip it: (B,) integers and (B,) booleans."""
     flipped = torch.rand(images, generator=generator) < 0.5
     return torch.randint(crops, (images,), generator=generator), flipped

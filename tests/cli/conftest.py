@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-# Settings of the caller's shell that would decide what these tests are about.
+# Settings of the caller's shell that would change what these tests examine.
 _NOT_INHERITED = ("HF_", "PYTHON", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TERM", "CUDA_")
+_INHERITED = ("PYTHONPATH",)  # decides which code is tested
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Result:
 
     @property
     def text(self) -> str:
-        """Standard output, which is UTF-8 unless a test is about file names that are not."""
+        """Standard output, in UTF-8."""
         return self.out.decode()
 
     @property
@@ -43,7 +44,7 @@ class Result:
 
 
 def read_csv(content: bytes) -> list[dict[str, str]]:
-    """Rows of CSV; names that are not UTF-8 are kept as Python keeps them."""
+    """Rows of CSV; bytes that are not UTF-8 become surrogates."""
     return list(csv.DictReader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
 
 
@@ -51,13 +52,17 @@ class Grmp:
     """Runs `grmp` of the environment that the tests run in.
 
     Args:
-        home: for caches.
+        home: Folder for caches.
     """
 
     def __init__(self, home: Path) -> None:
         self._program = Path(sys.executable).with_name("grmp")
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name in _INHERITED or not name.startswith(_NOT_INHERITED)
+            },
             "HF_HOME": str(home),
             "CUDA_VISIBLE_DEVICES": "",
             # Two processes run at a time, on two cores perhaps.
@@ -65,11 +70,11 @@ class Grmp:
         }
 
     def start(self, *arguments: str | Path, environment: dict[str, str] | None = None, **options: Any):
-        """Start `grmp` and do not wait; options go to Popen."""
+        """Start `grmp` without waiting; options go to Popen."""
         return subprocess.Popen(
             [self._program, *arguments],
             env=self.environment | (environment or {}),
-            # A test run in the background inherits an ignored SIGINT, and would pass it on.
+            # A test run in the background ignores SIGINT, and child processes would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             **options,
         )
@@ -93,11 +98,11 @@ class Grmp:
         return Result(process.returncode, out, err.decode(errors="backslashreplace"))
 
     def in_pairs(self, *calls: tuple, **options: Any) -> list[Result]:
-        """Run several, two at a time: most of the time of each is spent on imports.
+        """Run several commands, two at a time.
 
         Args:
-            calls: arguments of each; a dictionary at the end holds options of this one.
-            options: for all of them.
+            calls: Arguments of each; a dictionary at the end has options of this one.
+            options: Options of all of them.
         """
 
         def run(call: tuple) -> Result:
@@ -139,7 +144,7 @@ def pictures() -> dict[str, Image.Image]:
 
 
 def save(image: Image.Image, path: bytes | str | Path) -> None:
-    """Save a PNG under any name that the system takes."""
+    """Save a PNG under any name that the system allows."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     raw = os.fsencode(path)
@@ -150,7 +155,7 @@ def save(image: Image.Image, path: bytes | str | Path) -> None:
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a `photos/` of five photographs, some with names that trip programs up."""
+    """A folder with a `photos/` of five photographs, some with unusual names."""
     folder = tmp_path_factory.mktemp("photographs")
     names = ("with space.png", "brackets[1].png", "späce 图.png", "[red]x[/].png", 'comma, "quote".png')
     for name, picture in zip(names, small_photographs().values(), strict=True):
@@ -160,11 +165,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def odd_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a `photos/` of images whose names hold what hardly any program expects in one."""
+    """A folder with a `photos/` of images with control characters and invalid UTF-8 in their names."""
     if sys.platform != "linux":
-        pytest.skip("names of any bytes are a matter of Linux")
+        pytest.skip("only Linux allows any bytes in names")
     folder = tmp_path_factory.mktemp("odd")
-    # Each begins with a command to the terminal: from here on in red.
+    # Each begins with an escape sequence that turns the terminal red.
     names = (b"carriage\rreturn.png", b"latin\xe9.png", b"new\nline.png", b"tab\tand bell\a.png")
     for name, picture in zip(names, small_photographs().values(), strict=False):
         save(picture, os.path.join(os.fsencode(folder), b"photos", b"\x1b[31m" + name))
@@ -173,7 +178,7 @@ def odd_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 40 different images, the larger of which take longer to decode than the smaller."""
+    """A folder of 40 different images; large ones take longer to decode than small ones."""
     folder = tmp_path_factory.mktemp("many")
     picture = small_photographs()["coffee"]
     for index in range(40):
@@ -185,7 +190,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 3000 images, too many to be finished before a test has interfered."""
+    """A folder of 3000 images, too many to be done before a test interferes."""
     folder = tmp_path_factory.mktemp("long")
     save(Image.fromarray(np.full((64, 64, 3), 99, np.uint8)), folder / "one.png")
     (folder / "photos").mkdir()

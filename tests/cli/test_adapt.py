@@ -1,4 +1,4 @@
-"""`grmp adapt` as it is typed: every test looks at processes, their output, their files and exit codes."""
+"""`grmp adapt` from outside: processes, their output, their files and exit codes."""
 
 import csv
 import fcntl
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     runs.rated_photographs(folder)
     small = "shots: 6, learning_rate: 0.1, views: 2"
     (folder / "long.yml").write_text(f"training: {{{small}, epochs: {EPOCHS}}}\n")
-    (folder / "reference.yml").write_text(f"training: {{{small}, epochs: 10, protocol: reference}}\n")
+    (folder / "released.yml").write_text(f"training: {{{small}, epochs: 10, protocol: released}}\n")
     (folder / "typo.yml").write_text("training: {epoch: 4}\n")
     header, *rows = _rows(folder)
     test = [row for row in rows if row[2] == "test"]
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def forked(grmp, folder, tmp_path_factory):
-    """Runs at a fraction of the price, in the folder of the photographs; nothing can be downloaded."""
+    """Cheap runs in the folder of the photographs; nothing can be downloaded."""
     environment = grmp.environment | {"HF_HUB_OFFLINE": "1"}
     forked = runs.Forked(environment, tmp_path_factory.mktemp("output"), folder)
     yield forked
@@ -69,7 +69,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _assert_identical(first: Path, second: Path) -> None:
-    """Two checkpoints are the same to the last bit, and say the same of themselves."""
+    """Two checkpoints have the same bits and the same info."""
     a, b = _tensors(first), _tensors(second)
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
@@ -82,12 +82,12 @@ def _assert_no_traceback(err: str) -> None:
 
 
 def _state(path: Path) -> dict:
-    """What a state file keeps; it is loaded without running code from it."""
+    """Content of a state file, loaded without running code from it."""
     return torch.load(path, weights_only=True)["content"]
 
 
 def _wait_until(condition, run) -> None:
-    """Wait for something that a run does before it ends."""
+    """Wait until a condition holds, before the run ends."""
     deadline = time.monotonic() + 100
     while not condition():
         assert not run.ended, run.err
@@ -109,7 +109,7 @@ def first(grmp, forked, folder):
     return SimpleNamespace(json=as_json, table=table, document=as_json.json)
 
 
-def test_json_holds_all_that_was_found(first):
+def test_json_is_complete(first):
     document = first.document
     assert list(document) == ["run", "before", "after", "difference", "splits"]
     for when in ("before", "after"):
@@ -298,34 +298,34 @@ def test_of_several_splits_the_first_ones_model_is_kept(forked, folder, two_spli
 
 
 @pytest.fixture(scope="module")
-def reference(forked):
-    """The reference protocol, with two shots spread over the ratings."""
+def released(forked):
+    """Protocol released, with two shots spread over the ratings."""
     result = forked(
-        *("adapt", "ratings.csv", "--config", "reference.yml", "--sampling", "spread", "--shots", "2"),
+        *("adapt", "ratings.csv", "--config", "released.yml", "--sampling", "spread", "--shots", "2"),
         *("--seed", str(SAME_HALF), "--format", "json"),
     )
     assert result.code == 0, result.err
     return result
 
 
-def test_spread_shots_come_from_both_halves_of_the_ratings(folder, two_splits, reference):
+def test_spread_shots_come_from_both_halves_of_the_ratings(folder, two_splits, released):
     middle = statistics.median(float(row[1]) for row in _rows(folder)[1:])
-    drawn, spread = (result.json["splits"][0]["mos_scale"] for result in (two_splits, reference))
+    drawn, spread = (result.json["splits"][0]["mos_scale"] for result in (two_splits, released))
     assert (drawn["low"] < middle) == (drawn["high"] < middle)
     assert spread["low"] < middle < spread["high"]
 
 
-def test_reference_protocol_reports_the_best_epoch_and_warns(forked, folder, two_splits):
-    training = "shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: reference"
+def test_released_protocol_reports_the_best_epoch_and_warns(forked, folder, two_splits):
+    training = "shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: released"
     (folder / "better.yml").write_text(f"model: grmp_iqa-tiny-meta\ntraining: {{{training}}}\n")
     command = ("adapt", "ratings.csv", "--config", "better.yml", "--sampling", "spread", "--shots", "2")
-    reference = forked(*command, "--seed", "2", "--format", "json")
-    assert reference.code == 0, reference.err
-    assert "optimistic" in reference.err
-    assert "--protocol own" in reference.err
+    released = forked(*command, "--seed", "2", "--format", "json")
+    assert released.code == 0, released.err
+    assert "optimistic" in released.err
+    assert "--protocol own" in released.err
     assert "optimistic" not in two_splits.err
-    (split,) = reference.json["splits"]
-    assert split["best_epoch"] in (5, 10)  # it looks every five epochs, and it found a better one here
+    (split,) = released.json["splits"]
+    assert split["best_epoch"] in (5, 10)  # it evaluates every five epochs, and found a better one here
     before, after = (split[when]["plcc"] + split[when]["srcc"] for when in ("before", "after"))
     assert after > before
     assert [split["best_epoch"] for split in two_splits.json["splits"]] == [None, None]
@@ -333,7 +333,7 @@ def test_reference_protocol_reports_the_best_epoch_and_warns(forked, folder, two
 
 @pytest.fixture(scope="module")
 def dmos(forked, folder):
-    """The same ratings turned around: with the direction said, and with the wrong one."""
+    """The same ratings, inverted: with the right and with the wrong direction."""
     rows = [[image, f"{100 - float(mos)}", side] for image, mos, side in _rows(folder)[1:]]
     runs.write_csv(folder / "dmos.csv", [("image", "dmos", "split"), *rows])
     command = ("adapt", "dmos.csv", *COLUMN[2:], "--format", "json")
@@ -355,12 +355,13 @@ def test_lower_better_turns_the_scale_around_and_nothing_else(folder, first, dmo
     assert read_checkpoint(folder / "lower.safetensors").info["mos_scale"] == scale
     turned, plain = (_tensors(folder / f"{name}.safetensors") for name in ("lower", "first"))
     assert all(torch.allclose(turned[name], plain[name], atol=1e-5) for name in plain)
-    assert "Say --lower-better" not in dmos.right.err
+    assert "negatively" not in dmos.right.err
 
 
-def test_scores_against_the_ratings_are_noticed(first, dmos):
+def test_negative_correlation_is_noted(first, dmos):
     assert dmos.wrong.json["before"]["srcc"] == pytest.approx(-first.document["before"]["srcc"], abs=1e-9)
-    assert "Say --lower-better" in dmos.wrong.err
+    assert "correlate negatively with the ratings" in dmos.wrong.err
+    assert "--lower-better" in dmos.wrong.err
 
 
 def test_declared_range_is_the_scale(dmos):
@@ -420,7 +421,7 @@ OUT = ["--out", "refused.safetensors"]
         (["gone.csv", *OUT], 2, ["gone.csv", "line 3", "photos/gone.png", "no such file", "--skip-bad"]),
         (["text.csv", *OUT], 2, ["text.csv", "line 4", "photos/astronaut_3.png", "'good'", "--skip-bad"]),
         (["nan.csv", *OUT], 2, ["nan.csv", "line 5", "photos/astronaut_5.png", "NaN", "--skip-bad"]),
-        (["one.csv", *OUT], 2, ["one.csv", "one value for all", "50", "'mos'", "--mos-column"]),
+        (["one.csv", *OUT], 2, ["one.csv", "same value", "50", "'mos'", "--mos-column"]),
         (
             ["twice.csv", *OUT],
             2,
@@ -432,14 +433,14 @@ OUT = ["--out", "refused.safetensors"]
             2,
             ["ratings.csv", "line 14", "87.5", "outside the range 0.0 to 85.0", "--skip-bad"],
         ),
-        (["ratings.csv", "--mos-range", "85", "0", *OUT], 2, ["--mos-range", "85.0 0.0"]),
+        (["ratings.csv", "--mos-range", "85", "0", *OUT], 2, ["--mos-range", "85.0 and 0.0"]),
         (["nothere.csv", *OUT], 2, ["nothere.csv", "no such file"]),
         (["photos/", *OUT], 2, ["photos/", "folder", "CSV"]),
-        (["ratings.csv", "--images", "elsewhere", *OUT], 2, ["--images elsewhere", "no such folder"]),
-        (["ratings.csv", "--config", "smal.yml"], 2, ["--config smal.yml", "no such file", "tiny/adapt"]),
+        (["ratings.csv", "--images", "elsewhere", *OUT], 2, ["--images: elsewhere", "not a folder"]),
+        (["ratings.csv", "--config", "smal.yml"], 2, ["--config: smal.yml", "no such file", "tiny/adapt"]),
         (["ratings.csv", "--config", "typo.yml"], 2, ["typo.yml", "'epoch'", "Did you mean 'epochs'?"]),
-        (["ratings.csv", "--out", "a.pt"], 2, ["--out a.pt", "a.safetensors"]),
-        (["ratings.csv", "--out", "no/a.safetensors"], 2, ["--out no/a.safetensors", "no does not exist"]),
+        (["ratings.csv", "--out", "a.pt"], 2, ["--out: a.pt", "a.safetensors"]),
+        (["ratings.csv", "--out", "no/a.safetensors"], 2, ["--out: no/a.safetensors", "no does not exist"]),
         (["ratings.csv", "--out", "taken.safetensors"], 2, ["taken.safetensors", "folder"]),
         (["ratings.csv", "--resume"], 2, ["--resume", "--out FILE"]),
         (["ratings.csv", "--shots", "1", *OUT], 2, ["--shots", "2"]),
@@ -447,7 +448,7 @@ OUT = ["--out", "refused.safetensors"]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].islower() else None,
 )
-def test_mistakes_that_are_told_at_once(grmp, mistakes, arguments, code, said):
+def test_mistakes_found_before_heavy_imports(grmp, mistakes, arguments, code, said):
     before = set(mistakes.rglob("*"))
     config = () if "--config" in arguments else ("--config", "small.yml")
     started = time.monotonic()
@@ -464,7 +465,7 @@ def test_mistakes_that_are_told_at_once(grmp, mistakes, arguments, code, said):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["few.csv", *OUT], 2, ["few.csv", "5 rated images", "6 shots", "--shots 3"]),
+        (["few.csv", *OUT], 2, ["few.csv", "5 rated images", "6 shots", "3 shots or fewer", "--shots"]),
         (
             ["cut.csv", *OUT],
             2,
@@ -472,17 +473,18 @@ def test_mistakes_that_are_told_at_once(grmp, mistakes, arguments, code, said):
         ),
         (["livc", *OUT], 2, ["'livc'", "Did you mean 'livec'?"]),
         (["ratings.csv", "--resume", *OUT], 1, ["nothing to resume", "refused.safetensors.state"]),
-        (["ratings.csv", "--protocol", "refernce", *OUT], 2, ["protocol", "own or reference", "'refernce'"]),
-        (["ratings.csv", "--sampling", "sprad", *OUT], 2, ["sampling", "random or spread", "'sprad'"]),
-        (["ratings.csv", "--split-column", "side", *OUT], 2, ["ratings.csv", "'side'", "'split'"]),
+        (["ratings.csv", "--protocol", "relesed", *OUT], 2, ["--protocol", "own or released", "'relesed'"]),
+        (["ratings.csv", "--protocol", "reference", *OUT], 2, ["own or released", "now called 'released'"]),
+        (["ratings.csv", "--sampling", "sprad", *OUT], 2, ["--sampling", "random or spread", "'sprad'"]),
+        (["ratings.csv", "--split-column", "side", *OUT], 2, ["--split-column: ratings.csv", "'side'", "'split'"]),
         (["ratings.csv", "--model", "grmp_iqa-tini", *OUT], 2, ["Did you mean 'grmp_iqa-tiny'?"]),
         (["ratings.csv", "--model", "no.safetensors", *OUT], 2, ["no checkpoint file no.safetensors"]),
         (["ratings.csv", "--device", "cuda", *OUT], 2, ["no CUDA device", "--device cpu"]),
-        (["livec", "--mos-column", "mos", *OUT], 2, ["livec", "ratings file"]),
+        (["livec", "--mos-column", "mos", *OUT], 2, ["--mos-column", "livec", "ratings files"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].islower() else None,
 )
-def test_mistakes_that_take_a_look(forked, mistakes, arguments, code, said):
+def test_mistakes_found_later(forked, mistakes, arguments, code, said):
     before = set(mistakes.rglob("*"))
     result = forked("adapt", *arguments, "--config", "small.yml")
     _assert_refused(result, code, said, mistakes, before)
@@ -503,7 +505,7 @@ def test_data_set_that_cannot_be_downloaded(forked, tmp_path):
     )
 
 
-def test_bad_rows_are_left_out_listed_and_told_by_the_exit_code(forked, mistakes, first):
+def test_bad_rows_are_left_out_and_listed(forked, mistakes, first):
     bad = [
         ["photos/gone.png", "40", "train"],
         ["photos/cut.png", "45", "train"],
@@ -589,7 +591,7 @@ def _half_written(folder: Path) -> set[Path]:
 
 @pytest.fixture(scope="module")
 def interrupted(grmp, forked, folder, uninterrupted):
-    """Ctrl-C in a long training, a try to go on with another seed, and going on."""
+    """Ctrl-C in a long training, an attempt to resume with another seed, and resuming."""
     out, state = folder / "stopped.safetensors", folder / "stopped.safetensors.state"
     command = (*LONG, "--out", out.name, "--format", "json")
     process = grmp.start(*command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
@@ -597,7 +599,7 @@ def interrupted(grmp, forked, folder, uninterrupted):
     while not lines or b"epoch 1 of" not in lines[-1]:
         lines.append(process.stderr.readline())
         assert lines[-1], b"".join(lines)
-    time.sleep(0.1)  # into a step; what happens while it writes is another test's matter
+    time.sleep(0.1)  # into a step; interrupting a write is the subject of another test
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=100)
     err = b"".join([*lines, stderr]).decode()
@@ -617,7 +619,7 @@ def test_interrupt_ends_after_the_step_and_keeps_the_state(interrupted):
     assert found.code == 130
     assert found.out == b""
     _assert_no_traceback(found.err)
-    assert "stopping as soon as" in found.err
+    assert "stopping after this step" in found.err
     said = re.search(rf"interrupted after step (\d+) of {EPOCHS}", found.err)
     assert said
     assert "--resume" in found.err
@@ -628,7 +630,7 @@ def test_interrupt_ends_after_the_step_and_keeps_the_state(interrupted):
 def test_state_of_another_run_is_refused_by_what_differs(interrupted):
     assert interrupted.other.code == 1
     assert "stopped.safetensors.state belongs to another run (seed: 0 there, 1 here)" in interrupted.other.err
-    assert "without --resume" in interrupted.other.err
+    assert "without resuming" in interrupted.other.err
     _assert_no_traceback(interrupted.other.err)
     assert interrupted.untouched
 
@@ -643,7 +645,7 @@ def test_interrupted_training_goes_on_to_the_same_bits(interrupted, uninterrupte
 
 @pytest.fixture(scope="module")
 def between(forked, folder):
-    """Ctrl-C once the first of two splits is done; a copy of the state; going on."""
+    """Ctrl-C once the first of two splits is done; a copy of the state; resuming."""
     out, state = folder / "between.safetensors", folder / "between.safetensors.state"
     command = (
         *(*RANDOM, "--shots", "2", "--splits", "2", "--seed", str(SAME_HALF)),
@@ -704,7 +706,7 @@ def test_interrupt_while_a_message_is_written(grmp, folder):
     os.write(writer, b"." * fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ))
     process = grmp.start(*RANDOM, cwd=folder, stdout=subprocess.DEVNULL, stderr=writer)
     os.close(writer)
-    # Nobody reads: it stops in the middle of its first message, as on a terminal after Ctrl-S.
+    # Nobody reads, so it blocks in the middle of its first message, as on a terminal after Ctrl-S.
     seen = [("", 0)]
     while seen[-5:] != [("S", max(seen[-1][1], 50))] * 5:
         assert process.poll() is None

@@ -1,4 +1,4 @@
-"""`grmp pretrain` as it is typed: every test looks at processes, their output, their files and exit codes."""
+"""`grmp pretrain` from outside: processes, their output, their files and exit codes."""
 
 import random
 import re
@@ -20,7 +20,7 @@ from grmp_plugin.network.models import find_checkpoint
 
 runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("training_runs.py"))))
 
-STEPS = 5  # of two tasks: every tenth is told, so every task is
+STEPS = 5  # of two tasks each; ten lines are printed, one per task
 TASKS = 2 * STEPS
 DRAWN = ("pretrain", "--data", "drawn", "--outer-steps", "1", "--config", "meta.yml")
 PRISTINE = ("pretrain", "--pristine", "pristine", "--outer-steps", str(STEPS), "--config", "meta.yml")
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def forked(grmp, folder, tmp_path_factory):
-    """Runs at a fraction of the price, in the folder of the photographs; nothing can be downloaded."""
+    """Cheap runs in the folder of the photographs; nothing can be downloaded."""
     environment = grmp.environment | {"HF_HUB_OFFLINE": "1"}
     forked = runs.Forked(environment, tmp_path_factory.mktemp("output"), folder)
     yield forked
@@ -64,7 +64,7 @@ def _assert_no_traceback(err: str) -> None:
 
 
 def _assert_identical(first: Path, second: Path) -> None:
-    """Two checkpoints are the same to the last bit, and say the same of themselves."""
+    """Two checkpoints have the same bits and the same info."""
     a, b = load_file(first), load_file(second)
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
@@ -76,12 +76,12 @@ def _is_prompt(name: str) -> bool:
 
 
 def _state(path: Path) -> dict:
-    """What a state file keeps; it is loaded without running code from it."""
+    """Content of a state file, loaded without running code from it."""
     return torch.load(path, weights_only=True)["content"]
 
 
 def _wait_until(condition, run) -> None:
-    """Wait for something that a run does before it ends."""
+    """Wait until a condition holds, before the run ends."""
     deadline = time.monotonic() + 100
     while not condition():
         assert not run.ended, run.err
@@ -208,7 +208,7 @@ def test_killed_again_and_again_and_resumed_to_the_same_bits(forked, folder, pri
         torn |= _half_written(folder)
         assert not out.exists()
         if state.exists():
-            step = _state(state)["step"]
+            step = _state(state)["loop"]["step"]
             assert step >= steps[-1]
             steps.append(step)
     assert torn, "no kill met a save"
@@ -227,7 +227,7 @@ def _half_written(folder: Path) -> set[Path]:
 
 @pytest.fixture(scope="module")
 def interrupted(forked, folder, pristine):
-    """Ctrl-C after a few tasks, a try to go on with another seed, and going on."""
+    """Ctrl-C after a few tasks, an attempt to resume with another seed, and resuming."""
     out, state = folder / "stopped.safetensors", folder / "stopped.safetensors.state"
     command = (*PRISTINE, "--out", out.name)
     run = forked.start(*command)
@@ -251,7 +251,8 @@ def test_interrupt_ends_after_the_task_and_keeps_the_state(interrupted):
     _assert_no_traceback(stopped.err)
     said = re.search(rf"interrupted after step (\d+) of {TASKS}", stopped.err)
     assert said
-    assert _state(interrupted.kept)["step"] == int(said[1]) >= 3
+    content = _state(interrupted.kept)
+    assert content["loop"]["step"] == len(content["log"]) == int(said[1]) >= 3
     assert "--resume" in stopped.err
 
 
@@ -277,10 +278,10 @@ OUT = ["--out", "refused.safetensors"]
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--data", "drawn", "--pristine", "pristine", *OUT], 2, ["--data", "--pristine", "one of them"]),
+        (["--data", "drawn", "--pristine", "pristine", *OUT], 2, ["--pristine", "one of them"]),
         (["--data", "drawn"], 2, ["--out"]),
-        (["--data", "drawn", "--out", "a.pt"], 2, ["--out a.pt", "a.safetensors"]),
-        (["--data", "drawn", "--out", "no/a.safetensors"], 2, ["--out no/a.safetensors", "does not exist"]),
+        (["--data", "drawn", "--out", "a.pt"], 2, ["--out: a.pt", "a.safetensors"]),
+        (["--data", "drawn", "--out", "no/a.safetensors"], 2, ["--out: no/a.safetensors", "does not exist"]),
         (["--data", "drawn", "--outer-steps", "0", *OUT], 2, ["--outer-steps"]),
         (["--pristine", "single", *OUT], 2, ["single", "at least 2 pristine pictures", "not 1"]),
         (["--pristine", "empty", *OUT], 2, ["empty", "no images", ".png"]),
@@ -288,9 +289,9 @@ OUT = ["--out", "refused.safetensors"]
         (["--pristine", "torn", *OUT], 1, ["torn/1.png", "truncated"]),
         (["--data", "kadid10", *OUT], 2, ["'kadid10'", "Did you mean 'kadid10k'?"]),
         (["--data", "kadid10k", "--data-root", "empty", *OUT], 1, ["kadid10k", "empty", "--data drawn"]),
-        (["--data", "drawn", "--protocol", "papr", *OUT], 2, ["protocol", "paper or reference", "'papr'"]),
+        (["--data", "drawn", "--protocol", "papr", *OUT], 2, ["--protocol", "paper or released", "'papr'"]),
         (["--data", "drawn", "--config", "small.yml", *OUT], 2, ["small.yml", "unknown key 'epochs'"]),
-        (["--data", "drawn", "--config", "tiny/pre", *OUT], 2, ["--config tiny/pre", "tiny/pretrain"]),
+        (["--data", "drawn", "--config", "tiny/pre", *OUT], 2, ["--config: tiny/pre", "tiny/pretrain"]),
         (["--data", "drawn", "--resume", *OUT], 1, ["nothing to resume", "refused.safetensors.state"]),
         (["--pristine", "nowhere", *OUT], 2, ["nowhere", "no such folder"]),
     ],

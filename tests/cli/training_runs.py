@@ -1,8 +1,8 @@
-"""What tests of `grmp adapt` and `grmp pretrain` share: rated photographs, and many runs at the price of one.
+"""Shared by the tests of `grmp adapt` and `grmp pretrain`: rated photographs, and cheap runs of the command.
 
-Importing torch and pyiqa takes longer than all that a small training does. `Forked` imports them in one
-process and forks it for each run: every run still is a process of its own, with its arguments, working
-folder, output and exit code, and can be killed at any moment. Run as a program, this file is that process.
+Importing torch and pyiqa takes longer than a small training. `Forked` imports them in one process and forks
+it for each run: every run is still a process of its own, with its arguments, working folder, output and exit
+code, and can be killed at any moment. Run as a program, this file is that process.
 """
 
 import csv
@@ -26,6 +26,9 @@ _IMPORTED = (
     "scipy.stats",
     "grmp_cli.adapt_table",
     "grmp_cli.progress",
+    "grmp_plugin.api.adapt",
+    "grmp_plugin.api.pretrain",
+    "grmp_plugin.api.start",
     "grmp_plugin.training.few_shot",
     "grmp_plugin.training.meta_prompts",
     "grmp_plugin.training.named_data",
@@ -39,9 +42,9 @@ _TIMEOUT = 120.0  # seconds that a run may take
 
 
 def rated_photographs(folder: Path) -> None:
-    """Fill a folder: `photos/` of 16 images, `ratings.csv`, and `small.yml` for a training of a second.
+    """Fill a folder: `photos/` of 16 images, `ratings.csv`, and `small.yml` for a training of one second.
 
-    Four photographs, each as it is and blurred, noisy, compressed or darkened at three levels. Six rows
+    Four photographs, each undistorted, and blurred, noisy, compressed or darkened at three levels. Six rows
     are `train` in the column `split`; they have neither the lowest nor the highest rating of all.
     """
     from PIL import Image
@@ -87,7 +90,7 @@ def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; the code is negative where a signal ended it."""
+    """How a run ended; the code is negative if a signal ended it."""
 
     code: int
     out: bytes
@@ -99,7 +102,7 @@ class Result:
 
 
 class Run:
-    """A run under way."""
+    """A running command."""
 
     def __init__(self, server: "subprocess.Popen[bytes]", output: tuple[Path, Path]) -> None:
         self._server = server
@@ -112,7 +115,7 @@ class Run:
 
     @property
     def err(self) -> str:
-        """What it has said so far on stderr."""
+        """Its output on stderr so far."""
         return self._output[1].read_text(encoding="utf-8")
 
     @property
@@ -121,7 +124,7 @@ class Run:
         return bool(select.select([self._server.stdout], [], [], 0)[0])
 
     def wait(self) -> Result:
-        """How it ended."""
+        """Wait for its end."""
         return Result(int(self._answer()), self._output[0].read_bytes(), self.err)
 
     def _answer(self) -> bytes:
@@ -135,9 +138,9 @@ class Forked:
     """Runs `grmp` in forks of one process, one at a time.
 
     Args:
-        environment: of that process.
-        folder: for the runs' output.
-        cwd: where they run.
+        environment: Environment of that process.
+        folder: Folder for the runs' output.
+        cwd: Working folder of the runs.
     """
 
     def __init__(self, environment: dict[str, str], folder: Path, cwd: Path) -> None:
@@ -149,7 +152,7 @@ class Forked:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            bufsize=0,  # what is read ahead, select() does not see
+            bufsize=0,  # select() does not see what a buffer has read ahead
         )
 
     def start(self, *arguments: str | Path, save_every: float | None = None) -> Run:
@@ -172,7 +175,7 @@ class Forked:
         return self.start(*arguments, save_every=save_every).wait()
 
     def close(self) -> None:
-        """End the process; a run that is under way ends by itself."""
+        """End the process; a running command ends by itself."""
         self._server.stdin.close()
         self._server.wait(_TIMEOUT)
 

@@ -119,7 +119,7 @@ def failure(name, folder=root, **options):
 names = ("livec", "livec-1169", "koniq10k", "kadid10k", "tid2013", "csiq")
 result["read"] = {name: read(name) for name in names}
 result["again"] = {name: read(name) for name in reversed(names)}
-result["told the same"] = read("csiq", lower_better=True)
+result["the same direction"] = read("csiq", lower_better=True)
 result["names"] = data_set_names()
 result["spoken"] = spoken.getvalue()
 
@@ -134,7 +134,7 @@ result["failures"] = {
     "no list": failure("csiq"),
     "no images": failure("koniq10k"),
     "nothing": failure("spaq"),
-    "told otherwise": failure("kadid10k", lower_better=True),
+    "another direction": failure("kadid10k", lower_better=True),
     "other folder": failure("tid2013", root / "elsewhere"),
 }
 (root / "LIVEC" / "Images" / "away.bmp").rename(root / "LIVEC" / "Images" / "3.bmp")
@@ -142,15 +142,15 @@ result["failures"] = {
 (root / "away").rename(root / "koniq10k")
 """
 
-# --- what is done with them ---------------------------------------------------------------------
+# --- training on them ---------------------------------------------------------------------
 
 
 def reduced(folder, name, training, **changes):
-    """A shipped configuration, made short."""
+    """A preset, shortened."""
     with open(CONFIGS / f"{name}.yml", encoding="utf-8") as file:
         config = yaml.safe_load(file)
     for part, values in ((config, changes), (config["training"], training)):
-        assert values.keys() <= part.keys()  # what is made short is there
+        assert values.keys() <= part.keys()  # the keys exist in the preset
         part.update(values)
     path = folder / f"{name}.yml"
     path.write_text(yaml.safe_dump(config))
@@ -257,13 +257,13 @@ def test_one_reading_does_not_change_the_next(read):
 
 
 def test_a_direction_that_pyiqa_knows_may_be_said(read):
-    assert read["told the same"] == read["read"]["csiq"]
+    assert read["the same direction"] == read["read"]["csiq"]
 
 
 def test_a_direction_that_contradicts_pyiqa_is_refused(read):
-    kind, message, _ = read["failures"]["told otherwise"]
+    kind, message, _ = read["failures"]["another direction"]
     assert kind == "InputError"
-    assert "kadid10k: in this data set a high rating is the good one" in message
+    assert "kadid10k: in this data set a high rating means good quality" in message
 
 
 def test_stdout_is_left_to_data(read):
@@ -282,19 +282,19 @@ def test_names(read):
         ("near", "InputError", ("'koniq10'", "Did you mean 'koniq10k'?")),
         ("far", "InputError", ("'qqqqqq'", "livec-1169")),
         ("choices", "InputError", ("'bapps'",)),
-        ("one image", "InputError", ("livec: 1 of 33 images are missing", "3.bmp", "--data-root")),
+        ("one image", "InputError", ("livec: 1 of 33 images are missing", "3.bmp", "data_root")),
         ("no list", "DataUnavailableError", ("'csiq'", "meta_info_CSIQDataset.csv", "HF_HUB_OFFLINE")),
-        ("no images", "DataUnavailableError", ("'koniq10k'", "512x384", "HF_HUB_OFFLINE", "--data-root")),
+        ("no images", "DataUnavailableError", ("'koniq10k'", "512x384", "HF_HUB_OFFLINE", "data_root")),
         ("nothing", "DataUnavailableError", ("'spaq'", "meta_info_SPAQDataset.csv", "TestImage")),
-        ("other folder", "DataUnavailableError", ("'tid2013'", "elsewhere", "--data-root")),
+        ("other folder", "DataUnavailableError", ("'tid2013'", "elsewhere", "data_root")),
     ],
 )
-def test_what_cannot_be_had(read, case, kind, said):
+def test_unavailable_data_sets(read, case, kind, said):
     found, message, seconds = read["failures"][case]
     assert found == kind, message
     for words in said:
         assert words in message
-    assert seconds < 5  # nothing waited for a hub
+    assert seconds < 5  # no waiting for the hub
 
 
 @pytest.mark.parametrize(("name", "images"), [("livec", 40), ("koniq", 40)])
@@ -306,7 +306,7 @@ def test_the_papers_adaptation(runs, name, images):
     assert run["data"] == {"livec": "livec-1169", "koniq": "koniq10k"}[name]
     assert run["images"] == images
     assert run["model"] == "grmp_iqa-tiny"
-    settings = {"protocol": "reference", "shots": 6, "epochs": 6, "test_share": 0.2, "strength": 5}
+    settings = {"protocol": "released", "shots": 6, "epochs": 6, "test_share": 0.2, "strength": 5}
     assert settings.items() <= run["settings"].items()
     assert [split["seed"] for split in document["splits"]] == [0, 1]
     for split in document["splits"]:
@@ -344,7 +344,7 @@ def test_the_papers_pretraining(runs):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["run"]["data"] == ["tid2013", "kadid10k"]
-    assert document["run"]["settings"]["protocol"] == "reference"
+    assert document["run"]["settings"]["protocol"] == "released"
     assert document["prompts"]["data"] == ["tid2013", "kadid10k"]
     assert document["prompts"]["distortions"] == 4  # two of each, as many as make an outer step
     checkpoint = read_checkpoint(runs["folder"] / "prompts.safetensors")

@@ -184,7 +184,7 @@ for file in sorted(Path(sys.argv[1]).glob("*.yml")):
 
 
 def wrong_options(data):
-    """What people get wrong, by name."""
+    """Common mistakes, by name."""
 
     def changed(options, place, **values):
         part = options
@@ -213,7 +213,7 @@ def wrong_options(data):
         "misspelled-network": changed(few(data), ("network",), mdel="grmp_iqa"),
         "no-optimizer": changed(few(data), ("train", "optim"), type="SGDD"),
         "scheduler": changed(meta(data), ("train",), scheduler={"type": "StepLR", "step_size": 1}),
-        "chained": changed(meta(data), ("train",), protocol="reference"),
+        "chained": changed(meta(data), ("train",), protocol="released"),
         "no-tasks": changed(meta(data), ("train",), tasks_per_step=0),
     }
 
@@ -387,8 +387,8 @@ def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, 
         ("lr-as-text-meta", ("train: optim: lr", "text '1e-3'")),
         ("pretrain-network", ("pretrain_network", "network: pretrained_model_path")),
         ("other-network", ("GRMPIQA, not CNNIQA",)),
-        ("protocol", ("paper or reference, not 'own'",)),
-        ("two-tasks", ("batch_size_per_gpu is 1 task, not 2",)),
+        ("protocol", ("paper or released, not 'own'",)),
+        ("two-tasks", ("batch_size_per_gpu must be 1 (task), not 2",)),
         ("larger-batch", ("batch_size_per_gpu: at most 8", "not 50", "no step")),
         ("no-model", ("model is missing",)),
         ("no-range", ("mos_range", "100")),
@@ -396,16 +396,16 @@ def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, 
         ("misspelled-network", ("network: unknown key 'mdel'", "Did you mean 'model'?")),
         ("no-optimizer", ("train: optim", "SGDD")),
         ("scheduler", ("train: scheduler",)),
-        ("chained", ("grmp pretrain --protocol reference",)),
-        ("no-tasks", ("tasks_per_step is positive, not 0",)),
+        ("chained", ("protocol: released", "grmp pretrain")),
+        ("no-tasks", ("tasks_per_step: must be positive, not 0",)),
     ],
 )
-def test_wrong_options_are_told(runs, name, said):
+def test_wrong_options_are_explained(runs, name, said):
     kind, message = runs["wrong"][name]
     assert kind == "grmp_plugin.errors.ConfigError", message
     for words in said:
         assert words in message
 
 
-def test_every_wrong_option_is_asked_about(runs, data):
+def test_every_wrong_option_is_tested(runs, data):
     assert set(runs["wrong"]) == set(wrong_options(data))

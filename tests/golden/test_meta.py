@@ -1,6 +1,6 @@
 """The authors' meta-prompt pre-training, tests/golden/data/meta.npz, through our trainer.
 
-Three tasks of each phase, `protocol: reference`. Adam's steps are close to the sign of a gradient, so
+Three tasks of each phase, `protocol: released`. Adam's steps are close to the sign of a gradient, so
 single entries with a tiny gradient may differ by up to 2e-4 a step between float32 implementations:
 norms are compared tightly, entries with a share of outliers.
 """
@@ -50,8 +50,8 @@ def run(network, dtype, phases, tasks=TASKS):
             "network": {"model": Checkpoint(network.config, network.state_dict(), {})},
             "train": {
                 "optim": {"type": "Adam", "lr": 1e-4},
-                "protocol": "reference",
-                "outer_lr": 1e-2,
+                "protocol": "released",
+                "outer_learning_rate": 1e-2,
                 "tasks_per_step": TASKS,
             },
         }

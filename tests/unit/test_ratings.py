@@ -1,4 +1,4 @@
-"""A CSV of ratings becomes arrays, or an error that says which row is wrong and what to type."""
+"""A CSV of ratings becomes arrays, or an error that names the row and the argument that helps."""
 
 import csv
 import io
@@ -42,10 +42,15 @@ def names_of(ratings, folder):
     return [str(image).removeprefix(f"{folder}/") for image in ratings.images]
 
 
-def error_of(path, **options):
+def failure_of(path, **options):
     with pytest.raises(InputError) as caught:
         read_ratings(path, **options)
-    return str(caught.value)
+    assert "--" not in caught.value.message  # options are the command's
+    return caught.value
+
+
+def error_of(path, **options):
+    return failure_of(path, **options).message
 
 
 ABC = ("a.png", "b.png", "c.png")
@@ -70,7 +75,7 @@ def test_plain_file(make, tmp_path):
 
 
 def test_random_tables_come_back(make, tmp_path):
-    """Whatever the csv module writes, in any dialect, is read as it was meant."""
+    """Everything that the csv module writes, in any dialect, is read back."""
     rng = np.random.default_rng(0)
     names = [f"f{i}/im ä{i},;'x.png" for i in range(12)]
     for delimiter in ",;\t":
@@ -195,7 +200,7 @@ def test_meta_info_without_references(make, tmp_path):
     ],
 )
 def test_meta_info_with_references(make, tmp_path, header, column):
-    """The reference files need not be there: they only name the group."""
+    """Reference files need not exist; their names define the groups."""
     path = make(f"{header}\nI01.BMP,a.png,5.5,0.1\ni01.bmp,b.png,4.9,0.1\nin\\I02.BMP,c.png,3,0.1\n", ABC)
     ratings = read_ratings(path)
     assert names_of(ratings, tmp_path) == list(ABC)
@@ -206,7 +211,7 @@ def test_meta_info_with_references(make, tmp_path, header, column):
 
 
 def test_spaq_header(make):
-    """A blank in a name, and other columns that stand twice."""
+    """A space in a name, and other columns that occur twice."""
     path = make("Image name,MOS,Brightness,Brightness\na.png,48.86,1,2\nb.png,62.5,3,4\n", ABC)
     np.testing.assert_array_equal(read_ratings(path).mos, [48.86, 62.5])
 
@@ -220,14 +225,15 @@ def test_spaq_header(make):
 )
 def test_dmos_needs_its_direction(make, column, options):
     path = make(f"image,{column}\na.png,1\nb.png,2\n", ABC)
-    message = error_of(path, **options)
-    for word in (str(path), column, "KADID-10k", "LIVE", "--lower-better", "--higher-better"):
-        assert word in message
+    error = failure_of(path, **options)
+    for word in (str(path), column, "KADID-10k", "LIVE"):
+        assert word in error.message
+    assert error.see == ("lower_better",)
     assert read_ratings(path, lower_better=True, **options).lower_better is True
     assert read_ratings(path, lower_better=False, **options).lower_better is False
 
 
-def test_direction_of_mos_may_be_said(make):
+def test_direction_of_mos_may_be_given(make):
     path = make("image,mos\na.png,1\nb.png,2\n", ABC)
     assert read_ratings(path, lower_better=True).lower_better is True
 
@@ -236,24 +242,24 @@ def test_direction_of_mos_may_be_said(make):
 
 
 @pytest.mark.parametrize(
-    ("header", "option"),
+    ("header", "argument"),
     [
-        ("picture,mos", "--image-column"),
-        ("image,opinion", "--mos-column"),
-        ("image,img,mos", "--image-column"),
-        ("image,mos,score", "--mos-column"),
-        ("image,mos,dmos", "--mos-column"),
-        ("image,mos,mos", "--mos-column"),
-        ("image,mos,ref,reference", "--reference-column"),
-        ("image mos", "--image-column"),
+        ("picture,mos", "image_column"),
+        ("image,opinion", "mos_column"),
+        ("image,img,mos", "image_column"),
+        ("image,mos,score", "mos_column"),
+        ("image,mos,dmos", "mos_column"),
+        ("image,mos,mos", "mos_column"),
+        ("image,mos,ref,reference", "reference_column"),
+        ("image mos", "image_column"),
     ],
 )
-def test_columns_missing_or_ambiguous(make, header, option):
+def test_columns_missing_or_ambiguous(make, header, argument):
     path = make(f"{header}\n" + ",".join("1" for _ in header.split(",")) + "\n")
-    message = error_of(path)
+    error = failure_of(path)
+    message = error.message
     assert message.startswith(f"{path}: ")
-    assert option in message
-    assert set(re.findall("--[a-z-]+", message)) == {option}
+    assert (error.argument, error.see) == (None, (argument,))
     for name in header.split(","):
         assert f"'{name}'" in message
     assert ("separated by a comma" in message) == (header == "image mos")
@@ -262,10 +268,10 @@ def test_columns_missing_or_ambiguous(make, header, option):
 @pytest.mark.parametrize("kind", ["image", "mos", "reference"])
 def test_a_named_column_that_is_not_there(make, kind):
     path = make("image,mos\na.png,1\nb.png,2\n", ABC)
-    message = error_of(path, **{f"{kind}_column": "colour"})
-    assert "'colour'" in message
-    assert f"--{kind}-column" in message
-    assert "'image', 'mos'" in message
+    error = failure_of(path, **{f"{kind}_column": "colour"})
+    assert "'colour'" in error.message
+    assert error.argument == f"{kind}_column"
+    assert "'image', 'mos'" in error.message
 
 
 def test_naming_a_column_ends_the_ambiguity(make):
@@ -277,7 +283,7 @@ def test_naming_a_column_ends_the_ambiguity(make):
 
 # --- bad rows -------------------------------------------------------------------------------------
 
-# Row of a file with the columns image,ref,mos -> what must be said about it.
+# Row of a file with the columns image,ref,mos -> what the reason must contain.
 BAD_ROWS = {
     "gone.png,r,3": "no such file",
     "folder,r,3": "folder",
@@ -301,14 +307,14 @@ BAD_ROWS = {
 def test_bad_row(make, tmp_path, row):
     (tmp_path / "folder").mkdir()
     path = make(f"image,ref,mos\nb.png,r,1\n{row}\nc.png,s,5\n", ABC)
-    message = error_of(path, mos_range=(1, 5))
+    error = failure_of(path, mos_range=(1, 5))
+    message = error.message
     image = row.split(",", maxsplit=1)[0]
     assert message.startswith(f"{path}: 1 of 3 rows")
     listed = message.splitlines()[1]
     assert listed.startswith(f"  line 3: '{image}': ")
     assert BAD_ROWS[row] in listed
-    assert "--skip-bad" in message
-    assert "--images" not in message
+    assert error.see == ("skip_bad",)
 
     ratings = read_ratings(path, mos_range=(1, 5), skip_bad=True)
     assert names_of(ratings, tmp_path) == ["b.png", "c.png"]
@@ -342,28 +348,28 @@ def test_rows_are_listed_in_the_order_of_the_file(make):
 def test_first_image_missing_hints_at_the_folder(make, tmp_path):
     (tmp_path / "photos").mkdir()
     path = make("image,mos\ngone.png,3\nb.png,1\nc.png,5\n", ABC)
-    message = error_of(path)
-    assert f"looked for in '{tmp_path}'" in message
-    assert "--images FOLDER" in message
+    error = failure_of(path)
+    assert f"looked for in '{tmp_path}'" in error.message
+    assert error.see == ("skip_bad", "images_folder")
     assert str(tmp_path / "photos") in error_of(path, images_folder=tmp_path / "photos")
 
 
 def test_nothing_left(make):
     path = make("image,mos\na.png,x\nb.png,y\n", ABC)
     for skip_bad in (False, True):
-        message = error_of(path, skip_bad=skip_bad)
-        assert f"{path}: no usable rows left, 2 of 2" in message
-        assert "line 2: 'a.png'" in message
-        assert "--skip-bad" not in message
+        error = failure_of(path, skip_bad=skip_bad)
+        assert f"{path}: no usable rows left, 2 of 2" in error.message
+        assert "line 2: 'a.png'" in error.message
+        assert error.see == ()
 
 
 @pytest.mark.parametrize("rows", ["a.png,3\nb.png,3.0\nc.png,3e0\n", "a.png,3\n", "a.png,3\nb.png,x\n"])
 def test_one_value_for_all(make, rows):
     path = make(f"image,mos\n{rows}", ABC)
-    message = error_of(path, skip_bad=True)
-    assert message.startswith(f"{path}: one value for all")
-    assert "3.0" in message
-    assert "--mos-column" in message
+    error = failure_of(path, skip_bad=True)
+    assert error.message.startswith(f"{path}: ")
+    assert "the same value, 3.0" in error.message
+    assert error.see == ("mos_column",)
 
 
 # --- the same image twice -------------------------------------------------------------------------
@@ -397,7 +403,7 @@ def test_rows_that_disagree_are_an_error_or_all_dropped(make, tmp_path):
 
 
 @pytest.mark.parametrize(("column", "what"), [("ref", "reference"), ("split", "split")])
-def test_rows_may_also_disagree_about_the_group(make, column, what):
+def test_rows_may_disagree_about_the_group(make, column, what):
     path = make(f"image,mos,{column}\na.png,3,train\nb.png,1,train\na.png,3,test\n", ABC)
     assert f"line 4: 'a.png': the same image as in line 2 with another {what}" in error_of(path)
 
@@ -420,7 +426,7 @@ def test_a_bad_row_does_not_spoil_a_good_one_of_its_image(make, tmp_path):
         (b"image,mos\n", "no rows"),
         (b"image,mos\n\n,,\n", "no rows"),
         ("image,mos\na.png,1\n".encode("utf-16"), "UTF-16"),
-        (b"a.png,1\nb.png,2.5\n", "the first line is a row of ratings and not a header"),
+        (b"a.png,1\nb.png,2.5\n", "the first line is a row of ratings, not a header"),
         (b"PK\x03\x04\0\0\0\0", "not a text file"),
         ("image,mos\na.png,1\nb.png,2\ncafé.png,3\n".encode("latin-1"), "line 4 is not UTF-8"),
         (b'image,mos\na.png,1\n"b.png,2\nc.png,3\n', "line 3 is not CSV"),
@@ -444,13 +450,15 @@ def test_no_file(tmp_path):
 def test_no_folder_of_images(make, tmp_path):
     path = make("image,mos\na.png,1\nb.png,2\n", ABC)
     for folder in (tmp_path / "none", path):
-        assert f"--images {folder}: no such folder" in error_of(path, images_folder=folder)
+        error = failure_of(path, images_folder=folder)
+        assert error.argument == "images_folder"
+        assert f"{folder} is not a folder" in error.message
 
 
 @pytest.mark.parametrize("mos_range", [(5, 1), (3, 3), (math.nan, 5), (1, math.inf)])
 def test_no_range(make, mos_range):
     path = make("image,mos\na.png,1\nb.png,2\n", ABC)
-    assert "--mos-range" in error_of(path, mos_range=mos_range)
+    assert failure_of(path, mos_range=mos_range).argument == "mos_range"
 
 
 # --- references from names ------------------------------------------------------------------------
@@ -563,9 +571,9 @@ def test_scale_is_declared_or_known_or_the_shots():
     assert known.scale(shots) == MosScale(0, 10, False, "known range of the data set")
 
 
-def test_shots_of_one_value_tell_no_scale():
+def test_shots_of_one_value_determine_no_scale():
     ratings = Ratings("r.csv", ("a", "b", "c"), np.array([3.0, 3, 4]))
-    with pytest.raises(InputError, match=r"r\.csv.*3\.0.*--mos-range"):
+    with pytest.raises(InputError, match=r"r\.csv.*3\.0.*\(see mos_range, seed\)"):
         ratings.scale(np.array([0, 1]))
     assert ratings.scale(np.array([0, 2])).high == 4
 
@@ -602,8 +610,7 @@ def test_raw_ratings_are_averaged_and_their_spread_is_kept(make, tmp_path):
     np.testing.assert_allclose(ratings.deviations, [1, 0])
     np.testing.assert_allclose(ratings.raters, [3, 2])
     assert ratings.skipped == ()
-    with pytest.raises(InputError, match="say --raw"):
-        read_ratings(path)
+    assert failure_of(path).see == ("skip_bad", "raw")
 
 
 def test_deviations_and_raters_are_found_by_their_usual_names(make):

@@ -155,7 +155,7 @@ def test_an_unreadable_image_is_named(small_network, tmp_path):
         scorer.scores(network, [0])
 
 
-@pytest.mark.parametrize("protocol", ["own", "reference"])
+@pytest.mark.parametrize("protocol", ["own", "released"])
 @pytest.mark.parametrize("kind", ["squash", "crops"])
 def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monkeypatch, protocol, kind):
     ratings = Ratings("noise", tuple(paths), np.linspace(1, 5, IMAGES), mos_range=(1.0, 5.0))
@@ -168,7 +168,6 @@ def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monk
             settings,
             device="cpu",
             watch=Watch(),
-            judge=lambda scores, quality: float(np.corrcoef(scores, quality)[0, 1]),
         )
         return [found for found, _ in few_shot.splits(0, 3)]
 
@@ -178,7 +177,11 @@ def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monk
     assert Counter(embedded.values())[1] >= IMAGES - 3 * 4
     assert max(embedded.values()) <= 1 + 3 * 2
     monkeypatch.setattr(scorer_module, "_ROOM", 0)
+    changes = []
     for with_memory, without in zip(remembered, results(), strict=True):
         for name in ("before", "after", "shots_before", "shots_after"):
             assert np.array_equal(getattr(with_memory, name), getattr(without, name))
-        assert np.abs(with_memory.after - with_memory.before).max() > 1e-4
+        changes.append(np.abs(with_memory.after - with_memory.before).max())
+        # Protocol released may keep the start.
+        assert (changes[-1] > 1e-4) == (with_memory.best_epoch != 0)
+    assert max(changes) > 1e-4

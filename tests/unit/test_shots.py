@@ -227,8 +227,8 @@ def test_no_reference_is_on_both_sides(sampling, test_share):
             try:
                 split = draw_split(ratings, shots, seed, sampling=sampling, test_share=test_share)
             except InputError as error:
-                # Refused only where the numbers that it tells are really too small.
-                available = re.search(r"side has (\d+) images, of", str(error))
+                # Refused only if the reported numbers are too small.
+                available = re.search(r"shots has (\d+) images, of", str(error))
                 tested = re.search(r"images for the test: (\d+), at least 2", str(error))
                 assert int(available[1]) < shots if available else int(tested[1]) < 2
                 continue
@@ -319,10 +319,10 @@ def test_column_says_how_many_rows_it_lost():
     words = ["train"] * 8 + ["test"] * 4
     references = ["a", "a", "a", "b", "b", "b", "c", "c", "a", "b", "d", "d"]
     message = error_of(rated(range(12), references, split=words), 3, column="split")
-    assert "8 train rows, of which 6 are of a reference that is also tested: 2 are left" in message
+    assert "8 train rows, of which 6 share a reference with a test row: 2 are left" in message
     assert "too few for 3 shots" in message
-    assert "--shots 2 or fewer" in message
-    assert "--split-column" in message
+    assert "2 shots or fewer" in message
+    assert "(see shots, split_column)" in message
 
 
 def test_unknown_column():
@@ -330,7 +330,7 @@ def test_unknown_column():
     message = error_of(ratings, 2, column="split")
     assert "ratings.csv: no split column 'split'" in message
     assert "'official_split', 'my_split'" in message
-    assert "there is none" in error_of(rated(range(9)), 2, column="split")
+    assert "No column has 'split' in its name" in error_of(rated(range(9)), 2, column="split")
 
 
 @pytest.mark.parametrize("words", [["train"] * 9, ["test"] * 9, ["0", "1", "2"] * 3])
@@ -347,12 +347,12 @@ def test_column_without_train_or_test(words):
 def test_too_few_images():
     message = error_of(rated(range(10)), 50)
     assert message.startswith("ratings.csv: there are 10 rated images, too few for 50 shots")
-    assert "--shots 8 or fewer" in message
+    assert "8 shots or fewer" in message
     assert "too few for 9 shots" in error_of(rated(range(10)), 9)
     check(draw_split(rated(range(10)), 8, 0), 10, 8)
 
     tiny = error_of(rated(range(3)), 2)
-    assert "--shots" not in tiny
+    assert "shots or fewer" not in tiny
     assert "Rate more images" in tiny
 
 
@@ -360,7 +360,7 @@ def test_too_few_images_beside_a_share():
     ratings = rated(range(10))
     message = error_of(ratings, 7, test_share=0.4)
     assert "6 rated images beside the 4 of the test set" in message
-    assert "--shots 6 or fewer" in message
+    assert "6 shots or fewer" in message
     assert "test_share smaller" in message
     check(draw_split(ratings, 6, 0, test_share=0.4), 10, 6)
     message = error_of(ratings, 2, test_share=0.1)
@@ -372,7 +372,7 @@ def test_too_few_images_of_the_references():
     ratings = grouped([5] * 8)
     message = error_of(ratings, 21)
     assert "20 images, of 4 of the 8 references" in message
-    assert "--shots 20 or fewer" in message
+    assert "20 shots or fewer" in message
     check(draw_split(ratings, 20, 0), 40, 20)
     assert "all images are of one reference, 'x'" in error_of(rated(range(9), "x" * 9), 2)
 
@@ -382,9 +382,9 @@ def test_sides_that_are_too_small_by_chance():
     messages = {error_of(rated(range(4), "aaab"), 2, seed) for seed in range(20)}
     assert len(messages) == 2
     pool, test = sorted(messages, key=lambda message: "for the test" in message)
-    assert "side has 1 images, of 1 of the 2 references" in pool
+    assert "side of the shots has 1 images, of 1 of the 2 references" in pool
     assert "too few images for the test: 1, at least 2 are needed" in test
-    assert all("--seed" in message and "test_share" in message for message in messages)
+    assert all("seed" in message and "test_share" in message for message in messages)
 
 
 @pytest.mark.parametrize("test_share", [0.01, 0.99])
@@ -396,17 +396,16 @@ def test_at_least_one_reference_on_each_side(test_share):
 def test_shots_of_one_value():
     message = error_of(rated([3.0] * 40 + [5.0], None), 2, seed=1)
     assert "all 2 shots drawn have MOS 3.0" in message
-    assert "--seed" in message
-    assert "--sampling spread" in message
+    assert "(see seed, sampling)" in message
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"shots": 1}, "--shots is at least 2, not 1"),
-        ({"shots": -5}, "--shots is at least 2, not -5"),
-        ({"seed": -1}, "--seed"),
-        ({"sampling": "even"}, "--sampling is random or spread, not 'even'"),
+        ({"shots": 1}, "shots: must be at least 2, not 1"),
+        ({"shots": -5}, "shots: must be at least 2, not -5"),
+        ({"seed": -1}, "seed: must be 0 or larger, not -1"),
+        ({"sampling": "even"}, "sampling: must be random or spread, not 'even'"),
         ({"test_share": 0.0}, "test_share"),
         ({"test_share": 1.0}, "test_share"),
         ({"test_share": float("nan")}, "test_share"),

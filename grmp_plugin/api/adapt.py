@@ -1,0 +1,212 @@
+"""Adapt a model to ratings: few shots to learn from, all other ratings to test on."""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack
+
+from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before
+from grmp_plugin.api.adaptation import Adaptation
+from grmp_plugin.api.ratings import DEMO, as_ratings, is_ratings_file
+from grmp_plugin.api.split_result import SplitResult, split_result
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import RatingsOptions
+from grmp_plugin.errors import InputError
+from grmp_plugin.notes import Note
+from grmp_plugin.progress import ProgressCallback
+from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.training.checkpoint_file import check_out, state_file
+from grmp_plugin.training.presets import read_config, with_arguments
+from grmp_plugin.training.settings import AdaptConfig, AdaptSettings
+from grmp_plugin.training.watch import Watch, as_watch
+
+if TYPE_CHECKING:
+    import pandas
+
+    from grmp_plugin.api.models import Model
+    from grmp_plugin.api.start import Start
+    from grmp_plugin.network.checkpoint import Checkpoint
+    from grmp_plugin.training.few_shot import FewShot
+
+# Details of a run that decide its result: only a state with the same ones is resumed.
+_IDENTITY = ("model", "weights_sha256", "ratings_sha256", "split_column", "settings", "splits")
+
+
+def adapt(
+    ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings | None" = None,
+    shots: int | None = None,
+    model: "Model | None" = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    splits: int | None = None,
+    seed: int | None = None,
+    config: str | os.PathLike[str] | None = None,
+    protocol: str | None = None,
+    sampling: str | None = None,
+    split_column: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    data_root: str | os.PathLike[str] = "datasets",
+    progress: bool | ProgressCallback | Watch = False,
+    **options: Unpack[RatingsOptions],
+) -> Adaptation:
+    """Adapt a model to ratings, and compare its predictions with the unused ratings before and after.
+
+    Settings are the paper's, replaced by those measured for the model's backbone, by `config`, and by
+    arguments, in this order.
+
+    Args:
+        ratings: A ratings file, a data frame, the name of one of pyiqa's data sets, or `demo` (default):
+            drawn pictures rated by a simulated observer.
+        shots: Number of rated images to learn from; 50 by default.
+        model: Model to adapt: a name, a checkpoint file, a CLIP of open_clip such as `ViT-B-16-quickgelu`, or
+            what `pretrain` or `adapt` returned; `grmp_iqa-tiny` by default.
+        out: A .safetensors file for the adapted model. The state of an interrupted run is kept beside it.
+        splits: Number of splits, each with other shots; 1 by default.
+        seed: Random seed of the first split; each further split adds 1. 0 by default.
+        config: A YAML file, or a preset such as `paper/livec`.
+        protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
+            authors' released code does.
+        sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
+        split_column: Column that says `train` or `test`; shots are drawn from the train rows.
+        device: `auto`, `cpu` or `cuda`.
+        resume: Whether to continue an interrupted run with the same arguments; needs `out`.
+        data_root: Folder of pyiqa's data sets, also where they are downloaded to.
+        progress: True for a progress bar, or a function that receives each `Progress`.
+        **options: How to read the ratings; see `RatingsOptions`.
+
+    Returns:
+        The adapted model, and its agreement with the test ratings before and after.
+
+    Raises:
+        InputError: When the ratings, a path or an argument cannot be used.
+        ConfigError: When the configuration or a setting cannot be used.
+        DataUnavailableError: When a data set would have to be downloaded and cannot be.
+        WeightsUnavailableError: When weights would have to be downloaded and cannot be.
+        TrainingError: When training cannot continue, or the saved state belongs to another run.
+    """
+    clock, watch = Stopwatch(), as_watch(progress)
+    file, notes = check_out(out, resume)
+    given = read_config(AdaptConfig, config)
+    wanted = given.data or DEMO if ratings is None else ratings
+    # A mistake in a file or data frame is reported before the imports below, which take seconds.
+    at_once = not isinstance(wanted, str) or is_ratings_file(wanted)
+    rated = as_ratings(wanted, **options) if at_once else None
+    from grmp_plugin.training.device import training_device
+    from grmp_plugin.training.few_shot import FewShot
+
+    seed = given.seed if seed is None else seed
+    start = _find_start(model, given.model, config, seed)
+    merged = read_config(AdaptConfig, config, backbone=start.checkpoint.config.backbone.name)
+    settings = with_arguments(merged.training, shots=shots, protocol=protocol, sampling=sampling)
+    if options.get("mos_range") is not None and settings.protocol == "released":
+        raise InputError(
+            "not used by protocol released, whose scale is the range of the shots", argument="mos_range"
+        )
+    used = training_device(device)
+    if isinstance(wanted, str) and wanted == DEMO:
+        notes.append(_about_demo(is_default=ratings is None))
+    _pass_on(notes, watch)
+    if rated is None:
+        rated = as_ratings(wanted, data_root=data_root, report=watch.progress, **options)
+    watch.begin(describe(rated, start.checkpoint.source))
+    _pass_on(about_ratings := notes_before(rated, settings), watch)
+    few_shot = FewShot(
+        start.checkpoint,
+        rated,
+        settings,
+        device=used,
+        watch=watch,
+        skip_bad=bool(options.get("skip_bad")),
+        split_column=split_column,
+    )
+    details = {
+        **_details(start, few_shot.ratings, settings),
+        "splits": merged.splits if splits is None else splits,
+        "split_column": split_column,
+    }
+    results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
+    skipped = (*rated.skipped, *few_shot.unreadable)
+    details |= {
+        "out": None if file is None else str(file),
+        "skipped": [dataclasses.asdict(row) for row in skipped],
+    }
+    return Adaptation(
+        run=RunRecord("adapt", clock.date, used, seed, clock.seconds, details),
+        splits=results,
+        checkpoint=checkpoint,
+        notes=(*notes, *about_ratings, *notes_after(results)),
+        skipped=skipped,
+    )
+
+
+def _find_start(model: "Model | None", configured: str, config: Any, seed: int) -> "Start":
+    from grmp_plugin.api.start import find_start
+
+    try:
+        return find_start(configured if model is None else model, seed)
+    except InputError as error:
+        if model is not None or config is None:
+            raise
+        raise InputError(
+            f"{error.message}; the configuration {os.fspath(config)} names it",
+            see=(*error.see, "prompts", "model"),
+        ) from error
+
+
+def _about_demo(*, is_default: bool) -> Note:
+    from grmp_plugin.synthetic.demo import default_folder
+
+    words = "no ratings given; using " if is_default else ""
+    return Note(f"{words}the demo: drawn pictures, rated by a simulated observer (in {default_folder()})")
+
+
+def _pass_on(notes: Iterable[Note], watch: Watch) -> None:
+    for note in notes:
+        watch.note(note)
+
+
+def _details(start: "Start", rated: Ratings, settings: AdaptSettings) -> dict[str, Any]:
+    """Details of the run's record."""
+    import torch
+
+    return {
+        "model": start.checkpoint.source,
+        "weights_sha256": start.sha256,
+        "backbone": start.checkpoint.config.backbone.name,
+        "data": rated.source,
+        "images": len(rated.images),
+        "ratings_sha256": rated.digest(),
+        "settings": dataclasses.asdict(settings),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _adapt_all(
+    few_shot: "FewShot", details: dict[str, Any], device: str, seed: int, file: Path | None, resume: bool
+) -> tuple[tuple[SplitResult, ...], "Checkpoint"]:
+    """Adapt on all splits, and keep the first one's model."""
+    from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
+    from grmp_plugin.training.state import SavedState
+
+    identity = {"seed": seed, "device": device, **{name: details[name] for name in _IDENTITY}}
+    saved = None if file is None else SavedState(state_file(file), identity)
+    results: list[SplitResult] = []
+    kept: Checkpoint | None = None
+    for adapted, checkpoint in few_shot.splits(seed, details["splits"], saved=saved, resume=resume):
+        result = split_result(adapted, few_shot.ratings)
+        if checkpoint is not None and not results:
+            metrics = {"before": result.before.as_dict(), "after": result.after.as_dict()}
+            source = f"{details['model']} adapted to {details['data']}" if file is None else str(file)
+            info = {**checkpoint.info, "metrics": metrics}
+            kept = dataclasses.replace(checkpoint, info=info, source=source)
+            if file is not None:
+                write_checkpoint(kept, file)
+        results.append(result)
+    if saved is not None:
+        saved.remove()
+    # Written before the interruption, if the first split was complete by then.
+    return tuple(results), read_checkpoint(str(file)) if kept is None else kept

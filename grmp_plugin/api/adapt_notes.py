@@ -1,0 +1,160 @@
+"""What is worth knowing about an adaptation: its verdict in a sentence, and whatever looks odd."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from grmp_plugin.api.split_result import (
+    Difference,
+    SplitResult,
+    agreement_over_splits,
+    difference_over_splits,
+)
+from grmp_plugin.data.ratings import DECLARED, Ratings
+from grmp_plugin.notes import Note
+from grmp_plugin.statistics.agreement import Agreement
+from grmp_plugin.training.settings import AdaptSettings
+
+_NARROW = 0.25  # share of a declared scale below which the ratings seem to be on another scale
+_NEGATIVE = -0.3  # SRCC below which the direction of the ratings seems to be wrong
+
+
+def describe(rated: Ratings, start: str) -> str:
+    """What is adapted to what, in one sentence.
+
+    Args:
+        rated: The ratings.
+        start: Name of the model to adapt.
+    """
+    groups = "; taken as independent, as there is no column of references"
+    if rated.references is not None:
+        groups = f" of {len(set(rated.references))} references ({rated.references_source})"
+    return f"{rated.source}: {len(rated.images)} rated images{groups}. Adapting {start}"
+
+
+def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:
+    """What is worth knowing before training."""
+    notes = []
+    if rated.mos_range is not None:
+        low, high = rated.mos_range
+        if np.ptp(rated.mos) < _NARROW * (high - low):
+            notes.append(
+                Note(
+                    f"the ratings cover only part of the scale of {low:g} to {high:g}: they run from "
+                    f"{rated.mos.min():.4g} to {rated.mos.max():.4g}. Check the scale",
+                    see=("mos_range",),
+                )
+            )
+    if settings.protocol == "released":
+        notes.append(
+            Note(
+                "protocol released chooses the best epoch on the test ratings, as the authors' released code "
+                "does, so its numbers are optimistic",
+                see=("protocol",),
+            )
+        )
+    return notes
+
+
+def verdict(shots: int, splits: int, difference: Difference) -> str:
+    """What the shots changed, in one sentence.
+
+    Args:
+        shots: Number of shots.
+        splits: Number of splits.
+        difference: SRCC after minus before.
+    """
+    if math.isnan(difference.srcc):
+        return "the difference of SRCC is undefined: all predictions or all ratings are equal"
+    change = f"{shots} ratings changed SRCC by {difference.srcc:+.3f}"
+    low, high = difference.srcc_interval
+    if math.isnan(low):
+        return f"{change}; there are too few {'images' if splits == 1 else 'splits'} for an interval"
+    meaning = "not significant"
+    if low > 0:
+        meaning = "a significant gain"
+    elif high < 0:
+        meaning = "a significant loss; keep the model as it was"
+    return f"{change} (95% interval {low:+.3f} to {high:+.3f}): {meaning}"
+
+
+def notes_after(splits: Sequence[SplitResult]) -> list[Note]:
+    """What is worth knowing about the result."""
+    return [
+        *_about_training(splits, difference_over_splits([split.difference for split in splits])),
+        *_about_direction(agreement_over_splits([split.before for split in splits])),
+        *_about_steps(splits),
+        *_about_scale(splits),
+    ]
+
+
+def _about_training(splits: Sequence[SplitResult], difference: Difference) -> list[Note]:
+    if math.isnan(difference.srcc):
+        return []
+    notes, first = [], splits[0]
+    if len(splits) == 1 and not math.isnan(difference.srcc_interval.low):
+        notes.append(
+            Note(
+                "the interval is about the test images; several splits show how much depends on the shots",
+                see=("splits",),
+            )
+        )
+    if not (math.isnan(first.shots_srcc_before) or math.isnan(first.shots_srcc_after)):
+        details = (
+            f"SRCC on the shots themselves: {first.shots_srcc_before:.3f} before, "
+            f"{first.shots_srcc_after:.3f} after"
+        )
+        if not math.isnan(first.angle):
+            details += (
+                f"; mean angle of the gradients {first.angle:.1f}°, "
+                f"{first.projected:.0%} of the tensors projected"
+            )
+        notes.append(Note(f"{details}; parameters moved by {first.moved:.2%}"))
+    return notes
+
+
+def _about_direction(before: Agreement) -> list[Note]:
+    if not before.srcc < _NEGATIVE:
+        return []
+    return [
+        Note(
+            "before adaptation, the scores correlate negatively with the ratings. Check whether a high or a "
+            "low rating means good quality",
+            see=("lower_better",),
+        )
+    ]
+
+
+def _about_steps(splits: Sequence[SplitResult]) -> list[Note]:
+    notes = []
+    if splits[0].best_epoch is not None:
+        epochs = ", ".join(str(split.best_epoch) for split in splits)
+        notes.append(Note(f"best epoch on the test images: {epochs} (0: no epoch was better than the start)"))
+    if skipped := sum(split.skipped_steps for split in splits):
+        notes.append(
+            Note(f"{skipped} steps were skipped, as gradients were not finite; use a smaller learning rate")
+        )
+    if ignored := sum(split.not_finite_gradients for split in splits):
+        notes.append(
+            Note(f"{ignored} semantic gradients were not finite; the quality gradients were used unchanged")
+        )
+    return notes
+
+
+def _about_scale(splits: Sequence[SplitResult]) -> list[Note]:
+    scale = splits[0].mos_scale
+    declare = () if scale.source == DECLARED else ("mos_range",)
+    notes = [Note(f"MOS scale {scale.low:.4g} to {scale.high:.4g} ({scale.source})", see=declare)]
+    # More than the width of the scale beyond either end.
+    low, high = 2 * scale.low - scale.high, 2 * scale.high - scale.low
+    far = [row for split in splits for row in split.tested if not low <= row["mos"] <= high]
+    if far:
+        notes.append(
+            Note(
+                f"{len(far)} test ratings are far outside the scale, such as {far[0]['mos']:g} of "
+                f"{far[0]['image']}: possibly typos. With a declared range, such rows are rejected",
+                see=("mos_range",),
+            )
+        )
+    return notes

@@ -1,0 +1,47 @@
+"""What the results of both trainings share: a checkpoint to save and to score with."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grmp_plugin.api.result import Result
+
+if TYPE_CHECKING:
+    from grmp_plugin.api.score import Scores
+    from grmp_plugin.network.checkpoint import Checkpoint
+
+
+class TrainedResult(Result):
+    """A result that holds a trained network."""
+
+    checkpoint: "Checkpoint"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network to a checkpoint file.
+
+        Args:
+            path: A .safetensors file.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: For another extension, or a folder that is missing or not writable.
+        """
+        from grmp_plugin.network.checkpoint import write_checkpoint
+        from grmp_plugin.training.checkpoint_file import check_checkpoint_path
+
+        file = check_checkpoint_path(path, "path")
+        write_checkpoint(self.checkpoint, file)
+        return file
+
+    def score(self, images: Any, **options: Any) -> "Scores":
+        """Score images with the network.
+
+        Args:
+            images: See `grmp_plugin.score`, as for the options.
+            **options: Such as `scale="mos"` for predicted ratings.
+        """
+        from grmp_plugin.api.score import score
+
+        return score(images, self, **options)

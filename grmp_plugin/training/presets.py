@@ -1,0 +1,82 @@
+"""Settings of a training: the paper's, those measured for the backbone, a configuration file, arguments.
+
+Each overrides those before it.
+"""
+
+import dataclasses
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from grmp_plugin.config import read_yaml
+from grmp_plugin.errors import InputError
+from grmp_plugin.suggest import did_you_mean
+from grmp_plugin.training.settings import AdaptConfig, PretrainConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", AdaptConfig, PretrainConfig)
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+PRESETS = {
+    "adapt": ("tiny/adapt", "paper/livec", "paper/koniq"),
+    "pretrain": ("tiny/pretrain", "paper/pretrain"),
+}
+# Backbone -> folder of the settings that were measured for it.
+_MEASURED = {"grmp-tiny": "tiny"}
+
+
+def read_config(
+    kind: type[Config], config: str | os.PathLike[str] | None, *, backbone: str | None = None
+) -> Config:
+    """The configuration of a training.
+
+    Args:
+        kind: `AdaptConfig` or `PretrainConfig`.
+        config: YAML file, or name of a preset such as `paper/livec`.
+        backbone: Name of the backbone to train; settings measured for it replace the paper's.
+
+    Raises:
+        InputError: When there is no such file or preset.
+        ConfigError: When the file cannot be read, or has an unknown key or a value that cannot be used.
+    """
+    layers = []
+    if backbone in _MEASURED:
+        layers.append(find_config(f"{_MEASURED[backbone]}/{kind.stage}", kind.stage))
+    if config is not None:
+        layers.append(find_config(config, kind.stage))
+    return read_yaml(kind, *layers)
+
+
+def find_config(config: str | os.PathLike[str], stage: str) -> Path:
+    """A configuration file by its path, or a preset by its name.
+
+    Args:
+        config: Path or name.
+        stage: `adapt` or `pretrain`.
+
+    Raises:
+        InputError: When it is neither.
+    """
+    name = os.fspath(config)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    presets = PRESETS[stage]
+    preset = name.removesuffix(".yml")
+    if preset in presets:
+        return Path(str(files("grmp_configs"))) / f"{preset}.yml"
+    hint = " ".join(filter(None, [did_you_mean(name, presets), f"Presets: {', '.join(presets)}"]))
+    raise InputError(f"{name}: no such file or preset. {hint}", argument="config")
+
+
+def with_arguments(settings: Settings, **arguments: Any) -> Settings:
+    """Settings with explicit arguments in place; None stands for an argument that was not given.
+
+    Raises:
+        ConfigError: When a value cannot be used.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return dataclasses.replace(settings, **given)
