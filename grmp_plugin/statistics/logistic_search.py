@@ -122,7 +122,7 @@ def _damped_step(fits: Fits, damping: Array, fixed: NDArray[np.bool_]) -> Array:
     """
     diagonal = np.maximum(fits.curvature[:, :2], 0)
     first, second = (diagonal + (damping * diagonal.sum(axis=1))[:, None]).T
-    # Rounding can push the off-diagonal element of a nearly singular matrix beyond what Cauchy-Schwarz allows.
+    # Rounding can push the off-diagonal element of a nearly singular matrix beyond the Cauchy-Schwarz bound.
     most = np.sqrt(diagonal.prod(axis=1))
     mixed = np.where(fixed.any(axis=1), 0, np.clip(fits.curvature[:, 2], -most, most))
     determinant = first * second - mixed**2
