@@ -1,4 +1,4 @@
-"""A comparison for people: a table, what it says in words, and what was left out."""
+"""A comparison as tables on a terminal, with the meaning of their columns."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
     from grmp_plugin.statistics.bootstrap import Interval
 
-_NAME = 14  # columns for a metric's name at least
-_DISPENSABLE = ("B/W", "D/S", "KRCC", "RMSE*", "to best", "PLCC*")  # the first is the first to go
-_MATRIX = 8  # metrics; more do not fit beside each other
-_DISPUTED = 5  # images listed
+_NAME_WIDTH = 14  # characters, at least
+_DISPENSABLE = ("B/W", "D/S", "KRCC", "RMSE*", "to best", "PLCC*")  # dropped in this order
+_MATRIX = 8  # most metrics that fit side by side
+_DISPUTED = 5  # images to list
 
 
 def print_comparison(comparison: "Comparison") -> None:
-    """Print the table on stdout, and remarks on stderr."""
+    """Print tables on stdout, and the meaning of their columns on stderr."""
     judged, count = int(comparison.judged.sum()), len(comparison.images)
     rated = "" if comparison.mos is None else " with ratings"
     working = comparison.working()
@@ -59,25 +59,18 @@ def _print_agreement(comparison: "Comparison") -> None:
             table = _agreement_table(comparison, columns)
     print_table(table)
     if dropped:
-        note(f"no room for {', '.join(reversed(dropped))}: a wider terminal, --out and --report have them")
-    note("* after the 4-parameter logistic fit; SRCC with its 95% interval")
-    note("= the best, and those that cannot be told from it (paired bootstrap, Holm-corrected, 5%)")
+        note(f"the terminal is too narrow for {', '.join(reversed(dropped))}; see --out or --report")
+    note("* after a 4-parameter logistic fit; SRCC with 95% bootstrap interval")
+    note("= best, or not significantly different from the best (paired bootstrap, Holm-corrected, 5% level)")
     if "D/S" in columns:
-        note("D/S, B/W: Krasula's AUC of telling different from similar pairs, and the better from the worse")
-    for number in comparison.working():
-        name, agreement = comparison.metrics[number].metric, comparison.agreements[number]
-        if agreement is not None and agreement.remark:
-            note(f"{name}: {agreement.remark}")
-        if agreement is not None and agreement.srcc_interval.high < 0:
-            better = "low" if comparison.mos_lower_better else "high"
-            note(f"{name} runs against the ratings, of which a {better} one counts as good: is that right?")
+        note("D/S, B/W: Krasula's AUC for different against similar pairs, and for the better of two images")
 
 
 def _agreement_table(
     comparison: "Comparison", columns: Mapping[str, "Callable[[MetricAgreement], str]"]
 ) -> Table:
     table = Table()
-    table.add_column("metric", overflow="fold", min_width=_NAME)
+    table.add_column("metric", overflow="fold", min_width=_NAME_WIDTH)
     for title in (*columns, "images/s"):
         table.add_column(title, justify="right", no_wrap=True)
     for number in comparison.working():
@@ -92,61 +85,67 @@ def _agreement_table(
 
 def _print_ranks(comparison: "Comparison") -> None:
     working = comparison.working()
-    table = Table()
-    table.add_column("metric", overflow="fold", min_width=_NAME)
     matrix = len(working) <= _MATRIX
-    for number in working if matrix else ():
-        table.add_column(
-            printable(comparison.metrics[number].metric), justify="right", overflow="fold", min_width=5
-        )
-    if not matrix:
-        for title in ("most like", "SRCC", "least like", "SRCC"):
-            table.add_column(title, justify="right", no_wrap=True)
+    print_table(_matrix_table(comparison) if matrix else _extremes_table(comparison))
+    note("SRCC of each pair of metrics, with signs that make higher better")
+    if len(working) > 1 and len(comparison.disputed):
+        print_data("\nmost disputed (rank among the images, 0 worst to 100 best)\n")
+        print_table(_disputed_table(comparison, working if matrix else []))
+
+
+def _matrix_table(comparison: "Comparison") -> Table:
+    """SRCC of each pair of metrics."""
+    working = comparison.working()
+    table = Table()
+    table.add_column("metric", overflow="fold", min_width=_NAME_WIDTH)
+    for number in working:
+        table.add_column(_name(comparison, number), justify="right", overflow="fold", min_width=5)
     table.add_column("images/s", justify="right", no_wrap=True)
     for number in working:
-        metric = comparison.metrics[number]
-        if matrix:
-            cells = ["" if other == number else _number(comparison.ranks[number, other]) for other in working]
-        else:
-            others = [n for n in working if n != number and not math.isnan(comparison.ranks[number, n])]
-            ends = (
-                [f(others, key=lambda n: comparison.ranks[number, n]) for f in (max, min)] if others else []
-            )
-            cells = [
-                text
-                for end in ends
-                for text in (
-                    printable(comparison.metrics[end].metric),
-                    _number(comparison.ranks[number, end]),
-                )
-            ] or ["", "", "", ""]
-        table.add_row(Text(printable(metric.metric)), *cells, _speed(metric))
-    print_table(table)
-    note("SRCC of every pair of metrics, each turned so that higher is better")
-    if len(working) < 2 or not len(comparison.disputed):
-        return
-    print_data("\nmost disputed (rank among the images, 0 worst to 100 best)\n")
-    disputed = Table()
-    disputed.add_column("image", overflow="fold")
-    shown = working if matrix else []
+        cells = ["" if other == number else _number(comparison.ranks[number, other]) for other in working]
+        table.add_row(Text(_name(comparison, number)), *cells, _speed(comparison.metrics[number]))
+    return table
+
+
+def _extremes_table(comparison: "Comparison") -> Table:
+    """The most and the least similar metric of each."""
+    working = comparison.working()
+    table = Table()
+    table.add_column("metric", overflow="fold", min_width=_NAME_WIDTH)
+    for title in ("most similar", "SRCC", "least similar", "SRCC", "images/s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for number in working:
+        srcc = {
+            other: comparison.ranks[number, other]
+            for other in working
+            if other != number and not math.isnan(comparison.ranks[number, other])
+        }
+        cells = ["", "", "", ""]
+        if srcc:
+            most, least = max(srcc, key=srcc.__getitem__), min(srcc, key=srcc.__getitem__)
+            cells = [_name(comparison, most), _number(srcc[most])]
+            cells += [_name(comparison, least), _number(srcc[least])]
+        table.add_row(Text(_name(comparison, number)), *cells, _speed(comparison.metrics[number]))
+    return table
+
+
+def _disputed_table(comparison: "Comparison", shown: list[int]) -> Table:
+    """Ranks of the most disputed images by some metrics, or the spread of the ranks if none are given."""
+    table = Table()
+    table.add_column("image", overflow="fold")
     for number in shown:
-        disputed.add_column(printable(comparison.metrics[number].metric), justify="right", min_width=3)
-    if not matrix:
-        disputed.add_column("spread", justify="right")
-    places = _places(comparison, shown)
+        table.add_column(_name(comparison, number), justify="right", min_width=3)
+    if not shown:
+        table.add_column("spread", justify="right")
+    ranks = [comparison.percentile_ranks_by(number) for number in shown] or [comparison.dispute]
     for image in comparison.disputed[:_DISPUTED].tolist():
-        cells = [f"{places[number][image]:.0f}" for number in shown] or [f"{comparison.dispute[image]:.0f}"]
-        disputed.add_row(Text(printable(comparison.images[image])), *cells)
-    print_table(disputed)
+        cells = [f"{values[image]:.0f}" for values in ranks]
+        table.add_row(Text(printable(comparison.images[image])), *cells)
+    return table
 
 
-def _places(comparison: "Comparison", numbers: list[int]) -> dict[int, dict[int, float]]:
-    """Percentile rank of each judged image, by metric."""
-    from grmp_plugin.statistics.disagreement import percentile_ranks
-
-    judged = comparison.judged.nonzero()[0].tolist()
-    ranks = {n: percentile_ranks(comparison.metrics[n].quality[comparison.judged]) for n in numbers}
-    return {number: dict(zip(judged, found.tolist(), strict=True)) for number, found in ranks.items()}
+def _name(comparison: "Comparison", number: int) -> str:
+    return printable(comparison.metrics[number].metric)
 
 
 def _to_best(agreement: "MetricAgreement") -> str:
@@ -171,7 +170,7 @@ def _number(value: float) -> str:
 
 
 def _amount(value: float) -> str:
-    """An amount of any unit, to 3 digits."""
+    """A value in any unit, to 3 significant digits."""
     return "undefined" if math.isnan(value) else f"{value:.3g}"
 
 

@@ -18,31 +18,32 @@ def find_references(
     *,
     skip_missing: bool = False,
 ) -> tuple[str | None, ...]:
-    """The reference file of each image.
+    """Find the reference file of each image.
 
-    In a folder it is the file that a ratings file's column names; else the one called like the image, with
-    the same or another suffix; else the one that the names of a standard data set tell (KADID-10k's
-    `I01_05_02.png` has `I01.png`). Capitals do not matter.
+    In a folder, an image's reference is the file that the ratings file names; else the file with the
+    image's name, whatever its suffix; else the file that follows from the naming scheme of a standard data
+    set (KADID-10k's `I01_05_02.png` belongs to `I01.png`). Case does not matter.
 
     Args:
         images: N paths.
-        where: a file, the reference of all images, or a folder.
-        names: N names of reference files, as a ratings file has them.
-        skip_missing: an image without a reference is no error.
+        where: A file, the reference of all images, or a folder.
+        names: N names of reference files from a column of a ratings file.
+        skip_missing: Accept images without a reference.
 
     Returns:
         N paths; None for an image without a reference.
 
     Raises:
-        InputError: when there is no such file or folder, a reference is missing, or a name fits several;
-            it names the images.
+        InputError: When there is no such file or folder, a reference is missing, or several files match;
+            the message names the images.
     """
     path = Path(where)
     if path.is_file():
         return (str(path),) * len(images)
     if not path.is_dir():
         raise InputError(
-            f"--ref {path}: no such file or folder. Name the original, or the folder of originals."
+            f"{path}: no such file or folder; name the reference image, or a folder of reference images",
+            argument="references",
         )
     files = expand_paths([str(path)])
     by_name = {_plain(os.path.relpath(file, path)): file for file in files}
@@ -62,21 +63,22 @@ def find_references(
         raise InputError(
             "\n".join(
                 [
-                    f"--ref {path}: {len(missing)} of {len(images)} images have no reference there:",
+                    f"{path}: {len(missing)} of {len(images)} images have no reference there:",
                     *missing[:_LISTED],
                     *more,
-                    "Call the originals like the images, or name them in a column of a ratings file "
-                    "(--reference-column), or go on without these images: --skip-bad.",
+                    "Name the references like the images, or in a column of the ratings.",
                 ]
-            )
+            ),
+            argument="references",
+            see=("reference_column", "skip_bad"),
         )
     return tuple(found)
 
 
 def _candidates(image: str) -> list[str]:
-    """Names that the reference may have, best first."""
-    told = parse_name(image)
-    return [os.path.basename(image), *([] if told is None else [told.reference])]
+    """Possible names of the reference, best first."""
+    parsed = parse_name(image)
+    return [os.path.basename(image), *([] if parsed is None else [parsed.reference])]
 
 
 def _look_up(
@@ -89,10 +91,12 @@ def _look_up(
         exact = by_name.get(_plain(candidate)) or by_name.get(_plain(os.path.basename(candidate)))
         if exact is not None:
             return exact
-        # A reference that the data set's own names tell has no suffix to take off.
+        # References that follow from a naming scheme have no suffix to remove.
         alike = by_stem.get(_stem(candidate)) or by_stem.get(_plain(candidate)) or ()
         if len(alike) > 1:
-            raise InputError(f"--ref: several files could be the reference of {image}: {', '.join(alike)}")
+            raise InputError(
+                f"several files could be the reference of {image}: {', '.join(alike)}", argument="references"
+            )
         if alike:
             return alike[0]
     return None

@@ -1,4 +1,4 @@
-"""What the file names of the standard synthetic data sets say: reference, distortion and level."""
+"""Naming schemes of the standard synthetic data sets: reference, distortion and level of an image."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class DistortedName(NamedTuple):
-    """What one file name says.
+    """A file name taken apart.
 
     Attributes:
-        reference: the pristine image, in the capitals that the data set itself uses: TID2013 mixes
-            `I01_11_1.BMP` and `i01_11_2.bmp`, which are of one reference.
-        distortion: as written.
-        level: as numbered in the name; what the number means is the data set's own.
+        reference: The pristine image, in the case that the data set prefers: TID2013 mixes `I01_11_1.BMP`
+            and `i01_11_2.bmp`, which have the same reference.
+        distortion: As written in the name.
+        level: Number in the name; its meaning differs between data sets.
     """
 
     reference: str
@@ -25,7 +25,7 @@ class _Pattern(NamedTuple):
     canonical: Callable[[str], str]
 
 
-# TID and KADID-10k differ in the digits of the level only, one or two: a set has the one or the other.
+# TID and KADID-10k differ only in the number of digits of the level.
 _PATTERNS = tuple(
     _Pattern(re.compile(name + r"\.[a-z0-9]+", re.IGNORECASE | re.ASCII), canonical)
     for name, canonical in (
@@ -41,22 +41,22 @@ def parse_name(name: str) -> DistortedName | None:
     """Read the file name of a distorted image of TID2008, TID2013, KADID-10k, PIPAL or CSIQ.
 
     Args:
-        name: file name or path, in any capitals, with any suffix (people convert the images).
+        name: File name or path, in any case, with any suffix (images get converted).
 
     Returns:
-        What the name says; None where it follows none of these data sets.
+        None for a name that follows none of these schemes.
     """
     return next((found for found in (_match(name, pattern) for pattern in _PATTERNS) if found), None)
 
 
 def references_of(names: Iterable[str]) -> tuple[str, ...] | None:
-    """Name the reference of each image, if all names follow the pattern of one and the same data set.
+    """Name the reference of each image, if all names follow the scheme of one data set.
 
     Args:
         names: N file names or paths.
 
     Returns:
-        N references, equal for images of one reference; None where any name does not fit.
+        N references, equal for images of the same reference; None if any name does not match.
     """
     names = tuple(names)
     for pattern in _PATTERNS:
@@ -67,7 +67,7 @@ def references_of(names: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def _match_all(names: Sequence[str], pattern: _Pattern) -> list[DistortedName]:
-    """All names, or nothing."""
+    """All names taken apart; empty if any does not match."""
     found = []
     for name in names:
         each = _match(name, pattern)

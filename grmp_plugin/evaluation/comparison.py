@@ -1,6 +1,6 @@
-"""What a comparison of metrics holds: the scores, who was judged on what, and how they agree.
+"""The result of a comparison of metrics: scores, agreement with MOS, and agreement with each other.
 
-Plain data, so that whoever shows a comparison needs nothing that made it.
+Plain data, so that tables and pages need nothing that produced it.
 """
 
 import math
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grmp_plugin.statistics.bootstrap import Interval
+from grmp_plugin.statistics.disagreement import percentile_ranks
 
 Array = NDArray[np.float64]
 
@@ -21,15 +22,14 @@ class MetricScores:
     """One metric on the N images of a comparison.
 
     Attributes:
-        metric: as the user named it.
-        reference: whether it compares with a reference image (full-reference).
-        lower_better: whether a low score is a good one.
-        scores: (N,), nan where there is none.
-        errors: N reasons why there is no score, None where there is one.
-        seconds: of computation for an image, on average, loading of the metric and decoding apart; nan
-            where nothing was scored.
-        error: why the metric could not be used at all; then all scores are nan.
-        identity: what the scores depend on beside the image: weights' digest, versions, options.
+        metric: Name, as the caller gave it.
+        reference: Whether it compares with a reference image (full-reference).
+        lower_better: Whether a low score means good quality.
+        scores: (N,) scores, nan where there is none.
+        errors: N reasons for missing scores, None where there is a score.
+        seconds: Mean time per image, without loading the metric and decoding; nan if nothing was scored.
+        error: Why the metric failed as a whole; all scores are nan then.
+        identity: What the scores depend on beside the images: weights' digest, versions, options.
     """
 
     metric: str
@@ -43,40 +43,40 @@ class MetricScores:
 
     @property
     def quality(self) -> Array:
-        """(N,) scores, negated where a low one is a good one: higher is better."""
+        """(N,) scores with the sign that makes higher better."""
         return -self.scores if self.lower_better else self.scores
 
     @property
     def images_per_second(self) -> float:
-        """Speed without loading and decoding; nan where nothing was scored."""
+        """Speed without loading and decoding; nan if nothing was scored."""
         return 1 / self.seconds if self.seconds > 0 else math.nan
 
 
 @dataclass(frozen=True)
 class MetricAgreement:
-    """How one metric agrees with MOS on the images that all metrics are judged on; nan where undefined.
+    """Agreement of one metric with MOS on the images that all metrics are judged on; nan where undefined.
 
-    Every correlation is positive where the metric runs the way that it promises, and negative where it
-    runs against it.
+    Correlations are positive if the metric has the direction that it declares, and negative if it has the
+    opposite one.
 
     Attributes:
         srcc: Spearman's rank correlation.
         krcc: Kendall's rank correlation, tau-b.
-        plcc: Pearson's correlation with the scores as they are.
-        plcc_fitted: the same after the 4-parameter logistic, negative where the fitted curve falls.
-        rmse_fitted: root mean squared error after the logistic, in units of MOS.
-        srcc_interval: 95% bootstrap interval, as for the others.
-        difference: SRCC minus that of the best metric, 0 for the best itself.
-        difference_interval: its paired 95% bootstrap interval.
-        p_value: two-sided, of the difference, corrected (Holm) for as many comparisons as there are pairs
-            of metrics, since the best was chosen among all; nan for the best itself.
-        best: whether no metric has a higher SRCC, or this one cannot be told from the one that has.
-        curve: (K, 2) points of the fitted logistic, from the lowest to the highest score: score as the
-            metric gives it, and MOS. None where the fit failed.
-        different_similar: Krasula's AUC of telling pairs of different from pairs of similar quality; nan
-            without deviations of the ratings.
-        better_worse: Krasula's AUC of telling the better image of a pair of different quality.
-        remark: what is odd, such as a failed fit or constant scores; empty where nothing is.
+        plcc: Pearson's correlation with the unchanged scores.
+        plcc_fitted: Pearson's correlation after the 4-parameter logistic fit; negative if the curve falls.
+        rmse_fitted: Root mean squared error after the fit, in units of MOS.
+        srcc_interval: 95% bootstrap interval; likewise for the others.
+        difference: SRCC minus that of the best metric; 0 for the best itself.
+        difference_interval: Paired 95% bootstrap interval of the difference.
+        p_value: Two-sided p-value of the difference, Holm-corrected for all pairs of metrics because the
+            best was chosen among all; nan for the best itself.
+        best: Whether the metric is the best, or not significantly different from the best.
+        curve: (K, 2) points of the fitted curve, score and MOS, from the lowest to the highest score; None
+            if the fit failed.
+        different_similar: Krasula's AUC for pairs of different against pairs of similar quality; nan
+            without standard errors of the MOS.
+        better_worse: Krasula's AUC for the better image of pairs of different quality.
+        remark: What is unusual, such as a failed fit or constant scores; may be empty.
     """
 
     srcc: float
@@ -101,22 +101,22 @@ class MetricAgreement:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Metrics side by side.
+    """Several metrics on the same images.
 
     Attributes:
         images: N paths.
-        errors: N reasons why an image (or its reference) could not be read, None where it could.
-        metrics: M metrics in the order asked for, failed ones too.
-        judged: (N,) the images on which all metrics that work are judged.
+        errors: N reasons why an image or its reference cannot be read, None where both can.
+        metrics: M metrics in the order given, including failed ones.
+        judged: (N,) which images the metrics are judged on: those scored by every metric that works.
         mos: (N,) mean opinion scores; None without ratings.
-        mos_lower_better: whether a low MOS is a good one.
-        agreements: M agreements with MOS, None for metrics that failed; empty without ratings.
-        ranks: (M, M) SRCC of every pair of metrics on the judged images, each turned so that higher is
-            better; nan in rows and columns of failed metrics.
-        disputed: the judged images by their numbers, those first whose ranks differ most between metrics.
-        dispute: (N,) standard deviation of an image's percentile rank (0..100) over the metrics that
+        mos_lower_better: Whether a low MOS means good quality.
+        agreements: M agreements with MOS, None for failed metrics; empty without ratings.
+        ranks: (M, M) SRCC of each pair of metrics on the judged images, with signs that make higher better;
+            nan in rows and columns of failed metrics.
+        disputed: Indices of the judged images, those first whose ranks differ most between metrics.
+        dispute: (N,) standard deviation of an image's percentile rank (0 to 100) over the metrics that
             work; nan for images that are not judged.
-        run: what made it: versions, options, number of images, seed, date.
+        run: What produced it, as plain data: inputs, settings, versions, seed, date.
     """
 
     images: tuple[str, ...]
@@ -129,19 +129,25 @@ class Comparison:
     ranks: Array
     disputed: NDArray[np.int64]
     dispute: Array
-    run: Mapping[str, Any]
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def agreement_of(self, number: int) -> MetricAgreement | None:
-        """Agreement of a metric with MOS; None without ratings, and for a metric that failed."""
+        """Agreement of a metric with MOS; None without ratings and for a failed metric."""
         return self.agreements[number] if self.agreements else None
 
     def srcc_of(self, number: int) -> float:
-        """SRCC of a metric with MOS; nan where there is none."""
+        """SRCC of a metric with MOS; nan where undefined."""
         agreement = self.agreement_of(number)
         return math.nan if agreement is None else agreement.srcc
 
     def working(self) -> list[int]:
-        """Numbers of the metrics that did not fail, the highest SRCC first; as asked for without ratings."""
+        """Indices of the metrics that work: highest SRCC first, or in the order given without ratings."""
         numbers = [number for number, metric in enumerate(self.metrics) if metric.error is None]
         srcc = {number: self.srcc_of(number) for number in numbers}
         return sorted(numbers, key=lambda number: math.inf if math.isnan(srcc[number]) else -srcc[number])
+
+    def percentile_ranks_by(self, number: int) -> Array:
+        """(N,) percentile ranks of the judged images by one metric, 0 worst to 100 best; nan for others."""
+        ranks = np.full(len(self.images), math.nan)
+        ranks[self.judged] = percentile_ranks(self.metrics[number].quality[self.judged])
+        return ranks

@@ -1,36 +1,41 @@
-"""Which metrics a user's words mean: names, groups, wildcards and checkpoint files."""
+"""Find metrics by name, group, wildcard or checkpoint file."""
 
-import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.errors import InputError
 from grmp_plugin.network.models import DEFAULT_MODEL, MODELS
+from grmp_plugin.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from grmp_plugin.network.checkpoint import Checkpoint
+    from grmp_plugin.network.grmp_iqa import GRMPIQA
 
 GROUPS = ("offline", "nr", "fr")
-"""Words for many metrics: those that need no download, and all no-reference or full-reference ones."""
+"""Metrics that need no download; all no-reference metrics; all full-reference metrics."""
 
-# pyiqa's architectures that fetch nothing when they are created.
+# pyiqa's architectures that download nothing.
 _OFFLINE = frozenset(
     ("PIQE", "Entropy", "PSNR", "SSIM", "MS_SSIM", "CW_SSIM", "FSIM", "VSI", "GMSD", "VIF", "NLPD", "MAD")
 )
-# Of whole sets of images: they have no score for one.
+# Architectures that compare sets of images and have no score for a single one.
 _OF_SETS = frozenset(("FID", "InceptionScore"))
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """One metric, as it is to be created.
+    """One metric before it is created.
 
     Attributes:
-        name: as the user wrote it, or as pyiqa calls it where a group or wildcard was written.
-        own: whether it is one of this package's models, by name or checkpoint file.
-        reference: whether it compares with a reference image.
-        lower_better: whether a low score is a good one.
-        options: what pyiqa creates it with.
+        name: As the caller wrote it, or pyiqa's name for members of a group or wildcard.
+        own: Whether it is a model of this package, by name, checkpoint file or network.
+        reference: Whether it compares with a reference image (full-reference).
+        lower_better: Whether a low score means good quality.
+        options: pyiqa's options for creating it; None for own models.
+        network: Network of an own model that is in memory.
     """
 
     name: str
@@ -38,55 +43,62 @@ class MetricSpec:
     reference: bool = False
     lower_better: bool = False
     options: Mapping[str, Any] | None = None
+    network: "Checkpoint | GRMPIQA | None" = field(default=None, compare=False, repr=False)
 
     @property
     def architecture(self) -> str | None:
-        """pyiqa's, None for an own model."""
+        """pyiqa's name of the architecture; None for own models."""
         return None if self.options is None else self.options.get("type")
 
     @property
     def downloads(self) -> bool:
-        """Whether pyiqa may fetch weights to create it."""
+        """Whether pyiqa may download weights to create it."""
         return not self.own and self.architecture not in _OFFLINE
 
 
 @dataclass(frozen=True)
 class FoundMetrics:
-    """The metrics that words mean, each once, and those of groups that were left out, with the reason."""
+    """Metrics without repetitions, and (name, reason) of members of groups that cannot be used."""
 
     metrics: tuple[MetricSpec, ...]
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def find_metrics(wanted: Sequence[str], *, references: bool) -> FoundMetrics:
+def find_metrics(wanted: Sequence[str | MetricSpec], *, references: bool) -> FoundMetrics:
     """Find metrics by name.
 
     Args:
-        wanted: names of pyiqa's metrics or of this package's models, checkpoint files, `GROUPS`, or
-            wildcards such as `*ssim*`.
-        references: whether there are reference images; without, full-reference metrics are left out of
-            groups and wildcards.
+        wanted: Names of pyiqa's metrics or of this package's models, checkpoint files, `GROUPS`, wildcards
+            such as `*ssim*`, or metrics that were found before.
+        references: Whether there are reference images; without them, groups and wildcards leave out
+            full-reference metrics.
 
     Raises:
-        InputError: for what is none of these, a full-reference metric that was named where there are no
-            references, a metric of whole sets of images, or when nothing is left.
+        InputError: For an unknown name, a full-reference metric named without references, a metric of sets
+            of images, or if no metric is left.
     """
     known = _known()
     found: dict[str, MetricSpec] = {}
     left_out: dict[str, str] = {}
     for word in wanted:
+        if isinstance(word, MetricSpec):
+            found.setdefault(word.name, word)
+            continue
         members = _members(word, known)
         for spec in [_one(word, known)] if members is None else members:
             reason = _unusable(spec, references)
             if reason is None:
                 found.setdefault(spec.name, spec)
             elif members is None:
-                raise InputError(f"--metrics {word}: {reason}")
+                see = ("references",) if spec.reference else ()
+                raise InputError(f"{word}: {reason}", argument="metrics", see=see)
             else:
                 left_out[spec.name] = reason
     if not found:
         reasons = "; ".join(sorted(set(left_out.values()))) or "no metrics were named"
-        raise InputError(f"--metrics {','.join(wanted)}: nothing to compare: {reasons}")
+        names = ",".join(word for word in wanted if isinstance(word, str))
+        see = ("references",) if left_out else ()
+        raise InputError(f"{names}: nothing to compare: {reasons}", argument="metrics", see=see)
     return FoundMetrics(tuple(found.values()), tuple(left_out.items()))
 
 
@@ -110,7 +122,7 @@ def _known() -> dict[str, MetricSpec]:
 
 
 def _members(word: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec] | None:
-    """The metrics of a group or wildcard, in alphabetical order; None for a word that is neither."""
+    """The metrics of a group or wildcard in alphabetical order; None for any other word."""
     if word in GROUPS:
         chosen = {
             "offline": lambda m: m.name == DEFAULT_MODEL or m.architecture in _OFFLINE,
@@ -122,7 +134,9 @@ def _members(word: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec] | N
         return None
     names = fnmatch.filter(sorted(known), word)
     if not names:
-        raise InputError(f"--metrics '{word}': no metric's name is like that; pyiqa -ls lists pyiqa's")
+        raise InputError(
+            f"'{word}' matches no metric's name; 'pyiqa -ls' lists pyiqa's metrics", argument="metrics"
+        )
     return [known[name] for name in names]
 
 
@@ -133,18 +147,18 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
     if path.is_file():
         return MetricSpec(word, own=True)
     if path.suffix in (".safetensors", ".pt", ".pth") or len(path.parts) > 1:
-        raise InputError(f"--metrics {word}: there is no such checkpoint file")
-    near = difflib.get_close_matches(word.lower(), [*known, *GROUPS], n=3)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(
-        f"--metrics {word}: neither a metric of pyiqa nor one of this package. {hint}Names, checkpoint "
-        f"files, wildcards and {', '.join(GROUPS)} are understood; pyiqa -ls lists pyiqa's names"
+        raise InputError(f"{word}: no such checkpoint file", argument="metrics")
+    sentences = (
+        f"{word}: neither a metric of pyiqa nor a model of this package.",
+        did_you_mean(word.lower(), [*known, *GROUPS], count=3),
+        f"Name metrics ('pyiqa -ls' lists pyiqa's), checkpoint files, wildcards, or {', '.join(GROUPS)}.",
     )
+    raise InputError(" ".join(sentence for sentence in sentences if sentence), argument="metrics")
 
 
 def _unusable(spec: MetricSpec, references: bool) -> str | None:
     if spec.architecture in _OF_SETS:
-        return "it compares whole sets of images, and has no score for one"
+        return "it compares whole sets of images, and has no score for a single one"
     if spec.reference and not references:
-        return "it compares with a reference image: name the originals with --ref"
+        return "it needs reference images"
     return None

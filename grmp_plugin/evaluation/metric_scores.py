@@ -1,10 +1,10 @@
-"""Run metrics over images: each image decoded and scored once, scores kept, failures kept apart."""
+"""Run metrics over images; known scores come from a cache, and a failure costs only its metric or image."""
 
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -18,17 +18,15 @@ from grmp_plugin.evaluation.metric_names import MetricSpec
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
 from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
 from grmp_plugin.files import sha256
+from grmp_plugin.progress import Progress, ProgressCallback
 
-_AHEAD = 4  # images decoded before they are needed
+_AHEAD = 4  # images decoded in advance
 _DECODERS = 2
 _KEEP_EVERY = 20  # scores
 
-Watch = Callable[[str, int, int], None]
-"""Told of progress: the metric's name, how many images it has done, and how many there are to do."""
 
-
-class Scores(NamedTuple):
-    """What metrics gave, and why images could not be read (N reasons, None where they could)."""
+class ScoreTable(NamedTuple):
+    """Scores by metric, and N reasons why images cannot be read, None where they can."""
 
     metrics: tuple[MetricScores, ...]
     errors: tuple[str | None, ...]
@@ -40,29 +38,28 @@ def score_images(
     specs: Sequence[MetricSpec],
     metrics: Metrics,
     cache: ScoreCache,
-    watch: Watch,
-) -> Scores:
+    report: ProgressCallback,
+) -> ScoreTable:
     """Score images with several metrics, one after the other.
 
-    A metric is created only if a score is missing in the cache, and what it scored is kept even if the run
-    is interrupted.
+    A metric is created only if the cache lacks a score. Scores are kept even if the run is interrupted.
 
     Args:
         images: N paths.
-        references: N paths, where there are full-reference metrics; None for an image that has none, on
-            which no metric is judged then.
-        specs: which metrics.
-        metrics: creates them.
-        cache: where scores are kept.
-        watch: told of progress.
+        references: N paths of reference images; None if there are none. No metric is judged on an image
+            whose reference is None.
+        specs: The metrics.
+        metrics: Creates them.
+        cache: Keeps scores from run to run.
+        report: Called after each image, with the metric's name as the stage.
     """
     files = _Files(images, references)
-    results = [_one_metric(spec, files, metrics, cache, watch) for spec in specs]
-    return Scores(tuple(results), tuple(files.errors))
+    results = [_one_metric(spec, files, metrics, cache, report) for spec in specs]
+    return ScoreTable(tuple(results), tuple(files.errors))
 
 
 class _Files:
-    """Images and references, their digests, and what is wrong with them."""
+    """Images and references, their digests, and their errors."""
 
     def __init__(self, images: Sequence[str], references: Sequence[str | None] | None) -> None:
         self.images, self.references = images, references
@@ -71,7 +68,7 @@ class _Files:
 
         def digest(path: str) -> str:
             if path not in digests:
-                if not os.path.isfile(path):  # a pipe would be waited for
+                if not os.path.isfile(path):  # reading a pipe would block
                     raise FileNotFoundError(path)
                 digests[path] = sha256(path)
             return digests[path]
@@ -94,7 +91,7 @@ class _Files:
     def decoded(
         self, numbers: Sequence[int], with_reference: bool
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-        """Images in turn, with their references; those that cannot be read are noted and left out."""
+        """Number, image and reference in turn; unreadable ones are recorded in `errors` and skipped."""
         remaining = iter(numbers)
         with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
 
@@ -122,7 +119,7 @@ class _Files:
 
 
 def _why_unreadable(path: str) -> str:
-    """The decoder's words for what the system said."""
+    """The decoder's message, which is clearer than the system's."""
     try:
         read_image(path)
     except ImageError as error:
@@ -131,7 +128,7 @@ def _why_unreadable(path: str) -> str:
 
 
 def _one_metric(
-    spec: MetricSpec, files: _Files, metrics: Metrics, cache: ScoreCache, watch: Watch
+    spec: MetricSpec, files: _Files, metrics: Metrics, cache: ScoreCache, report: ProgressCallback
 ) -> MetricScores:
     count = len(files.images)
     result = _Result(spec, count)
@@ -148,8 +145,8 @@ def _one_metric(
             if files.errors[number] is None and math.isnan(result.scores[number])
         ]
         if missing:
-            watch(spec.name, 0, len(missing))
-            _compute(spec, files, missing, keys, result, metrics, cache, watch)
+            report(Progress(spec.name, 0, len(missing), "loading the metric"))
+            _compute(spec, files, missing, keys, result, metrics, cache, report)
     except MetricError as error:
         return MetricScores(
             spec.name,
@@ -172,7 +169,7 @@ def _compute(
     result: "_Result",
     metrics: Metrics,
     cache: ScoreCache,
-    watch: Watch,
+    report: ProgressCallback,
 ) -> None:
     score = metrics.open(spec)
     fresh: dict[str, KeptScore] = {}
@@ -181,7 +178,7 @@ def _compute(
         for done, (number, image, reference) in enumerate(files.decoded(missing, spec.reference), 1):
             try:
                 with failing_quietly():
-                    if not warm:  # what a metric does only once is no part of its speed
+                    if not warm:  # one-time work does not count as the metric's speed
                         score(image, reference)
                         warm = True
                     started = time.perf_counter()
@@ -195,7 +192,7 @@ def _compute(
                     fresh[keys[number]] = kept
                 else:
                     result.errors[number] = f"its score is {value}"
-            watch(spec.name, done, len(missing))
+            report(Progress(spec.name, done, len(missing)))
             if len(fresh) >= _KEEP_EVERY:
                 cache.keep(fresh)
                 fresh.clear()
@@ -204,7 +201,7 @@ def _compute(
 
 
 class _Result:
-    """What is known of one metric so far."""
+    """Scores of one metric so far."""
 
     def __init__(self, spec: MetricSpec, count: int) -> None:
         self._spec = spec
@@ -221,7 +218,7 @@ class _Result:
         readable = [number for number, reason in enumerate(unreadable) if reason is None]
         failed = [number for number in readable if self.errors[number] is not None]
         error = None
-        # One that fails on most images would leave the others nothing to be judged on.
+        # All metrics are judged on the same images; one that fails on most would leave few to the others.
         if failed and 2 * len(failed) > len(readable):
             error = f"no score for {len(failed)} of {len(readable)} images: {self.errors[failed[0]]}"
         return MetricScores(

@@ -1,7 +1,10 @@
-"""Metrics made ready to score one image at a time: pyiqa's, and this package's own."""
+"""Create metrics that score one image at a time: pyiqa's, and this package's own."""
 
 import contextlib
+import copy
+import hashlib
 import io
+import json
 import logging
 import textwrap
 import warnings
@@ -11,10 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from grmp_plugin.config import to_dict
 from grmp_plugin.errors import GRMPError, MetricError
-from grmp_plugin.evaluation.brief_network import BriefNetwork
 from grmp_plugin.evaluation.metric_names import MetricSpec
+from grmp_plugin.evaluation.network_timeout import NetworkTimeout
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, image_tensor, pick_device, pick_precision
+from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import weights_digest
 from grmp_plugin.versions import package_versions
@@ -25,33 +30,33 @@ Image = np.ndarray
 """(H, W, 3) uint8 RGB."""
 
 ScoreImage = Callable[[Image, "Image | None"], float]
-"""Score of an image, given its reference where the metric wants one."""
+"""Score of an image, given its reference if the metric needs one."""
 
 
 class Metrics:
     """Creates metrics on one device.
 
     Args:
-        device: `auto`, `cpu`, `cuda`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
-        InputError: when the device is not to be had here.
+        InputError: When this machine has no such device.
     """
 
     def __init__(self, device: str = "auto") -> None:
         self.device = pick_device(device)
-        self._network = BriefNetwork()
+        self._network = NetworkTimeout()
 
     def identity(self, spec: MetricSpec) -> dict[str, Any]:
-        """Whatever a score of this metric depends on, apart from the images; nothing is created for it.
+        """Everything that a score of this metric depends on beside the image; the metric is not created.
 
         Raises:
-            MetricError: when its weights cannot be had.
+            MetricError: When its weights are unavailable.
         """
         versions = package_versions()
         if spec.own:
             with failing_quietly():
-                weights = weights_digest(spec.name)
+                weights = weights_digest(spec.name) if spec.network is None else _digest(spec.network)
             return {
                 "weights_sha256": weights,
                 "precision": pick_precision("auto", self.device),
@@ -66,20 +71,30 @@ class Metrics:
         }
 
     def open(self, spec: MetricSpec) -> ScoreImage:
-        """Make a metric ready; what it prints meanwhile is not shown.
+        """Create a metric; what it prints meanwhile is discarded.
 
         Raises:
-            MetricError: when it cannot be created, with the reason.
+            MetricError: When it cannot be created, with the reason.
         """
-        # Nobody is asked for what needs no download.
+        # Without a download, the hub must not be contacted.
         with (
             failing_quietly(),
-            self._network.waiting_briefly() if spec.downloads else contextlib.nullcontext(),
+            self._network.limited() if spec.downloads else contextlib.nullcontext(),
         ):
             return self._open_own(spec) if spec.own else self._open_pyiqas(spec)
 
+    def scorer(self, spec: MetricSpec) -> Scorer:
+        """The network of an own model, ready for images on this device."""
+        network = spec.network
+        if isinstance(network, GRMPIQA):
+            # A scorer moves and casts its network; the caller's must stay as it is.
+            network = copy.deepcopy(network)
+        else:
+            network = GRMPIQA(spec.name if network is None else network)
+        return Scorer(network, ScoringOptions(device=str(self.device)))
+
     def _open_own(self, spec: MetricSpec) -> ScoreImage:
-        scorer = Scorer(GRMPIQA(spec.name), ScoringOptions(device=str(self.device)))
+        scorer = self.scorer(spec)
 
         def score(image: Image, reference: Image | None) -> float:
             return scorer.score_image(image)
@@ -102,7 +117,7 @@ class Metrics:
                         f"{image.shape[1]}x{image.shape[0]}"
                     )
                 inputs.append(image_tensor(reference))
-            # Some metrics draw random crops: the same image has the same score, whatever came before it.
+            # Some metrics draw random crops: an image's score must not depend on what came before it.
             torch.manual_seed(0)
             result = metric(*inputs)
             return float(result[0] if isinstance(result, tuple) else result)
@@ -112,10 +127,10 @@ class Metrics:
 
 @contextlib.contextmanager
 def failing_quietly() -> Iterator[None]:
-    """Turn whatever a metric raises into a `MetricError` of one line, and keep its prints to itself.
+    """Turn any error of a metric into a `MetricError` of one line, and discard what it prints.
 
     Raises:
-        MetricError: for any error.
+        MetricError: For any error.
     """
     level = logging.root.manager.disable
     try:
@@ -125,15 +140,27 @@ def failing_quietly() -> Iterator[None]:
             yield
     except MetricError:
         raise
-    # Foreign code: anything may come out of it, and it must cost this metric only.
+    # Metrics are foreign code and may raise anything; the other metrics must go on.
     except Exception as error:
         raise MetricError(_reason(error)) from error
     finally:
         logging.disable(level)
 
 
+def _digest(network: Checkpoint | GRMPIQA) -> str:
+    """SHA-256 of the configuration and the tensors of a network in memory."""
+    tensors = network.state_dict() if isinstance(network, GRMPIQA) else network.tensors
+    content = hashlib.sha256(json.dumps(to_dict(network.config), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        content.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()
+
+
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = error.message if isinstance(error, GRMPError) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = textwrap.shorten(lines[0], _LONGEST_REASON, placeholder=" ...") if lines else ""
     if isinstance(error, GRMPError):
         return first
@@ -145,7 +172,7 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Options as JSON has them."""
+    """Options as JSON can represent them."""
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

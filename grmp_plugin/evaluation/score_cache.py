@@ -1,4 +1,4 @@
-"""Scores kept on disk: one for each metric and content of an image."""
+"""Scores kept on disk, one per metric and content of an image."""
 
 import contextlib
 import hashlib
@@ -15,28 +15,28 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL, seconds REAL NOT NULL)"
 )
 _WAIT = 10.0  # seconds, for another run that is writing
-_TOGETHER = 500  # keys asked for at a time
+_KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
 class KeptScore:
-    """A score, and the seconds that it took to compute."""
+    """A score, and how many seconds it took to compute."""
 
     score: float
     seconds: float
 
 
 class ScoreCache:
-    """Scores by what they depend on. One that cannot be opened or written to is empty and stays so.
+    """Scores by key. If the file cannot be opened or written, the cache stays empty.
 
     Args:
-        path: of the file; by default in the user's cache.
+        path: SQLite file; by default in the user's cache folder.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or user_cache() / "scores-1.sqlite"
         self.problem: str | None = None
-        """What is wrong with the cache; None where nothing is."""
+        """Why scores are not kept, or were lost; None if all is well."""
         self._connection: sqlite3.Connection | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,16 +44,16 @@ class ScoreCache:
         except sqlite3.OperationalError as error:
             self._give_up(error)
         except sqlite3.DatabaseError as error:
-            self._start_anew(error)
+            self._replace_damaged(error)
         except OSError as error:
             self._give_up(error)
 
     def find(self, keys: Iterable[str]) -> dict[str, KeptScore]:
-        """The scores that are kept for some keys."""
+        """The scores that are known, by key."""
         found: dict[str, KeptScore] = {}
         remaining = list(dict.fromkeys(keys))
         while remaining and self._connection is not None:
-            some, remaining = remaining[:_TOGETHER], remaining[_TOGETHER:]
+            some, remaining = remaining[:_KEYS_PER_QUERY], remaining[_KEYS_PER_QUERY:]
             marks = ",".join("?" * len(some))
             with self._giving_up() as connection:
                 rows = connection.execute(
@@ -63,7 +63,7 @@ class ScoreCache:
         return found
 
     def keep(self, scores: Mapping[str, KeptScore]) -> None:
-        """Keep some scores; all of them or, if the program dies, none."""
+        """Keep scores by key: all of them or, if the program is killed, none."""
         if self._connection is None or not scores:
             return
         with self._giving_up() as connection, connection:
@@ -83,8 +83,8 @@ class ScoreCache:
         with self._connection:
             self._connection.execute(_SCHEMA)
 
-    def _start_anew(self, error: sqlite3.DatabaseError) -> None:
-        """Put a damaged file aside."""
+    def _replace_damaged(self, error: sqlite3.DatabaseError) -> None:
+        """Rename a damaged file and start with an empty one."""
         self.close()
         aside = self.path.with_suffix(".damaged")
         try:
@@ -93,7 +93,7 @@ class ScoreCache:
         except (OSError, sqlite3.Error) as second:
             self._give_up(second)
             return
-        self.problem = f"the scores kept so far were damaged ({error}), and are now in {aside}"
+        self.problem = f"the cache of scores was damaged ({error}); it was renamed to {aside}"
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[sqlite3.Connection]:
@@ -103,10 +103,10 @@ class ScoreCache:
         except sqlite3.OperationalError as error:
             self._give_up(error)
         except sqlite3.DatabaseError as error:
-            self._start_anew(error)
+            self._replace_damaged(error)
 
     def _give_up(self, error: Exception) -> None:
-        self.problem = f"scores are not kept: {self.path}: {error}"
+        self.problem = f"scores are not kept for the next run: {self.path}: {error}"
         self.close()
 
 
@@ -114,9 +114,9 @@ def cache_key(identity: Mapping[str, Any], image: str, reference: str | None) ->
     """The key of a score.
 
     Args:
-        identity: all that the metric's scores depend on, as JSON has it.
-        image: digest of the image file.
-        reference: digest of the reference file, where there is one.
+        identity: What the metric's scores depend on, as JSON data.
+        image: Digest of the image file.
+        reference: Digest of the reference file, for a full-reference metric.
     """
     content = json.dumps([identity, image, reference], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()

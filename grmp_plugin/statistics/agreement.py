@@ -15,7 +15,12 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.statistics.arrays import Array, paired, vector
 from grmp_plugin.statistics.bootstrap import UNDEFINED, Interval, over_resamples, percentiles
 from grmp_plugin.statistics.correlation import krcc, plcc, rmse, srcc
-from grmp_plugin.statistics.resampled import resampled_krcc, resampled_plcc, resampled_rmse, resampled_srcc
+from grmp_plugin.statistics.resampled_correlation import (
+    resampled_krcc,
+    resampled_plcc,
+    resampled_rmse,
+    resampled_srcc,
+)
 
 _MIN_SPLITS = 3
 

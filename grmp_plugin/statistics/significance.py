@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from grmp_plugin.statistics.arrays import Array, table, vector
 from grmp_plugin.statistics.bootstrap import UNDEFINED, Interval, over_resamples, percentiles
 from grmp_plugin.statistics.correlation import srcc
-from grmp_plugin.statistics.resampled import rank_correlations
+from grmp_plugin.statistics.resampled_correlation import rank_correlations
 
 _LEVEL = 0.05
 _RESAMPLES = 4000

@@ -1,4 +1,4 @@
-"""Judging metrics on the same images."""
+"""Comparing metrics on the same images."""
 
 import math
 import warnings
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from grmp_plugin.evaluation.compare_scores import SubjectiveScores, compare_scores
 from grmp_plugin.evaluation.comparison import MetricScores
-from grmp_plugin.evaluation.judging import People, judge
-from grmp_plugin.evaluation.metric_scores import Scores
+from grmp_plugin.evaluation.metric_scores import ScoreTable
 
 
 def metric(name, scores, *, lower_better=False, errors=None, error=None):
@@ -18,13 +18,13 @@ def metric(name, scores, *, lower_better=False, errors=None, error=None):
     return MetricScores(name, False, lower_better, scores, errors or none, 0.1, error)
 
 
-def compared(metrics, mos=None, *, errors=None, **people):
+def compared(metrics, mos=None, *, errors=None, **ratings):
     images = [f"{number}.png" for number in range(len(metrics[0].scores))]
-    told = None if mos is None else People(np.asarray(mos, float), **people)
-    scores = Scores(tuple(metrics), errors or (None,) * len(images))
+    subjective = None if mos is None else SubjectiveScores(np.asarray(mos, float), **ratings)
+    scores = ScoreTable(tuple(metrics), errors or (None,) * len(images))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return judge(images, scores, told, {"seed": 0})
+        return compare_scores(images, scores, subjective)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_correlations_are_scipys_on_the_images_that_all_metrics_scored(mos, nois
     assert comparison.ranks[0, 1] == pytest.approx(1)
 
 
-def test_a_metric_that_runs_the_wrong_way_is_negative_and_not_the_best(mos, noisy):
+def test_a_metric_of_the_wrong_direction_is_negative_and_not_the_best(mos, noisy):
     right, wrong = compared([metric("right", noisy), metric("wrong", -mos)], mos).agreements
     assert wrong.srcc == -1
     assert wrong.krcc == -1
@@ -69,7 +69,7 @@ def test_a_metric_that_runs_the_wrong_way_is_negative_and_not_the_best(mos, nois
     assert right.best
 
 
-def test_low_mos_can_be_the_good_one(mos, noisy):
+def test_low_mos_can_be_better(mos, noisy):
     high = compared([metric("a", noisy)], mos).agreements[0]
     low = compared([metric("a", noisy)], 10 - mos, lower_better=True).agreements[0]
     assert low.srcc == pytest.approx(high.srcc)
@@ -87,7 +87,7 @@ def test_curve_is_in_the_metrics_own_scores_from_low_to_high(mos, noisy, lower_b
     assert rising is not lower_better
 
 
-def test_failed_metrics_cost_only_themselves(mos, noisy):
+def test_failed_metrics_do_not_affect_others(mos, noisy):
     nothing = metric("failed", np.full(60, math.nan), error="needs CUDA")
     alone = compared([metric("a", noisy)], mos).agreements[0]
     beside, failed = compared([metric("a", noisy), nothing], mos).agreements
@@ -96,7 +96,7 @@ def test_failed_metrics_cost_only_themselves(mos, noisy):
     assert beside.srcc_interval == alone.srcc_interval
 
 
-def test_constant_scores_are_undefined_and_said(mos, noisy):
+def test_constant_scores_are_undefined_and_remarked(mos, noisy):
     constant = compared([metric("a", noisy), metric("flat", np.ones(60))], mos).agreements[1]
     assert math.isnan(constant.srcc)
     assert math.isnan(constant.plcc_fitted)
@@ -113,7 +113,7 @@ def test_few_images_have_no_intervals(count):
 
 
 def test_images_that_share_a_reference_widen_the_interval(mos, noisy):
-    # Ten copies of six images tell no more than six images.
+    # Ten copies of six images carry no more information than six images.
     copies = np.repeat(mos[:6], 10), np.repeat(noisy[[1, 0, 2, 3, 5, 4]], 10)
     groups = tuple(str(number // 10) for number in range(60))
     apart = compared([metric("a", copies[1])], copies[0]).agreements[0].srcc_interval
@@ -121,12 +121,10 @@ def test_images_that_share_a_reference_widen_the_interval(mos, noisy):
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
-def test_deviations_of_the_ratings_bring_krasulas_analysis(mos, noisy):
+def test_standard_errors_add_krasulas_analysis(mos, noisy):
     without = compared([metric("a", noisy)], mos).agreements[0]
     assert math.isnan(without.better_worse)
-    people = People(mos, errors=np.full(60, 0.2))
-    scores = Scores((metric("a", noisy),), (None,) * 60)
-    result = judge([str(n) for n in range(60)], scores, people, {}).agreements[0]
+    result = compared([metric("a", noisy)], mos, standard_errors=np.full(60, 0.2)).agreements[0]
     assert result.better_worse > 0.9
     assert 0.5 < result.different_similar < 1
 
@@ -146,3 +144,10 @@ def test_no_image_at_all():
     assert not comparison.judged.any()
     assert len(comparison.disputed) == 0
     assert np.isnan(comparison.ranks).all()
+
+
+def test_percentile_ranks_of_the_judged_images():
+    scores = [metric("a", [3.0, math.nan, 1.0, 2.0]), metric("b", [1.0, 5.0, 2.0, 3.0], lower_better=True)]
+    comparison = compared(scores)
+    np.testing.assert_allclose(comparison.percentile_ranks_by(0), [250 / 3, math.nan, 50 / 3, 50])
+    np.testing.assert_allclose(comparison.percentile_ranks_by(1), [250 / 3, math.nan, 50, 50 / 3])

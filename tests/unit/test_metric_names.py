@@ -1,9 +1,9 @@
-"""What users' words for metrics mean."""
+"""Metrics by name, group, wildcard and file."""
 
 import pytest
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.evaluation.metric_names import find_metrics
+from grmp_plugin.evaluation.metric_names import MetricSpec, find_metrics
 
 
 def names(*wanted, references=False):
@@ -44,24 +44,30 @@ def test_sets_of_images_have_no_score_for_one():
         names("fid")
 
 
-def test_wildcards_are_those_of_pyiqa():
+def test_wildcards_work_as_in_pyiqa():
     import pyiqa
 
     assert names("*ssim*", references=True) == pyiqa.list_models(filter="*ssim*")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "message"),
     [
-        (["pique"], "Did you mean piqe"),
-        (["no*such"], "no metric's name is like that"),
+        (["pique"], "Did you mean 'piqe'"),
+        (["no*such"], "matches no metric's name"),
         (["gone.safetensors"], "no such checkpoint file"),
         (["folder/gone"], "no such checkpoint file"),
-        (["ssim"], "--ref"),
-        (["*ssim*"], "nothing to compare: it compares with a reference image"),
+        (["ssim"], r"metrics: ssim: it needs reference images \(see references\)"),
+        (["*ssim*"], "nothing to compare: it needs reference images"),
         ([], "no metrics were named"),
     ],
 )
-def test_mistakes_say_what_to_type(wanted, said):
-    with pytest.raises(InputError, match=said):
+def test_mistakes(wanted, message):
+    with pytest.raises(InputError, match=message) as caught:
         names(*wanted)
+    assert caught.value.argument == "metrics"
+
+
+def test_metrics_that_were_found_before_keep_their_place():
+    mine = MetricSpec("mine", own=True)
+    assert names("piqe", mine, "entropy") == ["piqe", "mine", "entropy"]

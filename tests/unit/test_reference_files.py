@@ -1,4 +1,4 @@
-"""Which file is the reference of an image."""
+"""Finding the reference file of an image."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def originals(tmp_path):
     return folder
 
 
-def test_one_file_is_the_reference_of_all(originals):
+def test_one_file_is_the_reference_of_all_images(originals):
     file = str(originals / "cat.png")
     assert find_references(["a.jpg", "b.jpg"], file) == (file, file)
 
@@ -31,11 +31,11 @@ def test_one_file_is_the_reference_of_all(originals):
         ("photos/I01_05_02.png", "I01.BMP"),
     ],
 )
-def test_by_name_suffix_and_capitals_do_not_matter(originals, image, expected):
+def test_suffix_and_case_of_names_do_not_matter(originals, image, expected):
     assert find_references([image], originals) == (str(originals / expected),)
 
 
-def test_a_column_goes_before_the_images_name(originals):
+def test_a_column_takes_precedence_over_the_name(originals):
     images, names = ["photos/cat.png", "photos/x.png"], ["dog.jpg", "more\\owl.png"]
     expected = (str(originals / "Dog.jpg"), str(originals / "more/owl.png"))
     assert find_references(images, originals, names) == expected
@@ -46,11 +46,12 @@ def test_missing_references_are_named(originals):
         find_references(["a/cat.png", "a/fox.png", "a/hen.png"], originals)
     assert "a/fox.png: looked for fox.png" in str(caught.value)
     assert "a/hen.png" in str(caught.value)
+    assert (caught.value.argument, caught.value.see) == ("references", ("reference_column", "skip_bad"))
     cat = str(originals / "cat.png")
     assert find_references(["a/cat.png", "a/fox.png"], originals, skip_missing=True) == (cat, None)
 
 
-def test_several_that_could_be_meant_are_an_error(originals):
+def test_several_matching_files_are_an_error(originals):
     (originals / "cat.tif").touch()
     assert find_references(["cat.png"], originals) == (str(originals / "cat.png"),)
     with pytest.raises(InputError, match=r"several files could be the reference of cat\.jpg"):

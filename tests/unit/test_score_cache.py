@@ -17,7 +17,7 @@ def test_scores_are_found_again_by_the_next_run(tmp_path):
     second.close()
 
 
-def test_key_changes_with_whatever_the_score_depends_on():
+def test_key_changes_with_everything_that_the_score_depends_on():
     keys = {
         cache_key({"metric": "a", "options": {"x": 1}}, "image", None),
         cache_key({"metric": "a", "options": {"x": 2}}, "image", None),
@@ -29,9 +29,9 @@ def test_key_changes_with_whatever_the_score_depends_on():
     assert cache_key({"p": 1, "q": 2}, "i", None) == cache_key({"q": 2, "p": 1}, "i", None)
 
 
-def test_a_damaged_file_is_said_and_put_aside(tmp_path):
+def test_a_damaged_file_is_reported_and_renamed(tmp_path):
     file = tmp_path / "scores.sqlite"
-    damaged = b"no database at all, but long enough to be looked at" * 50
+    damaged = b"not a database, but long enough for its header to be read" * 50
     file.write_bytes(damaged)
     cache = ScoreCache(file)
     assert "damaged" in str(cache.problem)
@@ -43,7 +43,7 @@ def test_a_damaged_file_is_said_and_put_aside(tmp_path):
     assert again.problem is None
 
 
-def test_damage_that_shows_only_later_is_no_crash(tmp_path):
+def test_damage_found_later_is_no_crash(tmp_path):
     file = tmp_path / "scores.sqlite"
     cache = ScoreCache(file)
     cache.keep({str(number): KeptScore(1.0, 1.0) for number in range(5000)})
@@ -57,7 +57,7 @@ def test_damage_that_shows_only_later_is_no_crash(tmp_path):
     assert cache.find(["a"]) == {"a": KeptScore(1.0, 1.0)}
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
     cache = ScoreCache(tmp_path / "file" / "scores.sqlite")
     assert cache.problem is not None

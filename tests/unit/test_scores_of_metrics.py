@@ -1,5 +1,6 @@
-"""Running metrics over images: failures stay apart, and nothing is computed twice."""
+"""Running metrics over images: a failure affects only its metric or image, and nothing is computed twice."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 from PIL import Image
 
 from grmp_plugin.errors import MetricError
-from grmp_plugin.evaluation.brief_network import BriefNetwork
 from grmp_plugin.evaluation.metric_names import MetricSpec, find_metrics
 from grmp_plugin.evaluation.metric_scores import score_images
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
+from grmp_plugin.evaluation.network_timeout import NetworkTimeout
 from grmp_plugin.evaluation.score_cache import ScoreCache
+from grmp_plugin.network.grmp_iqa import GRMPIQA
 
 
 class MadeMetrics(Metrics):
-    """Metrics of these tests; remembers which were created."""
+    """Metrics defined by functions; records which were created."""
 
     def __init__(self, **functions):
         super().__init__("cpu")
@@ -35,7 +37,7 @@ class MadeMetrics(Metrics):
 
 
 def brightness(image, reference):
-    print("metrics print, and nobody wants to see it")
+    print("discarded")
     return float(image.mean())
 
 
@@ -56,7 +58,7 @@ def cache(tmp_path):
 
 def run(images, metrics, cache, *names, references=None):
     specs = [MetricSpec(name, own=False, reference=references is not None) for name in names]
-    return score_images(images, references, specs, metrics, cache, lambda *told: None)
+    return score_images(images, references, specs, metrics, cache, lambda progress: None)
 
 
 def test_second_run_creates_no_metric_and_decodes_no_image(images, cache, monkeypatch, capfd):
@@ -75,14 +77,14 @@ def test_second_run_creates_no_metric_and_decodes_no_image(images, cache, monkey
     assert capfd.readouterr() == ("", "")
 
 
-def test_another_image_of_the_same_name_is_scored_anew(images, cache):
+def test_another_image_of_the_same_name_is_scored_again(images, cache):
     metrics = MadeMetrics(first=brightness)
     run(images, metrics, cache, "first")
     Image.fromarray(np.full((20, 30, 3), 250, np.uint8)).save(images[2])
     assert run(images, metrics, cache, "first").metrics[0].scores.tolist() == [7, 47, 250, 127, 167]
 
 
-def test_reference_belongs_to_what_is_kept(images, cache):
+def test_scores_are_kept_by_reference(images, cache):
     metrics = MadeMetrics(difference=lambda image, reference: float(image.mean() - reference.mean()))
     dark = run(images, metrics, cache, "difference", references=images[:1] * 5)
     bright = run(images, metrics, cache, "difference", references=images[4:] * 5)
@@ -90,7 +92,7 @@ def test_reference_belongs_to_what_is_kept(images, cache):
     assert bright.metrics[0].scores.tolist() == [-160, -120, -80, -40, 0]
 
 
-def test_a_metric_that_cannot_be_created_costs_itself(images, cache):
+def test_a_metric_that_cannot_be_created_does_not_affect_others(images, cache):
     metrics = MadeMetrics(good=brightness, bad=RuntimeError("needs\na CUDA device"))
     good, bad = run(images, metrics, cache, "good", "bad").metrics
     assert bad.error == "RuntimeError: needs"
@@ -99,7 +101,7 @@ def test_a_metric_that_cannot_be_created_costs_itself(images, cache):
     assert np.isfinite(good.scores).all()
 
 
-def test_failures_and_nan_cost_only_their_images(images, cache):
+def test_failures_and_nan_affect_only_their_images(images, cache):
     def moody(image, reference):
         if image.mean() > 160:
             raise ValueError("too bright")
@@ -120,7 +122,7 @@ def test_a_metric_that_fails_on_most_images_is_left_out(images, cache):
     assert error == "no score for 4 of 5 images: only dark ones"
 
 
-def test_unreadable_images_are_said_once_and_cost_no_metric(images, cache, tmp_path):
+def test_unreadable_images_are_reported_once_and_fail_no_metric(images, cache, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     metrics = MadeMetrics(first=brightness)
@@ -131,7 +133,7 @@ def test_unreadable_images_are_said_once_and_cost_no_metric(images, cache, tmp_p
     assert scores.metrics[0].error is None
 
 
-def test_what_was_scored_before_an_interruption_is_kept(images, cache):
+def test_scores_before_an_interruption_are_kept(images, cache):
     def interrupted(image, reference):
         if image.mean() > 100:
             raise KeyboardInterrupt
@@ -144,16 +146,37 @@ def test_what_was_scored_before_an_interruption_is_kept(images, cache):
     assert scores.tolist() == [1, 1, 1, 127, 167]
 
 
-def test_nobody_is_asked_for_what_needs_no_download(monkeypatch):
-    def asked(self):
-        raise AssertionError("the network was asked")
+def test_the_network_is_not_used_without_a_download(monkeypatch):
+    def used(self):
+        raise AssertionError("the network was used")
 
-    monkeypatch.setattr(BriefNetwork, "waiting_briefly", asked)
+    monkeypatch.setattr(NetworkTimeout, "limited", used)
     metrics = Metrics("cpu")
     offline, online = (find_metrics([words], references=False).metrics for words in ("offline", "musiq"))
     picture = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
     for spec in offline:
         metrics.identity(spec)
         assert math.isfinite(metrics.open(spec)(picture, None))
-    with pytest.raises(MetricError, match="the network was asked"):
+    with pytest.raises(MetricError, match="the network was used"):
         metrics.open(*online)
+
+
+def test_networks_in_memory_are_identified_by_their_tensors(small_checkpoint):
+    metrics = Metrics("cpu")
+
+    def digest(network):
+        return metrics.identity(MetricSpec("a", own=True, network=network))["weights_sha256"]
+
+    first, other = (small_checkpoint("vit", seed=seed) for seed in (0, 1))
+    assert digest(first) == digest(dataclasses.replace(first, info={"licence": "other"}))
+    assert digest(first) == digest(GRMPIQA(first))
+    assert digest(first) != digest(other)
+
+
+def test_a_network_in_memory_is_not_changed(small_network, small_checkpoint):
+    network, picture = small_network("vit"), np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    metrics = Metrics("cpu")
+    score = metrics.open(MetricSpec("a", own=True, network=network))(picture, None)
+    again = metrics.open(MetricSpec("b", own=True, network=small_checkpoint("vit")))(picture, None)
+    assert score == again
+    assert all(parameter.requires_grad for parameter in network.parameters())

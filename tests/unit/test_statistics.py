@@ -9,7 +9,7 @@ from scipy import stats
 
 from grmp_plugin.errors import InputError
 from grmp_plugin.statistics import agreement as module
-from grmp_plugin.statistics import bootstrap, resampled
+from grmp_plugin.statistics import bootstrap, resampled_correlation
 from grmp_plugin.statistics.agreement import (
     Agreement,
     agreement,
@@ -88,7 +88,7 @@ def test_scipy_agrees(name, levels):
 @pytest.mark.parametrize("levels", [3, 10**6])
 def test_resamples_agree_with_scipy(name, levels, monkeypatch):
     """Multiplicities must give what the resample, written out, gives; also in several blocks of pairs."""
-    monkeypatch.setattr(resampled, "_BLOCK", 7)
+    monkeypatch.setattr(resampled_correlation, "_BLOCK", 7)
     generator = np.random.default_rng(levels)
     x, noise = generator.integers(levels, size=(2, 30)).astype(float)
     y = x + noise

@@ -1,4 +1,4 @@
-"""A comparison as rows and documents, for files and machine-readable output."""
+"""A comparison as rows and as one document, for files and data frames; None where there is no value."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -8,10 +8,11 @@ if TYPE_CHECKING:
 
 _FITTED = ("plcc_fitted", "rmse_fitted")
 _WITH_INTERVAL = ("srcc", "krcc", "plcc", *_FITTED)
+_DISPUTED = 20  # images in the document
 
 
 def metric_columns(comparison: "Comparison") -> list[str]:
-    """Columns of the table of metrics; without ratings one for the rank correlation with each metric."""
+    """Columns of the table of metrics; without ratings, one for the SRCC with each metric."""
     columns = ["metric", "reference", "lower_better", "images", "images_per_second"]
     if comparison.mos is None:
         columns += [f"srcc_with_{metric.metric}" for metric in comparison.metrics]
@@ -24,11 +25,11 @@ def metric_columns(comparison: "Comparison") -> list[str]:
 
 
 def metric_rows(comparison: "Comparison") -> list[dict[str, Any]]:
-    """One flat row a metric, best first; None where there is no value."""
+    """One flat row per metric, best first."""
     rows = []
     for number in _ranking(comparison):
         metric = comparison.metrics[number]
-        row: dict[str, Any] = dict.fromkeys(metric_columns(comparison)) | _about(comparison, metric)
+        row: dict[str, Any] = dict.fromkeys(metric_columns(comparison)) | _facts(comparison, metric)
         if comparison.mos is None:
             for other, value in zip(comparison.metrics, comparison.ranks[number].tolist(), strict=True):
                 row[f"srcc_with_{other.metric}"] = _number(value)
@@ -38,14 +39,14 @@ def metric_rows(comparison: "Comparison") -> list[dict[str, Any]]:
     return rows
 
 
-def score_columns(comparison: "Comparison") -> list[str]:
+def image_columns(comparison: "Comparison") -> list[str]:
     """Columns of the table of images."""
     mos = [] if comparison.mos is None else ["mos"]
     return ["image", *mos, *(metric.metric for metric in comparison.metrics), "judged", "error"]
 
 
-def score_rows(comparison: "Comparison") -> list[dict[str, Any]]:
-    """One row an image, in input order: the score of every metric, as the metric gives it."""
+def image_rows(comparison: "Comparison") -> list[dict[str, Any]]:
+    """One row per image, in input order: the unchanged score of each metric."""
     rows = []
     for number, image in enumerate(comparison.images):
         row: dict[str, Any] = {"image": image}
@@ -67,7 +68,7 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
     metrics = []
     for number in _ranking(comparison):
         metric = comparison.metrics[number]
-        row = _about(comparison, metric) | {"identity": dict(metric.identity)}
+        row = _facts(comparison, metric) | {"identity": dict(metric.identity)}
         if comparison.mos is not None:
             row |= _nested(comparison.agreements[number])
         metrics.append(row)
@@ -80,18 +81,18 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
     ]
     disputed = [
         {"image": comparison.images[number], "dispute": float(comparison.dispute[number])}
-        for number in comparison.disputed[:20].tolist()
+        for number in comparison.disputed[:_DISPUTED].tolist()
     ]
     return {"run": dict(comparison.run), "metrics": metrics, "pairs": pairs, "disputed": disputed}
 
 
 def _ranking(comparison: "Comparison") -> list[int]:
-    """Numbers of all metrics, the failed ones last."""
-    working = comparison.working()
-    return [*working, *(n for n, metric in enumerate(comparison.metrics) if metric.error is not None)]
+    """Indices of all metrics, failed ones last."""
+    failed = (number for number, metric in enumerate(comparison.metrics) if metric.error is not None)
+    return [*comparison.working(), *failed]
 
 
-def _about(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
+def _facts(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
     return {
         "metric": metric.metric,
         "reference": metric.reference,

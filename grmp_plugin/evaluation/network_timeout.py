@@ -1,4 +1,4 @@
-"""Metrics fetch their weights when they are created: let one that cannot reach them say so soon."""
+"""Time limits for metrics that download their weights, so that they fail soon without a network."""
 
 import contextlib
 import socket
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from grmp_plugin.network.download import ANSWER_WITHIN, what_went_wrong
 
 
-class BriefNetwork:
-    """Bounds how long the network is waited for.
+class NetworkTimeout:
+    """Limits how long a metric waits for the network.
 
-    Clients of the Hugging Face hub try again for 50 seconds, for every file anew. The hub is asked once:
-    if it does not answer, its clients are told to work offline, with what they have in their cache.
+    Clients of the Hugging Face hub retry for 50 seconds, and do so for every file. The hub is therefore
+    asked once; if it does not answer, its clients are switched to offline mode and use their cache.
     """
 
     def __init__(self) -> None:
         self._hub_answers: bool | None = None
 
     @contextlib.contextmanager
-    def waiting_briefly(self) -> Iterator[None]:
-        """Wait for any server at most a few seconds, and for the hub only if it answers at all."""
+    def limited(self) -> Iterator[None]:
+        """Limit waiting for any server to a few seconds, and contact the hub only if it answers at all."""
         from huggingface_hub import constants
 
         timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
@@ -37,7 +37,7 @@ class BriefNetwork:
 
 
 def _answers(address: str) -> bool:
-    """Whether a server says anything at all, be it an error."""
+    """Whether a server answers at all, even with an error."""
 
     def ask() -> None:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_WITHIN):

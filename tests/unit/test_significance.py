@@ -9,7 +9,7 @@ from scipy import stats
 from grmp_plugin.errors import InputError
 from grmp_plugin.statistics import bootstrap
 from grmp_plugin.statistics.agreement import bootstrap_interval, paired_difference
-from grmp_plugin.statistics.resampled import rank_correlations
+from grmp_plugin.statistics.resampled_correlation import rank_correlations
 from grmp_plugin.statistics.significance import best_metric, holm, two_sided
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -1,15 +1,14 @@
-"""Judge metrics side by side: on the same images, against people's ratings and against each other."""
+"""Compute a `Comparison` from scores: agreement with MOS, and of the metrics with each other."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grmp_plugin.evaluation.comparison import Array, Comparison, MetricAgreement, MetricScores
-from grmp_plugin.evaluation.metric_scores import Scores
+from grmp_plugin.evaluation.metric_scores import ScoreTable
 from grmp_plugin.statistics.agreement import agreement
 from grmp_plugin.statistics.disagreement import disputes, rank_agreement
 from grmp_plugin.statistics.krasula import pair_analysis
@@ -20,37 +19,33 @@ _CURVE_POINTS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class People:
-    """What people said of the N images.
+class SubjectiveScores:
+    """Ratings of N images by people.
 
     Attributes:
         mos: (N,) mean opinion scores.
-        lower_better: whether a low one is a good one.
-        groups: N references, where images share them; resampled as wholes.
-        errors: (N,) standard errors of the MOS; None where they are not known.
+        lower_better: Whether a low MOS means good quality.
+        groups: Reference of each of the N images; images of one reference are resampled together. None if
+            images are independent.
+        standard_errors: (N,) standard errors of the MOS; None if unknown.
     """
 
     mos: Array
     lower_better: bool = False
     groups: tuple[str, ...] | None = None
-    errors: Array | None = None
+    standard_errors: Array | None = None
 
 
-def judge(
-    images: Sequence[str],
-    scores: Scores,
-    people: People | None,
-    run: Mapping[str, Any],
-    seed: int = 0,
+def compare_scores(
+    images: Sequence[str], scores: ScoreTable, subjective: SubjectiveScores | None, seed: int = 0
 ) -> Comparison:
-    """Compare metrics on the images that all of them have a score for.
+    """Compare metrics on the images that all of them have scored.
 
     Args:
         images: N paths.
-        scores: what the metrics gave for them.
-        people: what people said of them, if anything.
-        run: what made the scores, to be kept with the result.
-        seed: of the resampling.
+        scores: Scores of the N images by each metric.
+        subjective: Ratings of the N images, if there are any.
+        seed: Seed for the bootstrap.
     """
     metrics = scores.metrics
     working = [number for number, metric in enumerate(metrics) if metric.error is None]
@@ -72,13 +67,12 @@ def judge(
         errors=scores.errors,
         metrics=metrics,
         judged=judged,
-        mos=None if people is None else people.mos,
-        mos_lower_better=people is not None and people.lower_better,
-        agreements=() if people is None else _agreements(metrics, working, judged, people, seed),
+        mos=None if subjective is None else subjective.mos,
+        mos_lower_better=subjective is not None and subjective.lower_better,
+        agreements=() if subjective is None else _agreements(metrics, working, judged, subjective, seed),
         ranks=ranks,
         disputed=disputed,
         dispute=dispute,
-        run=run,
     )
 
 
@@ -86,43 +80,44 @@ def _agreements(
     metrics: Sequence[MetricScores],
     working: Sequence[int],
     judged: NDArray[np.bool_],
-    people: People,
+    subjective: SubjectiveScores,
     seed: int,
 ) -> tuple[MetricAgreement | None, ...]:
     agreements: list[MetricAgreement | None] = [None] * len(metrics)
     if working:
-        told = _Told(people, judged)
+        target = _Target(subjective, judged)
         qualities = [metrics[number].quality[judged] for number in working]
-        best = best_metric(qualities, told.mos, groups=told.groups, seed=seed)
+        best = best_metric(qualities, target.mos, groups=target.groups, seed=seed)
         for place, number in enumerate(working):
-            agreements[number] = _agreement(metrics[number], qualities[place], told, best, place, seed)
+            agreements[number] = _agreement(metrics[number], qualities[place], target, best, place, seed)
     return tuple(agreements)
 
 
-class _Told:
-    """What people said of the judged images, turned so that higher is better."""
+class _Target:
+    """Ratings of the judged images, with the sign that makes higher better."""
 
-    def __init__(self, people: People, judged: NDArray[np.bool_]) -> None:
-        self.sign = -1 if people.lower_better else 1
-        self.mos = self.sign * people.mos[judged]
-        self.errors = None if people.errors is None else people.errors[judged]
+    def __init__(self, subjective: SubjectiveScores, judged: NDArray[np.bool_]) -> None:
+        self.sign = -1 if subjective.lower_better else 1
+        self.mos = self.sign * subjective.mos[judged]
+        errors, groups = subjective.standard_errors, subjective.groups
+        self.standard_errors = None if errors is None else errors[judged]
         self.groups = (
             None
-            if people.groups is None
-            else tuple(group for group, kept in zip(people.groups, judged, strict=True) if kept)
+            if groups is None
+            else tuple(group for group, kept in zip(groups, judged, strict=True) if kept)
         )
 
 
 def _agreement(
-    metric: MetricScores, quality: Array, told: _Told, best: BestMetric, place: int, seed: int
+    metric: MetricScores, quality: Array, target: _Target, best: BestMetric, place: int, seed: int
 ) -> MetricAgreement:
-    # Both turned so that higher is better: then a negative correlation is one of the wrong way.
-    plain = agreement(quality, told.mos, told.groups, seed)
-    fitted = fitted_agreement(quality, told.mos, groups=told.groups, seed=seed)
+    # Higher is better in both, so a negative correlation means the wrong direction.
+    plain = agreement(quality, target.mos, target.groups, seed)
+    fitted = fitted_agreement(quality, target.mos, groups=target.groups, seed=seed)
     remarks = [fitted.fit.reason]
     pairs = None
-    if told.errors is not None:
-        pairs = pair_analysis(quality, told.mos, told.errors, seed)
+    if target.standard_errors is not None:
+        pairs = pair_analysis(quality, target.mos, target.standard_errors, seed)
         remarks.append(pairs.remark)
     return MetricAgreement(
         srcc=plain.srcc,
@@ -139,7 +134,7 @@ def _agreement(
         difference_interval=best.intervals[place],
         p_value=float(best.p_values[place]),
         best=bool(best.as_good[place]),
-        curve=_curve(metric, quality, fitted.fit.curve, told.sign),
+        curve=_curve(metric, quality, fitted.fit.curve, target.sign),
         different_similar=math.nan if pairs is None else pairs.different_similar,
         better_worse=math.nan if pairs is None else pairs.better_worse,
         remark="; ".join(dict.fromkeys(remark for remark in remarks if remark)),
@@ -147,7 +142,7 @@ def _agreement(
 
 
 def _curve(metric: MetricScores, quality: Array, curve: Logistic | None, sign: int) -> Array | None:
-    """Points of the curve: scores as the metric gives them, rising, and MOS as people gave them."""
+    """Points of the curve in the units and directions of the metric and of the MOS, scores ascending."""
     if curve is None:
         return None
     at = np.linspace(quality.min(), quality.max(), _CURVE_POINTS)

@@ -1,0 +1,309 @@
+"""Compare metrics: with people's ratings, or on images alone with each other.
+
+Importing this module does not import torch: mistakes in paths and ratings are reported at once.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack
+
+from grmp_plugin.api.compare_inputs import (
+    CompareInputs,
+    ImagesOrRatings,
+    Metrics,
+    OnePath,
+    compare_inputs,
+    resolve_metrics,
+)
+from grmp_plugin.api.compare_rows import (
+    comparison_document,
+    image_columns,
+    image_rows,
+    metric_columns,
+    metric_rows,
+)
+from grmp_plugin.api.result import Result
+from grmp_plugin.data.ratings import Ratings
+from grmp_plugin.data.ratings_file import RatingsOptions
+from grmp_plugin.errors import InputError
+from grmp_plugin.notes import Note
+from grmp_plugin.progress import ProgressCallback, progress_callback
+from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.tables import check_folder_path, check_report_path, without_nan, write_text
+
+if TYPE_CHECKING:
+    from grmp_plugin.evaluation.comparison import Comparison
+    from grmp_plugin.evaluation.map_files import MapFile
+    from grmp_plugin.evaluation.metric_names import MetricSpec
+    from grmp_plugin.evaluation.metric_scores import ScoreTable
+    from grmp_plugin.evaluation.metrics import Metrics as MetricFactory
+
+_SEED = 0
+
+
+class ComparisonInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a comparison whose scores so far are kept: the same call continues from there."""
+
+
+def compare(
+    images_or_ratings: ImagesOrRatings,
+    metrics: Metrics = "offline",
+    *,
+    references: OnePath | None = None,
+    raters: int | None = None,
+    device: str = "auto",
+    data_root: OnePath = "datasets",
+    progress: bool | ProgressCallback = False,
+    **options: Unpack[RatingsOptions],
+) -> "ComparisonResult":
+    """Compare metrics with people's ratings or, on images alone, with each other.
+
+    All metrics are judged on the same images. A metric that fails is left out with the reason, and does not
+    affect the others. Scores are kept in the user's cache, so that a second comparison is fast.
+
+    Args:
+        images_or_ratings: Ratings: a CSV file, a data frame, what `read_ratings` returned, the name of one
+            of pyiqa's data sets, or `demo`. Or images: files, folders, glob patterns, or a list of these.
+        metrics: Names of pyiqa's metrics or of this package's models, checkpoint files, what `adapt` or
+            `pretrain` returned, wildcards such as `*ssim*`, or the groups `offline` (no download needed),
+            `nr` (no-reference) and `fr` (full-reference); a list, or names separated by commas.
+        references: Reference images for full-reference metrics: a folder, in which they are found by name,
+            or one file, the reference of all images.
+        raters: Number of people who rated each image. With the standard deviations of the ratings, it allows
+            the analysis of pairs by Krasula et al.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
+        data_root: Folder of pyiqa's data sets, also where they are downloaded to.
+        progress: True for a progress bar, or a function to call with each `Progress`.
+        **options: How to read the ratings; see `RatingsOptions`. With `skip_bad`, images without a reference
+            are left out, too.
+
+    Returns:
+        One row per metric, the best first and failed ones last. If no metric works, all rows have errors.
+
+    Raises:
+        InputError: When there are no such ratings, images, references or metrics, or an argument cannot be
+            used.
+        DataUnavailableError: When a data set would have to be downloaded and cannot be.
+        ComparisonInterrupted: After Ctrl-C, where the scores so far are kept.
+    """
+    watch = Stopwatch()
+    report = progress_callback(progress)
+    inputs = compare_inputs(images_or_ratings, metrics, references, raters, data_root, report, options)
+    from grmp_plugin.evaluation.compare_scores import compare_scores
+    from grmp_plugin.evaluation.metrics import Metrics as MetricFactory
+
+    factory = MetricFactory(device)
+    scores, cache_notes = _score(inputs, factory, report)
+    comparison = compare_scores(inputs.images, scores, inputs.subjective, seed=_SEED)
+    run = RunRecord("compare", watch.date, str(factory.device), _SEED, watch.seconds, inputs.details)
+    return ComparisonResult(
+        run=run,
+        comparison=dataclasses.replace(comparison, run=run.to_dict()),
+        ratings=inputs.ratings,
+        notes=(*inputs.notes, *cache_notes, *_notes_on(comparison)),
+        _metrics=inputs.metrics,
+    )
+
+
+def check_maps(metrics: Metrics, references: OnePath | None = None) -> None:
+    """Check that a comparison can draw quality maps, before any work is done.
+
+    Args:
+        metrics: As for `compare`.
+        references: As for `compare`.
+
+    Raises:
+        InputError: When none of the metrics is a model of this package.
+    """
+    found = resolve_metrics(metrics, references=references is not None).metrics
+    if not any(metric.own for metric in found):
+        raise InputError("only this package's models draw quality maps; add one", argument="metrics")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ComparisonResult(Result):
+    """Metrics side by side, with the record of the run.
+
+    Attributes:
+        run: What produced the numbers.
+        comparison: All numbers: scores, agreement with MOS, agreement between metrics, disputed images.
+        ratings: The ratings; None if images alone were compared.
+        notes: Remarks, such as metrics that were left out or that correlate negatively with the ratings.
+    """
+
+    run: RunRecord
+    comparison: "Comparison"
+    ratings: Ratings | None
+    notes: tuple[Note, ...]
+    _metrics: "tuple[MetricSpec, ...]"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """`metric`, its facts, statistics with their intervals, and `error`."""
+        return metric_columns(self.comparison)
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping per metric, the best first and failed ones last."""
+        return metric_rows(self.comparison)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`run`, `metrics`, `pairs` and `disputed`, as `grmp compare --format json` prints them."""
+        document: dict[str, Any] = without_nan(comparison_document(self.comparison))
+        return document
+
+    def image_scores(self) -> "ImageScores":
+        """The score of each image by each metric."""
+        return ImageScores(self.run, self.comparison)
+
+    @property
+    def left_out_images(self) -> list[tuple[str, str]]:
+        """(image, reason) of images on which no metric is judged, so that all are judged on the same."""
+        comparison = self.comparison
+        found = list(zip(comparison.images, comparison.errors, strict=True))
+        for number in sorted(comparison.working()):
+            metric = comparison.metrics[number]
+            found += [
+                (image, reason and f"{metric.metric}: {reason}")
+                for image, reason in zip(comparison.images, metric.errors, strict=True)
+            ]
+        return [(image, reason) for image, reason in found if reason is not None]
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing could be compared; None if anything could."""
+        if not self.comparison.working():
+            return "no metric worked"
+        return None if self.comparison.judged.any() else "there is no image to judge metrics on"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all metrics worked on all images, and all rows of the ratings could be used."""
+        skipped = () if self.ratings is None else self.ratings.skipped
+        return (
+            all(metric.error is None for metric in self.comparison.metrics)
+            and bool(self.comparison.judged.all())
+            and all(row.repeated for row in skipped)
+        )
+
+    def draw_maps(self, folder: OnePath, *, progress: bool | ProgressCallback = False) -> "list[MapFile]":
+        """Save a quality map of each image: where in the image the model sees low quality.
+
+        The first of this package's models that worked draws them.
+
+        Args:
+            folder: Where to save the maps as PNG files; created if it does not exist.
+            progress: True for a progress bar, or a function to call with each `Progress`.
+
+        Returns:
+            One entry per readable image, in order, for `report`; none if no model of this package worked.
+
+        Raises:
+            InputError: When the folder cannot be created or written to.
+        """
+        from grmp_plugin.data.sources import FileImage
+        from grmp_plugin.evaluation.map_files import draw_maps
+        from grmp_plugin.evaluation.metrics import Metrics as MetricFactory
+
+        place = check_folder_path(folder, "folder")
+        scored = zip(self._metrics, self.comparison.metrics, strict=True)
+        spec = next((spec for spec, scores in scored if spec.own and scores.error is None), None)
+        if spec is None:
+            return []
+        network = MetricFactory(self.run.device).scorer(spec).network
+        readable = zip(self.comparison.images, self.comparison.errors, strict=True)
+        images = [FileImage(image) for image, error in readable if error is None]
+        return draw_maps(network, images, place, progress_callback(progress))
+
+    def report(self, path: OnePath, *, maps: "Sequence[MapFile]" = ()) -> Path:
+        """Write one self-contained HTML page: table, charts, best, worst and most disputed images.
+
+        Args:
+            path: An .html file.
+            maps: What `draw_maps` returned, to be shown beside the images.
+
+        Raises:
+            InputError: For another extension, or a folder that is missing or not writable.
+            GRMPError: When the file cannot be written.
+        """
+        from grmp_plugin.report import comparison_report
+
+        file = check_report_path(path, "path")
+        drawn = {one.image: one.path for one in maps if one.path is not None}
+        write_text(file, comparison_report(self.comparison, maps=drawn))
+        return file
+
+    def __repr__(self) -> str:
+        images = f"{int(self.comparison.judged.sum())} of {len(self.comparison.images)} images"
+        return f"<ComparisonResult of {len(self)} metrics on {images}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageScores(Result):
+    """The score of each image by each metric, unchanged.
+
+    Attributes:
+        run: What produced the scores.
+        comparison: The comparison that they are of.
+    """
+
+    run: RunRecord
+    comparison: "Comparison"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """`image`, `mos` if there are ratings, one column per metric, `judged` and `error`."""
+        return image_columns(self.comparison)
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping per image, in input order."""
+        return image_rows(self.comparison)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`run` and `images`."""
+        return {"run": self.run.to_dict(), "images": self.rows}
+
+    def __repr__(self) -> str:
+        return f"<ImageScores of {len(self)} images by {len(self.comparison.metrics)} metrics>"
+
+
+def _score(
+    inputs: CompareInputs, factory: "MetricFactory", report: ProgressCallback
+) -> "tuple[ScoreTable, list[Note]]":
+    from grmp_plugin.evaluation.metric_scores import score_images
+    from grmp_plugin.evaluation.score_cache import ScoreCache
+
+    cache = ScoreCache()
+    try:
+        scores = score_images(inputs.images, inputs.references, inputs.metrics, factory, cache, report)
+    except KeyboardInterrupt as interruption:
+        if cache.problem is None:
+            raise ComparisonInterrupted from interruption
+        raise
+    finally:
+        cache.close()
+    return scores, [] if cache.problem is None else [Note(cache.problem)]
+
+
+def _notes_on(comparison: "Comparison") -> list[Note]:
+    """What is unusual about metrics, and why some failed."""
+    notes = []
+    for number in comparison.working():
+        name, agreement = comparison.metrics[number].metric, comparison.agreement_of(number)
+        if agreement is None:
+            continue
+        if agreement.remark:
+            notes.append(Note(f"{name}: {agreement.remark}"))
+        if agreement.srcc_interval.high < 0:
+            better = "lower" if comparison.mos_lower_better else "higher"
+            text = f"{name} correlates negatively with the ratings, of which {better} ones count as better"
+            notes.append(Note(text, see=("lower_better",)))
+    for metric in comparison.metrics:
+        if metric.error is not None:
+            notes.append(Note(f"{metric.metric} is left out: {metric.error}"))
+    return notes
