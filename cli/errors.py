@@ -21,6 +21,7 @@ _REMEDIES = {
     "raw": "If each row is one person's rating, pass --raw.",
     "resume": "Run without --resume.",
     "sampling": "Spread the shots over the ratings with --sampling spread.",
+    "scale": "Predict MOS with --scale mos.",
     "seed": "Draw other shots with another --seed.",
     "skip_bad": "Fix these, or pass --skip-bad to leave them out.",
 }

@@ -114,6 +114,36 @@ def read_image(path: str | os.PathLike[str], *, pixel_limit: int = DEFAULT_PIXEL
             raise ImageError(_reason(error)) from error
 
 
+def pillow_pixels(image: Image.Image, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    """Decode a Pillow image exactly as `read_image` decodes a file with its content and metadata.
+
+    Args:
+        image: In any mode, loaded or not; a file that it was opened from must still be open.
+        pixel_limit: Largest width x height, in pixels.
+
+    Returns:
+        (H, W, 3) uint8, RGB, writable and contiguous.
+
+    Raises:
+        ImageError: When the image has no pixels, is too large or cannot be loaded.
+    """
+    width, height = image.size
+    if width * height > pixel_limit:
+        raise ImageError(_too_large(width, height, pixel_limit))
+    if not width * height:
+        raise ImageError(f"no pixels: {width} x {height}")
+    with _pillow_guard():
+        try:
+            _reduce_colour_key(image)
+            image.load()
+            return _as_shown(image)
+        except ImageError:
+            raise
+        # As for files: whatever a plugin raises, this image is at fault.
+        except Exception as error:
+            raise ImageError(_reason(error, image.format)) from error
+
+
 def _check_regular_file(name: str) -> None:
     """Refuse what is no file to read; opening a pipe or a device could wait for ever."""
     try:
@@ -251,12 +281,14 @@ def _decode_once(name: str, pixel_limit: int) -> np.ndarray:
         image = _open_header(file)
         width, height = image.size
         if width * height > pixel_limit:
-            raise ImageError(
-                f"{width} x {height} = {width * height:,} pixels, above the limit of {pixel_limit:,}"
-            )
+            raise ImageError(_too_large(width, height, pixel_limit))
         _reduce_colour_key(image)
         _load(image)
         return _as_shown(image)
+
+
+def _too_large(width: int, height: int, pixel_limit: int) -> str:
+    return f"{width} x {height} = {width * height:,} pixels, above the limit of {pixel_limit:,}"
 
 
 def _load(image: ImageFile.ImageFile) -> None:
@@ -337,7 +369,7 @@ def _unknown_kind(prefix: bytes) -> str:
     return "not an image, or of an unsupported format"
 
 
-def _as_shown(image: ImageFile.ImageFile) -> np.ndarray:
+def _as_shown(image: Image.Image) -> np.ndarray:
     """Return a loaded image upright, opaque and in sRGB: (H, W, 3) uint8."""
     # TIFF turns itself while loading, so the orientation must be asked for afterwards.
     turn = _UPRIGHT.get(_orientation(image))

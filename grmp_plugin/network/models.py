@@ -1,6 +1,5 @@
 """The models that go by a name, and where their weights are."""
 
-import difflib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +8,7 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.files import sha256
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
 from grmp_plugin.network.download import Remote, cached, fetch
+from grmp_plugin.suggest import did_you_mean
 
 DEFAULT_MODEL = "grmp_iqa-tiny"
 
@@ -104,6 +104,5 @@ def _find_file(model: str) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"there is no checkpoint file {path}")
-    near = difflib.get_close_matches(model, MODELS, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Names: {', '.join(MODELS)}."
-    raise InputError(f"'{model}' is neither a model's name nor a checkpoint file. {hint}")
+    hint = did_you_mean(model, MODELS) or f"Models: {', '.join(MODELS)}."
+    raise InputError(f"'{model}' is neither a model name nor a checkpoint file. {hint}")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from grmp_plugin.statistics.bootstrap import Interval
 
 NOTHING = "\N{EN DASH}"
 """Shown where there is no value."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -26,6 +29,12 @@ def interval(bounds: Interval, decimals: int) -> str:
     if math.isnan(bounds.low) or math.isnan(bounds.high):
         return ""
     return f"[{number(bounds.low, decimals)}, {number(bounds.high, decimals)}]"
+
+
+def date_text(date: object) -> str:
+    """An ISO 8601 time to the minute, in words that are easier to read; other text as it is."""
+    text = str(date)
+    return text[:16].replace("T", " ") if _TIME.match(text) else text
 
 
 def probability(value: float) -> str:
