@@ -41,7 +41,7 @@ def convert(
     """
     for name in (_PREFIX, _SUFFIX):
         if name not in tensors:
-            raise CheckpointError(f"{source} does not fit the network: missing tensor {name}")
+            raise CheckpointError(f"{source} does not fit the network. 1 tensor missing: {name}")
     for name, dimensions in {_CTX: 2, _VISUAL_PROMPTS: 3, _PREFIX: 3, _SUFFIX: 3}.items():
         if tensors[name].ndim != dimensions or 0 in tensors[name].shape:
             raise CheckpointError(

@@ -129,7 +129,8 @@ def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
         ("of the wrong shape", misshapen),
     ]
     found = [
-        f"{len(names)} tensors {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        f"{len(names)} tensor{'' if len(names) == 1 else 's'} {what}: {', '.join(names[:5])}"
+        f"{', ...' if len(names) > 5 else ''}"
         for what, names in problems
         if names
     ]

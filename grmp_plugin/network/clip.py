@@ -89,7 +89,7 @@ def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
     )
     if wrong:
         raise BackboneError(
-            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensors are missing, "
+            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensor(s) missing, "
             f"unknown or of the wrong shape, such as {', '.join(wrong[:3])}"
         )
     return tensors

@@ -57,7 +57,7 @@ def comparison_report(
 
 
 def _intervals(comparison: Comparison) -> Figure | None:
-    """SRCC of every metric with ratings; None where none is defined."""
+    """SRCC of every metric against the ratings; None where none is defined."""
     lead, close = leader(comparison), tied(comparison)
     if lead is None:
         return None
@@ -76,7 +76,7 @@ def _intervals(comparison: Comparison) -> Figure | None:
 
 
 def _scatters(comparison: Comparison) -> list[Figure]:
-    """A scatter plot for every metric that works, with ratings and images to show."""
+    """A scatter plot for every working metric that has images to show."""
     found: list[Figure] = []
     if comparison.mos is None:
         return found
@@ -105,7 +105,7 @@ def _scatters(comparison: Comparison) -> list[Figure]:
 
 
 def _heat_map(comparison: Comparison) -> Figure | None:
-    """Rank agreement of the metrics that work; None for fewer than two."""
+    """Rank agreement of the working metrics; None for fewer than two."""
     numbers = comparison.working()
     if len(numbers) < 2:
         return None

@@ -24,7 +24,7 @@ from grmp_plugin.report.pictures import Maps, Pictures
 from grmp_plugin.report.text import common_folder, counted, date_text, decimals, facts, number
 
 MAX_ROWS = 1000
-"""Of the table; the command writes longer ones to files."""
+"""Most rows of the table, to keep the page small."""
 
 
 def scores_report(
@@ -41,7 +41,7 @@ def scores_report(
         sources: Images that are not files, by name.
 
     Returns:
-        HTML that is valid in UTF-8, whatever the files are called.
+        HTML that is valid UTF-8 whatever the names of the files.
     """
     run, rows = document["run"], document["images"]
     scale = run.get("scale")
@@ -78,9 +78,9 @@ def _answer(total: int, values: np.ndarray, places: int) -> str:
     if len(values) == 1:
         return f"{first} The score is {number(median, places)}.".strip()
     second = (
-        f"The median score is {number(median, places)}; the middle half lies between "
-        f"{number(quarter, places)} and {number(three_quarters, places)}, all between "
-        f"{number(low, places)} and {number(high, places)}."
+        f"The median score is {number(median, places)}; the middle half is between "
+        f"{number(quarter, places)} and {number(three_quarters, places)}, the range is "
+        f"{number(low, places)} to {number(high, places)}."
     )
     return f"{first} {second}".strip()
 
@@ -89,7 +89,7 @@ def _meaning(predicted_mos: bool, lower_better: bool) -> str:
     if not predicted_mos:
         return "Quality from 0, bad, to 1, good."
     direction = "lower" if lower_better else "higher"
-    return f"Predicted mean opinion score (MOS), as the model knows its scale; {direction} is better."
+    return f"Predicted mean opinion score (MOS); {direction} is better."
 
 
 def _histogram(values: np.ndarray, predicted_mos: bool) -> Figure | None:
