@@ -58,7 +58,7 @@ def _print_models(known: "list[NamedModel]") -> None:
     table = Table(show_lines=True)
     table.add_column("model", no_wrap=True)
     table.add_column("here", no_wrap=True)
-    table.add_column("what it is")
+    table.add_column("about")
     for model in known:
         table.add_row(
             model.model + ("\n(default)" if model.default else ""),

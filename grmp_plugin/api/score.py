@@ -340,8 +340,8 @@ def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> Mo
             raise InputError(error.message, argument="mos_range") from error
     if known is None:
         raise InputError(
-            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS: it was not "
-            "adapted to ratings, or by pyiqa's trainer, which does not record it",
+            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS. Either it was "
+            "not adapted to ratings, or by pyiqa.train, which does not record the scale",
             see=("mos_range",),
         )
     return MosScale(**known)

@@ -58,7 +58,7 @@ MODELS = {
         Model(
             "grmp_iqa-tiny",
             backbone="grmp-tiny (EfficientNet-Lite0 and a small CLIP)",
-            trained_on="distorted photographs, and human ratings of 581 images (LIVE Challenge)",
+            trained_on="distorted photographs and human ratings of 581 images (LIVE Challenge)",
             licence="Apache-2.0 (notices in the package)",
         ),
         Model(
