@@ -1,4 +1,4 @@
-"""The command `grmp`: its list of commands, and one place where errors become messages."""
+"""The command `grmp`: its subcommands, and the one place where errors become messages and exit codes."""
 
 import io
 import os
@@ -10,10 +10,11 @@ import typer
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
 from . import adapt, compare, models, pretrain, pyiqa, score
+from .errors import message
 
 app = typer.Typer(
     name="grmp",
-    help="Image quality without a reference: GRMP-IQA, for folders of images and for pyiqa.",
+    help="No-reference image quality with GRMP-IQA: for folders of images, for your ratings, for pyiqa.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -46,7 +47,7 @@ def _root(
         bool,
         typer.Option(
             "--version",
-            help="Print the versions that matter, and exit.",
+            help="Print the versions of grmp-iqa, Python and the main dependencies, and exit.",
             is_eager=True,
             callback=_print_versions,
         ),
@@ -56,18 +57,18 @@ def _root(
 
 
 def main() -> None:
-    """Run the command: whatever the user can mend ends in a message and an exit code, not a traceback."""
-    if sys.stdout is None:  # closed by the caller
+    """Run the command; what the user can fix ends in a message and an exit code, not in a traceback."""
+    if sys.stdout is None:  # the caller closed it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the whole run
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except GRMPError as problem:
-        _fail(str(problem), 2 if isinstance(problem, InputError | ConfigError) else 1)
+        _fail(message(problem), 2 if isinstance(problem, InputError | ConfigError) else 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader (`head`, say) has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         _silence_stdout()
         sys.exit(1)
     except OSError as problem:
@@ -75,15 +76,15 @@ def main() -> None:
         _fail(str(problem), 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(text: str, code: int) -> None:
     from .output import error
 
-    error(message)
+    error(text)
     sys.exit(code)
 
 
 def _silence_stdout() -> None:
-    """Let what is still buffered go nowhere; Python would complain again at exit."""
+    """Discard what is still buffered: Python would complain about it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,15 +1,21 @@
-"""`grmp models`: which models there are, and what a checkpoint says of itself."""
+"""`grmp models`: the models known by name, and the facts of a checkpoint."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Format, FormatOption
-from .output import json_text, print_data, print_table
+from grmp_plugin.tables import csv_text, json_text, jsonl_text
+
+from .choices import Format, FormatOption
+from .output import print_data, print_table
+
+if TYPE_CHECKING:
+    from grmp_plugin.api.models import NamedModel
 
 app = typer.Typer(
-    help="List the models, or show what a checkpoint says of itself.",
+    help="List the models, or show the facts of a checkpoint.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -17,68 +23,52 @@ app = typer.Typer(
 
 @app.callback()
 def models(context: typer.Context, output_format: FormatOption = Format.table) -> None:
-    """List the models that go by a name: what they stand on, and whether their files are here."""
+    """List the models known by name: backbone, training data, and whether their files are here."""
     if context.invoked_subcommand is not None:
         return
-    from grmp_plugin.network.models import DEFAULT_MODEL, MODELS
+    from grmp_plugin.api.models import named_models
 
-    rows: list[dict[str, Any]] = []
-    for model in MODELS.values():
-        path = model.path
-        rows.append(
-            {
-                "model": model.name,
-                "default": model.name == DEFAULT_MODEL,
-                "backbone": model.backbone,
-                "megabytes": round(path.stat().st_size / 1e6, 1) if path else None,
-                "here": path is not None,
-                "file": str(path) if path else None,
-                "source": model.remote.url if model.remote else "inside this package",
-                "licence": model.licence,
-                "trained_on": model.trained_on,
-            }
-        )
+    known = named_models()
+    if output_format is Format.table:
+        _print_models(known)
+    else:
+        _print_data([asdict(model) for model in known], output_format)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(metavar="FILE", help="Checkpoint file or model name.")],
+    output_format: FormatOption = Format.table,
+) -> None:
+    """Show a checkpoint's configuration, history and size."""
+    from grmp_plugin.api.models import model_facts
+
+    facts = asdict(model_facts(model))
     if output_format is Format.json:
-        print_data(json_text(rows) + "\n")
-        return
+        print_data(json_text(facts) + "\n")
+    elif output_format is Format.table:
+        _print_facts(facts)
+    else:
+        _print_data([{"name": name, "value": value} for name, value in _flat(facts)], output_format)
+
+
+def _print_models(known: "list[NamedModel]") -> None:
     from rich.table import Table
 
     table = Table(show_lines=True)
     table.add_column("model", no_wrap=True)
     table.add_column("here", no_wrap=True)
-    table.add_column("what it is")
-    for row in rows:
+    table.add_column("about")
+    for model in known:
         table.add_row(
-            row["model"] + ("\n(default)" if row["default"] else ""),
-            f"yes, {row['megabytes']} MB" if row["here"] else "no, fetched\nat first use",
-            f"backbone {row['backbone']}\ntrained on {row['trained_on']}\nlicence {row['licence']}",
+            model.model + ("\n(default)" if model.default else ""),
+            f"yes, {model.megabytes} MB" if model.here else "no, downloaded\nat first use",
+            f"backbone {model.backbone}\ntrained on {model.trained_on}\nlicence {model.licence}",
         )
     print_table(table)
 
 
-@app.command()
-def info(
-    model: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint file, or a model's name.")],
-    output_format: FormatOption = Format.table,
-) -> None:
-    """Show a checkpoint's configuration, history and size."""
-    from grmp_plugin.config import to_dict
-    from grmp_plugin.network.models import find_checkpoint, weights_digest
-
-    checkpoint = find_checkpoint(model)
-    numbers = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-    facts: dict[str, Any] = {
-        "file": checkpoint.source,
-        "megabytes": round(Path(checkpoint.source).stat().st_size / 1e6, 1),
-        "sha256": weights_digest(model),
-        "tensors": len(checkpoint.tensors),
-        "parameters": numbers,
-        "info": dict(checkpoint.info),
-        "config": to_dict(checkpoint.config),
-    }
-    if output_format is Format.json:
-        print_data(json_text(facts) + "\n")
-        return
+def _print_facts(facts: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -89,16 +79,23 @@ def info(
     print_table(table)
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> "list[tuple[str, Any]]":
+def _print_data(rows: list[dict[str, Any]], shown: Format) -> None:
+    if shown is Format.json:
+        print_data(json_text(rows) + "\n")
+    elif shown is Format.jsonl:
+        print_data(jsonl_text(rows))
+    else:
+        print_data(csv_text(rows, list(rows[0])))
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested mappings as dotted names."""
-    rows: list[tuple[str, Any]] = []
     for name, value in data.items():
-        # open_clip's own configuration stays in one piece.
         if name == "learned_from":
             counts = ", ".join(f"{len(images)} {what}" for what, images in value.items())
-            rows.append((prefix + name, f"{counts} (names and digests: --format json)"))
-        elif isinstance(value, dict) and name != "architecture":
-            rows += _flat(value, f"{prefix}{name}.")
+            yield prefix + name, f"{counts} (names and digests: --format json)"
+        # open_clip's own configuration stays in one piece.
+        elif isinstance(value, Mapping) and name != "architecture":
+            yield from _flat(value, f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, value))
-    return rows
+            yield prefix + name, value

@@ -1,19 +1,19 @@
-"""`grmp pyiqa`: pyiqa's own command with our metrics in it."""
+"""`grmp pyiqa`: pyiqa's own command, with our metrics added."""
 
-import difflib
 import sys
 
 import typer
 
 from grmp_plugin.errors import GRMPError, InputError
+from grmp_plugin.suggest import did_you_mean
 
 
 def pyiqa(context: typer.Context) -> None:
-    """Run pyiqa's own command, which cannot see a plugin unaided; all options go to it.
+    """Run pyiqa's own command with our metrics added; all options are passed on to it.
 
     For example: grmp pyiqa grmp_iqa-tiny piqe -t photos/
     """
-    # The import adds our metrics as soon as pyiqa's table is there.
+    # Importing pyiqa adds our metrics to its table.
     from pyiqa import pyiqa_cmd
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
@@ -22,9 +22,8 @@ def pyiqa(context: typer.Context) -> None:
     sys.argv = ["grmp pyiqa", *context.args]
     for name in _metric_names(context.args):
         if name not in DEFAULT_CONFIGS:
-            near = difflib.get_close_matches(name, DEFAULT_CONFIGS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "grmp pyiqa -ls lists them"
-            raise InputError(f"pyiqa has no metric '{name}'; {hint}")
+            hint = did_you_mean(name, DEFAULT_CONFIGS) or "List the metrics with: grmp pyiqa -ls"
+            raise InputError(f"pyiqa has no metric '{name}'. {hint}")
     if _metric_names(context.args) and not any(
         a.startswith(("-t", "--t", "-h", "--h")) for a in context.args
     ):
@@ -33,16 +32,16 @@ def pyiqa(context: typer.Context) -> None:
         pyiqa_cmd.main()
     except GRMPError:
         raise
-    # pyiqa lets whatever one file raises end the run; its user can mend that file, not the traceback.
+    # In pyiqa the error of a single file ends the run; the user needs the reason, not the traceback.
     except Exception as problem:
         raise InputError(
             f"pyiqa stopped: {problem or type(problem).__name__}\n"
-            "If a file is at fault: it ends pyiqa's run, but grmp score gives it a row and goes on"
+            "If a single file is the cause: grmp score gives it a row with the reason and goes on"
         ) from problem
 
 
 def _metric_names(arguments: list[str]) -> list[str]:
-    """The words before the first option, which pyiqa takes for metrics."""
+    """The words before the first option, which pyiqa reads as metric names."""
     names: list[str] = []
     for argument in arguments:
         if argument.startswith("-"):

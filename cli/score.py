@@ -1,43 +1,26 @@
 """`grmp score`: quality of image files."""
 
 import enum
-import statistics
 import sys
-import time
-from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grmp_plugin.errors import InputError
 from grmp_plugin.printable import printable
+from grmp_plugin.tables import check_folder_path, check_report_path, check_table_path, csv_text, jsonl_text
 
-from .maps import without_maps
-from .options import ReportOption, RowsFormatOption
-from .output import (
-    Format,
-    check_folder,
-    check_out,
-    check_report,
-    csv_text,
-    error,
-    json_text,
-    jsonl_text,
-    messages,
-    note,
-    print_data,
-    print_table,
-    write_rows,
-    write_text,
-)
+from .bars import progress_bar
+from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption, ReportOption
+from .output import error, messages, note, print_data, print_result, print_table
 
 if TYPE_CHECKING:
+    from grmp_plugin.api.score import Scores, Scoring
     from grmp_plugin.data.ratings import MosScale
-    from grmp_plugin.evaluation.scoring import ImageScore, Scorer
+    from grmp_plugin.data.sources import ImageSource
 
-# One line a paragraph: the help keeps line breaks.
+# One line per paragraph: the help keeps line breaks.
 HELP = (
     "Score images: 0 is bad, 1 is good.\n\n"
     "Results go to standard output, everything else to standard error. Exit codes: 0 all scored, 3 some "
@@ -46,7 +29,7 @@ HELP = (
     "find . -name '*.jpg' | grmp score -"
 )
 
-COLUMNS = ("image", "score", "error")
+_COLUMNS = ("image", "score", "error")
 _SOME_FAILED = 3
 _INTERRUPTED = 130
 
@@ -61,19 +44,10 @@ class Sort(str, enum.Enum):
 
 
 class Scale(str, enum.Enum):
-    """What a score is."""
+    """What a score means."""
 
     quality = "quality"
     mos = "mos"
-
-
-class Device(str, enum.Enum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
 
 
 class Precision(str, enum.Enum):
@@ -97,10 +71,10 @@ def score(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="A model's name ([bold]grmp models[/] lists them) or a checkpoint file."
+            "--model", "-m", help="Model name ([bold]grmp models[/] lists them) or checkpoint file."
         ),
     ] = "grmp_iqa-tiny",
-    device: Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")] = Device.auto,
+    device: DeviceOption = Device.auto,
     precision: Annotated[
         Precision, typer.Option(help="auto: fp16 on CUDA, fp32 elsewhere.")
     ] = Precision.auto,
@@ -108,22 +82,17 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Images at a time; no score depends on it. [dim]default: 4 on a CPU, 16 elsewhere[/]",
+            help="Images per batch; scores do not depend on it. [dim]default: 4 on a CPU, 16 elsewhere[/]",
             show_default=False,
         ),
     ] = None,
-    output_format: RowsFormatOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
-        ),
-    ] = None,
+    output_format: FormatOrFileOption = None,
+    out: OutOption = None,
     report: ReportOption = None,
     maps: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for quality maps: where in a picture the model sees low quality.", show_default=False
+            help="Folder for quality maps: where in an image the model sees low quality.", show_default=False
         ),
     ] = None,
     sort: Annotated[
@@ -131,290 +100,172 @@ def score(
     ] = Sort.input,
     scale: Annotated[
         Scale,
-        typer.Option(help="quality: 0 to 1. mos: predicted MOS, on the scale of the ratings learned from."),
+        typer.Option(help="quality: 0 to 1. mos: predicted MOS, on the scale the model was adapted to."),
     ] = Scale.quality,
     mos_range: Annotated[
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="With --scale mos: ends of the scale, instead of the model's own; which one is good stays.",
+            help="With --scale mos: replaces the model's own MOS range; direction unchanged.",
             show_default=False,
         ),
     ] = None,
-    flat: Annotated[bool, typer.Option("--flat", help="Do not search the folders inside folders.")] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="Do not search folders inside folders.")] = False,
     pixel_limit: Annotated[
-        int, typer.Option(min=1, help="Refuse images of more pixels (decompression bombs).")
+        int, typer.Option(min=1, help="Refuse images with more pixels (decompression bombs).")
     ] = 200_000_000,
 ) -> None:
     """Score files and folders, and print or write the rows (see `HELP`)."""
-    _check_places(out, report, maps)
-    if mos_range is not None and scale is not Scale.mos:
-        raise InputError("--mos-range goes with --scale mos")
-    from grmp_plugin.data.paths import expand_paths
+    if out is not None:
+        check_table_path(out, "out")
+    if report is not None:
+        check_report_path(report, "report")
+    if maps is not None:
+        check_folder_path(maps, "maps")
+    # Not before: it imports numpy, and what follows torch.
+    from grmp_plugin.api.images import find_images
+    from grmp_plugin.api.score import Scoring
 
-    files = without_maps(expand_paths(paths, recursive=not flat), maps)
-    # Only now, as it costs seconds.
-    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
-    from grmp_plugin.network.grmp_iqa import GRMPIQA
-
-    options = ScoringOptions(
-        device=device.value, precision=precision.value, batch_size=batch_size, pixel_limit=pixel_limit
+    images = find_images(paths, recursive=not flat)
+    scoring = Scoring(
+        images if maps is None else _without_maps(images, maps),
+        model,
+        scale=scale.value,
+        mos_range=mos_range,
+        device=device.value,
+        precision=precision.value,
+        batch_size=batch_size,
+        pixel_limit=pixel_limit,
     )
-    pick_device(options.device)  # before anything is downloaded for nothing
-    scorer = Scorer(GRMPIQA(model), options)
-    mos = _mos_scale(model, scorer.network.info, mos_range) if scale is Scale.mos else None
-    sign = -1 if mos is not None and mos.lower_better else 1
-    run = _describe_run(model, scorer, mos)
     shown = output_format or (None if out is not None else Format.table)
     streamed = shown if sort is Sort.input and shown in (Format.csv, Format.jsonl) else None
-    started = time.monotonic()
-    rows, interrupted = _score_all(scorer, files, mos, streamed, keep=out is not None)
-    run |= _summary(rows, time.monotonic() - started, sign)
-    if interrupted:
-        _leave_interrupted(out, rows, len(files), run)
-    rows = _sorted(rows, sort, sign)
-    document = {"run": run, "images": rows}
+    if not _score_all(scoring, streamed, keep=out is not None):
+        _leave_interrupted(scoring, out)
+    scores = scoring.scores().sorted(sort.value)
     if out is not None:
-        write_rows(out, rows, COLUMNS, document)
+        scores.write(out)
     if shown is not None and streamed is None:
-        _show(shown, document)
-    _say_summary(run, out)
-    _draw(document, scorer, report, maps)
-    if run["failed"]:
+        _print(scores, shown)
+    _say_summary(scores)
+    if out is not None:
+        note(f"written to {out}")
+    _draw(scores, report, maps)
+    if scores.failed:
         raise typer.Exit(_SOME_FAILED)
 
 
-def _score_all(
-    scorer: "Scorer", files: list[str], mos: "MosScale | None", streamed: Format | None, *, keep: bool
-) -> tuple[list[dict[str, Any]], bool]:
-    """Score all files, printing each row at once where rows are streamed.
+def _without_maps(images: "list[ImageSource]", folder: Path) -> "list[ImageSource]":
+    from grmp_plugin.evaluation.map_files import without_maps
+
+    kept = without_maps(images, folder)
+    if len(kept) < len(images):
+        note(f"{len(images) - len(kept)} quality maps in {folder} are not scored")
+    return kept
+
+
+def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> bool:
+    """Score all images, printing each row at once where rows are streamed.
 
     Args:
-        scorer: a network made ready.
-        files: paths.
-        mos: scale of the scores; quality without one.
-        streamed: format of the rows, or None where they are printed in the end.
-        keep: go on for a file where nobody reads what is printed.
+        scoring: The run.
+        streamed: Format of the rows, or None where they are printed at the end.
+        keep: Go on for the sake of a file when nobody reads what is printed.
 
     Returns:
-        The rows, and whether Ctrl-C came before the last one.
+        Whether all images have their row; not after Ctrl-C.
     """
-    rows: list[dict[str, Any]] = []
+    # Streamed rows on the same terminal would write over a bar.
+    with_bar = messages.is_terminal and not (streamed is not None and sys.stdout.isatty())
     try:
         if streamed is Format.csv:
-            print_data(csv_text([], COLUMNS))
-        with_bar = messages.is_terminal and not (streamed is not None and sys.stdout.isatty())
-        # Closed whatever happens, so that no work goes on behind an error.
-        with closing(scorer.score(files)) as results:
-            for result in _with_progress(results, len(files)) if with_bar else results:
-                rows.append(_row(result, mos))
-                if streamed is not None:
-                    try:
-                        print_data(_streamed_row(rows[-1], streamed))
-                    except BrokenPipeError:
-                        if not keep:
-                            raise
-                        streamed = None
+            print_data(csv_text([], _COLUMNS))
+        with progress_bar() as bar, closing(scoring.rows(bar if with_bar else False)) as rows:
+            for row in rows:
+                if streamed is None:
+                    continue
+                try:
+                    print_data(_streamed_row(row.image, row.score, row.error, streamed))
+                except BrokenPipeError:
+                    if not keep:
+                        raise
+                    streamed = None
     except KeyboardInterrupt:
-        return rows, True
-    return rows, False
+        return False
+    return True
 
 
-def _check_places(out: Path | None, report: Path | None, maps: Path | None) -> None:
-    if out is not None:
-        check_out(out)
-    if report is not None:
-        check_report(report)
-    if maps is not None:
-        check_folder(maps)
+def _streamed_row(image: str, score: float | None, problem: str | None, shown: Format) -> str:
+    row: dict[str, Any] = {"image": image, "score": score, "error": problem}
+    return jsonl_text([row]) if shown is Format.jsonl else csv_text([row], _COLUMNS, header=False)
 
 
-def _draw(document: dict[str, Any], scorer: "Scorer", report: Path | None, maps: Path | None) -> None:
-    """Maps and a page, where they are wanted."""
-    drawn: dict[str, Any] = {}
-    if maps is not None:
-        from .maps import draw_maps
-
-        scored = [row["image"] for row in document["images"] if row["score"] is not None]
-        drawn = draw_maps(scorer, scored, maps)
-        note(f"written to {maps}")
-    if report is not None:
-        from grmp_plugin.report import scores_report
-
-        write_text(report, scores_report(document, maps=drawn), "--report")
-        note(f"written to {report}")
-
-
-def _row(result: "ImageScore", mos: "MosScale | None") -> dict[str, Any]:
-    score = result.score
-    if score is not None and mos is not None:
-        score = float(mos.to_mos(score))
-    return {"image": result.image, "score": score, "error": result.error}
-
-
-def _mos_scale(model: str, info: "Mapping[str, Any]", mos_range: tuple[float, float] | None) -> "MosScale":
-    """The scale of predicted MOS: declared, or the one that the checkpoint remembers.
-
-    Raises:
-        InputError: when there is neither.
-    """
-    from grmp_plugin.data.ratings import DECLARED, MosScale
-    from grmp_plugin.errors import ConfigError
-
-    known = info.get("mos_scale")
-    if mos_range is not None:
-        try:
-            return MosScale(*mos_range, lower_better=bool(known and known["lower_better"]), source=DECLARED)
-        except ConfigError as problem:
-            raise InputError(f"--mos-range: {problem}") from problem
-    if known is None:
-        raise InputError(
-            f"{model} does not say on what scale its ratings were, if it was adapted to any (grmp adapt "
-            "notes it, pyiqa.train does not): declare one with --mos-range LOW HIGH"
-        )
-    return MosScale(**known)
-
-
-def _describe_run(model: str, scorer: "Scorer", mos: "MosScale | None") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from grmp_plugin.network.models import weights_digest
-    from grmp_plugin.versions import package_versions
-
-    config = scorer.network.config
-    return {
-        "command": "score",
-        "model": model,
-        "weights_sha256": weights_digest(model),
-        "backbone": config.backbone.name,
-        "device": str(scorer.device),
-        "precision": scorer.precision,
-        "preprocess": asdict(config.preprocess),
-        "scale": "quality" if mos is None else asdict(mos),
-        "seed": None,  # nothing is random here
-        "versions": package_versions(),
-    }
-
-
-def _with_progress(results: "Iterator[ImageScore]", total: int) -> "Iterator[ImageScore]":
-    """Pass results on, with a bar, rate and time left on stderr."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    # Rows may be going to the same terminal; the bar must not take hold of stdout.
-    with Progress(*columns, console=messages, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=total, rate="")
-        started = time.monotonic()
-        for done, result in enumerate(results, 1):
-            rate = done / max(1e-9, time.monotonic() - started)
-            progress.update(task, completed=done, rate=f"{rate:.1f} images/s")
-            yield result
-
-
-def _streamed_row(row: dict[str, Any], shown: Format | None) -> str:
-    if shown is Format.jsonl:
-        return jsonl_text([row])
-    return csv_text([row], COLUMNS).split("\n", 1)[1]
-
-
-def _summary(rows: list[dict[str, Any]], seconds: float, sign: int) -> dict[str, Any]:
-    """Counts, median and extremes; `sign` is -1 where a low score is a good one."""
-    scored = [row for row in rows if row["score"] is not None]
-    summary: dict[str, Any] = {
-        "images": len(rows),
-        "failed": len(rows) - len(scored),
-        "seconds": round(seconds, 3),
-    }
-    if scored:
-        scores = [row["score"] for row in scored]
-        best = max(scored, key=lambda row: sign * row["score"])
-        worst = min(scored, key=lambda row: sign * row["score"])
-        summary["median"] = statistics.median(scores)
-        summary["best"] = {"image": best["image"], "score": best["score"]}
-        summary["worst"] = {"image": worst["image"], "score": worst["score"]}
-    return summary
-
-
-def _say_summary(run: dict[str, Any], out: Path | None) -> None:
-    plural = "" if run["images"] == 1 else "s"
-    counted = f"{run['images']} image{plural}, {run['failed']} failed"
-    if "median" in run:
-        counted += f"; median {run['median']:.4f}"
-        for which in ("best", "worst"):
-            counted += f", {which} {run[which]['score']:.4f} ({Path(run[which]['image']).name})"
-    if run["scale"] != "quality":
-        counted += f"; {_mos_words(run['scale'])}"
-    note(counted)
-    if out is not None:
-        note(f"written to {out}")
-
-
-def _leave_interrupted(out: Path | None, rows: list[dict[str, Any]], total: int, run: dict[str, Any]) -> None:
+def _leave_interrupted(scoring: "Scoring", out: Path | None) -> None:
     """End after Ctrl-C without losing what is done, and without leaving a file that looks complete."""
-    text = f"interrupted after {len(rows)} of {total} images"
-    if out is not None and rows:
-        partial = out.with_name(f"{out.stem}.partial{out.suffix}")
-        write_rows(partial, rows, COLUMNS, {"run": run | {"interrupted": True}, "images": rows})
-        text += f"; these are in {partial}"
+    text = f"interrupted after {scoring.done} of {scoring.total} images"
+    if out is not None and scoring.done:
+        partial = scoring.scores().write(out.with_name(f"{out.stem}.partial{out.suffix}"))
+        text += f"; their scores are in {partial}"
     error(text)
     sys.exit(_INTERRUPTED)
 
 
-def _sorted(rows: list[dict[str, Any]], sort: Sort, sign: int) -> list[dict[str, Any]]:
-    if sort is Sort.input:
-        return rows
-    if sort is Sort.name:
-        from grmp_plugin.data.paths import natural_key
+def _draw(scores: "Scores", report: Path | None, maps: Path | None) -> None:
+    """Draw maps and write a page, where wanted."""
+    drawn = []
+    if maps is not None:
+        with progress_bar() as bar:
+            drawn = scores.draw_maps(maps, progress=bar)
+        for one in drawn:
+            if one.error is not None:
+                note(f"{one.image}: no map: {one.error}")
+        note(f"written to {maps}")
+    if report is not None:
+        note(f"written to {scores.report(report, maps=drawn)}")
 
-        return sorted(rows, key=lambda row: natural_key(row["image"]))
-    sign = -sign if sort is Sort.best else sign
-    return sorted(rows, key=lambda row: (row["score"] is None, sign * (row["score"] or 0)))
+
+def _say_summary(scores: "Scores") -> None:
+    plural = "" if len(scores) == 1 else "s"
+    text = f"{len(scores)} image{plural}, {scores.failed} failed"
+    if scores.median is not None:
+        text += f"; median {scores.median:.4f}"
+    for which, extreme in (("best", scores.best), ("worst", scores.worst)):
+        if extreme is not None:
+            text += f", {which} {extreme.score:.4f} ({Path(extreme.image).name})"
+    if scores.mos_scale is not None:
+        text += f"; {_mos_words(scores.mos_scale)}"
+    note(text)
 
 
-def _show(shown: Format, document: dict[str, Any]) -> None:
-    rows = document["images"]
-    if shown is Format.json:
-        print_data(json_text(document) + "\n")
-    elif shown is Format.csv:
-        print_data(csv_text(rows, COLUMNS))
-    elif shown is Format.jsonl:
-        print_data(jsonl_text(rows))
+def _print(scores: "Scores", shown: Format) -> None:
+    if shown is Format.table:
+        _print_table(scores)
     else:
-        _show_table(rows, document["run"])
+        print_result(scores, shown)
 
 
-def _mos_words(scale: dict[str, Any]) -> str:
-    worst, best = scale["low"], scale["high"]
-    if scale["lower_better"]:
-        worst, best = best, worst
+def _mos_words(scale: "MosScale") -> str:
+    worst, best = (scale.high, scale.low) if scale.lower_better else (scale.low, scale.high)
     return f"predicted MOS, {worst:.4g} bad, {best:.4g} good"
 
 
-def _show_table(rows: list[dict[str, Any]], run: dict[str, Any]) -> None:
+def _print_table(scores: "Scores") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from grmp_plugin.network.models import MODELS
+    from grmp_plugin.api.models import training_data
 
-    known = MODELS.get(run["model"])
-    about = f", trained on {known.trained_on}" if known else ""
-    scale = "0 bad, 1 good" if run["scale"] == "quality" else _mos_words(run["scale"])
-    print_data(f"{run['model']}{about} ({run['device']}, {run['precision']}); {scale}\n")
+    trained_on = training_data(scores.model)
+    about = f", trained on {trained_on}" if trained_on else ""
+    scale = "0 bad, 1 good" if scores.mos_scale is None else _mos_words(scores.mos_scale)
+    print_data(f"{scores.model}{about} ({scores.run.device}, {scores.precision}); {scale}\n")
     table = Table()
     table.add_column("image", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
-    failed = any(row["error"] for row in rows)
-    if failed:
+    if scores.failed:
         table.add_column("error", overflow="fold", style="red")
-    for row in rows:
-        number = "" if row["score"] is None else f"{row['score']:.4f}"
+    for row in scores.results:
+        number = "" if row.score is None else f"{row.score:.4f}"
         # Text, and not markup: a file may be called [red].png.
-        cells = [Text(printable(row["image"])), Text(number), Text(row["error"] or "")]
+        cells = [Text(printable(row.image)), Text(number), Text(row.error or "")]
         table.add_row(*cells[: len(table.columns)])
     print_table(table)

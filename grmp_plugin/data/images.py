@@ -69,6 +69,36 @@ def read_image(path: str | os.PathLike[str], *, pixel_limit: int = DEFAULT_PIXEL
             raise ImageError(reason(error)) from error
 
 
+def pillow_pixels(image: Image.Image, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    """Decode a Pillow image exactly as `read_image` decodes a file with its content and metadata.
+
+    Args:
+        image: In any mode, loaded or not; a file that it was opened from must still be open.
+        pixel_limit: Largest width x height, in pixels.
+
+    Returns:
+        (H, W, 3) uint8, RGB, writable and contiguous.
+
+    Raises:
+        ImageError: When the image has no pixels, is too large or cannot be loaded.
+    """
+    width, height = image.size
+    if width * height > pixel_limit:
+        raise ImageError(_too_large(width, height, pixel_limit))
+    if not width * height:
+        raise ImageError(f"no pixels: {width} x {height}")
+    with pillow_guard():
+        try:
+            reduce_colour_key(image)
+            image.load()
+            return as_shown(image)
+        except ImageError:
+            raise
+        # As for files: whatever a plugin raises, this image is at fault.
+        except Exception as error:
+            raise ImageError(reason(error, image.format)) from error
+
+
 def _decode(name: str, pixel_limit: int) -> np.ndarray:
     try:
         return _decode_once(name, pixel_limit)
@@ -83,9 +113,7 @@ def _decode_once(name: str, pixel_limit: int) -> np.ndarray:
         image = _open_header(file)
         width, height = image.size
         if width * height > pixel_limit:
-            raise ImageError(
-                f"{width} x {height} = {width * height:,} pixels, above the limit of {pixel_limit:,}"
-            )
+            raise ImageError(_too_large(width, height, pixel_limit))
         reduce_colour_key(image)
         _load(image)
         return as_shown(image)
@@ -147,3 +175,7 @@ def _verdict(accept: Callable[[bytes], bool | str], prefix: bytes) -> bool | str
     except Exception:  # the file is too short for this plugin's check
         return False
     return verdict if isinstance(verdict, str) else bool(verdict)
+
+
+def _too_large(width: int, height: int, pixel_limit: int) -> str:
+    return f"{width} x {height} = {width * height:,} pixels, above the limit of {pixel_limit:,}"

@@ -1,1 +1,1 @@
-"""Running a network over image files."""
+"""Running networks and metrics on images."""

@@ -1,4 +1,4 @@
-"""A quality map as a picture: colours over the photograph in grey, and a scale to read them by."""
+"""A quality map as a picture: colours over the photograph in grey, with a colour bar."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from grmp_plugin.evaluation.quality_map import QualityMap
 
 # Even samples of viridis (Nathaniel Smith and Stefan van der Walt, CC0, https://bids.github.io/colormap/):
-# evenly brighter from 0 to 1, and in order for colour-blind eyes and in print.
+# perceptually uniform, also for colour-blind readers and in greyscale print.
 _VIRIDIS = (
     (0x44, 0x01, 0x54),
     (0x47, 0x2D, 0x7B),
@@ -21,28 +21,28 @@ _VIRIDIS = (
 )
 _PAPER, _INK = (255, 255, 255), (34, 34, 34)
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Of the colour; the rest is the photograph, with less contrast: its own light and dark would be taken for
-# the map's.
+# Opacity of the colours. The photograph below has less contrast, so that its light and dark are not mistaken
+# for the map's.
 _OPACITY = 0.65
 _DARKEST, _BRIGHTEST = 48, 208
-_LEAST_WIDTH = 320  # pixels; the captions need them
-# Of the picture, relative to its width: a long strip would otherwise be gigantic, or a line.
+_LEAST_WIDTH = 320  # pixels, for the captions
+# Height of the picture relative to its width: long strips would be gigantic, or a mere line.
 _LOWEST, _HIGHEST = 0.05, 4.0
 
 
 def overlay(image: np.ndarray, quality: QualityMap, width: int = 640) -> Image.Image:
-    """Lay a map over its photograph, with a scale below.
+    """Lay a map over its photograph, with a colour bar below.
 
-    The colours always mean 0 to 1, so that two pictures can be compared; brackets at the scale tell which
-    part of it occurs in this map.
+    The colours always span 0 to 1, so that pictures can be compared; a bracket at the colour bar marks the
+    range of this map.
 
     Args:
-        image: (H, W, 3) uint8 RGB, that of the map.
-        quality: its map.
-        width: of the picture, pixels; at least 320.
+        image: (H, W, 3) uint8 RGB, the image of the map.
+        quality: The map.
+        width: Width of the picture, pixels; at least 320.
 
     Returns:
-        RGB, `width` wide; the height follows the photograph's shape.
+        RGB, `width` wide; the height follows the shape of the photograph.
     """
     width = max(width, _LEAST_WIDTH)
     height = round(width * min(max(quality.height / quality.width, _LOWEST), _HIGHEST))
@@ -70,7 +70,7 @@ def _colours(values: NDArray[np.floating], grey: NDArray[np.floating]) -> NDArra
 
 
 def _scale(width: int, lowest: float, highest: float) -> Image.Image:
-    """The bar of colours: captions above, numbers below, and the range that occurs marked between."""
+    """The colour bar: captions above, numbers below, and a bracket for the range of this map."""
     size = max(12, round(width / 34))
     font = ImageFont.load_default(size)
     margin, bar = 2 * size, size
@@ -86,7 +86,7 @@ def _scale(width: int, lowest: float, highest: float) -> Image.Image:
     draw.text((end, caption), "high quality", _INK, font, anchor="ra")
     middle = f"here {lowest:.2f} to {highest:.2f}"
     draw.text(((start + end) / 2, caption), middle, _INK, font, anchor="ma")
-    # Over a middle grey, as the colours look on the photograph.
+    # Over middle grey, as the colours look on a photograph.
     colours = _colours(np.linspace(0, 1, end - start), np.full(end - start, 0.5))
     picture.paste(Image.fromarray(np.tile(colours, (bar, 1, 1))), (start, top))
     line = max(1, size // 8)

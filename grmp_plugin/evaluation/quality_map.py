@@ -1,7 +1,7 @@
-"""Where in an image the network sees low quality: windows of it scored one by one.
+"""Where in an image the network sees low quality: windows of the image, scored one by one.
 
-The alternative, reading every patch token of the last block, tells a degraded quarter of a photograph about
-as often and no more, and needs a second way through the network (`tests/benchmarks/quality_maps.py`).
+The alternative, reading every patch token of the last block, finds a degraded quarter of a photograph no more
+often, and needs a second path through the network (`tests/benchmarks/quality_maps.py`).
 """
 
 from collections.abc import Iterator
@@ -19,26 +19,25 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import make_views, resize
 
 MAX_WINDOWS = 256
-"""Of one image. Only images longer than about five times their short side come near: theirs lie sparser."""
+"""Most windows of one image; the windows of images longer than about five times their width are sparser."""
 
-_STEP = 0.5  # between windows, relative to their side
-_CELLS = 4  # cells of the grid along a window's side
-# squash: windows along the short side of a large image. More would show the network a scale that it knows
-# less and less: it sees whole images in training.
+_STEP = 0.5  # distance between windows, relative to their side
+_CELLS = 4  # grid cells along the side of a window
+# squash: windows along the short side of a large image. Smaller windows would show a scale that the network
+# does not know: it is trained on whole images.
 _SQUASHED = 3
 
 
 @dataclass(frozen=True)
 class QualityMap:
-    """Quality over an image, on an even grid that covers it.
+    """Quality over an image, on a regular grid that covers it.
 
     Attributes:
-        values: (h, w) float64 in [0, 1], higher is better. Cell (i, j) stands for the pixels from row
-            i * height / h to (i + 1) * height / h, and for columns alike.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        window: side of the square that a value looks at, in pixels of the image. What is smaller is
-            smeared to that size.
+        values: (h, w) float64 in [0, 1], higher is better. Cell (i, j) covers the rows from i * height / h to
+            (i + 1) * height / h, and the columns likewise.
+        height: Height of the image, pixels. width: Width of the image, pixels. window: Side of the square
+        that a value is based on, in pixels of the image; smaller details are blurred
+            to that size.
     """
 
     values: NDArray[np.float64]
@@ -50,26 +49,26 @@ class QualityMap:
 def quality_map(network: GRMPIQA, image: np.ndarray, batch_size: int = 16) -> QualityMap:
     """Score windows that overlap by half, and interpolate between their centres.
 
-    A network that takes crops scores the crops of its finest scale; one that squashes the image scores
-    windows of a third of the short side, each as an image of its own. Windows smaller than a view are
-    avoided as long as the image is large enough, since enlarging looks like blur. A map is no division of
-    the image's score: that one comes from other views, and the mean of the map may differ from it.
+    A network that sees crops scores crops of its finest scale; a network that squashes the image scores
+    windows of a third of the short side, each as an image of its own. Windows are no smaller than a view
+    where the image is large enough, since enlargement looks like blur. The map is not a decomposition of the
+    image's score: the score comes from other views, and the mean of the map may differ from it.
 
-    What a map tells is what the network thinks of pieces. Dark, smooth or out-of-focus parts of a good
-    photograph come out low, too, so maps of the same picture compare better than places in one map.
+    A map shows the network's opinion of pieces. Dark, smooth or out-of-focus parts of a good photograph also
+    come out low, so compare maps of the same image rather than places in one map.
 
     Args:
-        network: in evaluation mode, on any device in any precision; a `Scorer` has one.
+        network: In evaluation mode, on any device in any precision.
         image: (H, W, 3) uint8 RGB, any H, W >= 1.
-        batch_size: windows that go through the network together; the map does not depend on it.
+        batch_size: Windows per batch; the map does not depend on it.
 
     Returns:
-        The map, about 4 cells a window.
+        The map, with about 4 cells along each window.
 
     Raises:
-        ImageError: when `image` is no such array.
-        GRMPError: when a batch does not fit into the device's memory, or the network's numbers are not
-            finite in its precision.
+        ImageError: When `image` is not such an array. GRMPError: When a batch does not fit into the device's
+        memory, or the network's scores are not finite in
+            its precision.
     """
     if (
         not isinstance(image, np.ndarray)
@@ -88,15 +87,16 @@ def quality_map(network: GRMPIQA, image: np.ndarray, batch_size: int = 16) -> Qu
 
 
 class Windows:
-    """Square windows of an image, evenly spread over all of it, overlapping by half.
+    """Square windows that cover an image evenly and overlap by half.
 
     Args:
         image: (1, 3, H, W), float, RGB in [0, 1].
-        config: how the network sees images.
+        config: How the network sees images.
 
     Attributes:
-        side: of a window, in pixels of the image as it is cut; `height` and `width` are that image's.
-        tops, lefts: where they begin; a window for each pair.
+        height, width: Size of the image after reduction, pixels.
+        side: Side of a window in the reduced image, pixels.
+        tops, lefts: Where windows begin; one window for each pair.
     """
 
     def __init__(self, image: Tensor, config: PreprocessConfig) -> None:
@@ -122,7 +122,7 @@ class Windows:
             yield torch.cat([self._view(*place) for place in places[first : first + size]])
 
     def on_grid(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values (h, w) of an even grid over the image, from a score for each window, row by row."""
+        """Values (h, w) on a regular grid over the image, from the scores of the windows, row by row."""
         table = scores.reshape(len(self.tops), len(self.lefts))
         down, across = (
             _interpolation(length, self.side, starts)
@@ -138,13 +138,13 @@ class Windows:
 
 
 def _starts(length: int, side: int, most: int) -> list[int]:
-    """Where windows begin along a side; the first and the last touch its ends."""
+    """Where windows begin along a side; the first and the last touch the borders."""
     count = min(most, 1 + int(np.ceil((length - side) / (_STEP * side))))
     return [round(start) for start in np.linspace(0, length - side, count)]
 
 
 def _interpolation(length: int, side: int, starts: list[int]) -> NDArray[np.float64]:
-    """Weights (cells, windows) of windows in cells along one side; the outermost hold to the edges."""
+    """Weights (cells, windows) of windows in cells along one side; constant beyond the outermost centres."""
     cells = max(1, round(length * _CELLS / side))
     middles = (np.arange(cells) + 0.5) * length / cells
     centres = np.array(starts) + side / 2
@@ -156,5 +156,5 @@ def _scores(network: GRMPIQA, views: Tensor) -> NDArray[np.float64]:
     with fitting_into(device, len(views), "windows"):
         scores = network.score_views(views.to(device))[:, 0].double().cpu().numpy()
     if not np.isfinite(scores).all():
-        raise GRMPError("the network's scores of some windows are not finite: try fp32")
+        raise GRMPError("the network's scores of some windows are not finite: use fp32")
     return scores

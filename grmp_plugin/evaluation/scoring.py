@@ -1,4 +1,4 @@
-"""Scoring image files: decode ahead in threads, network in batches, results in input order."""
+"""Scoring images: decode ahead in threads, run the network on batches, return results in input order."""
 
 import math
 from collections import deque
@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.sources import FileImage, ImageSource
 from grmp_plugin.errors import GRMPError, ImageError, InputError
 from grmp_plugin.evaluation.threads import Share, share, usable_threads, worker_pool
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.precision import reduce_precision
 from grmp_plugin.network.preprocess import make_views
 
-# Images in a batch. A core is as fast with a few as with many, and few share themselves out more evenly.
+# Images per batch. A core is as fast with few as with many, and small batches spread evenly over the cores.
 _BATCH, _BATCH_ON_CPU = 16, 4
-# Threads that read files: as many as cores, but some also where there are few, as files can be far away.
+# Decoding threads: one per core, but several even on small machines, since files may be on slow storage.
 _FEWEST_DECODERS, _MOST_DECODERS = 4, 16
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,7 +30,13 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One row of a result: a score, or the reason why there is none."""
+    """The score of one image, or the reason why it has none.
+
+    Attributes:
+        image: Path or name.
+        score: None where `error` says why.
+        error: None where there is a score.
+    """
 
     image: str
     score: float | None
@@ -38,15 +45,15 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """How to run a network over files.
+    """How to run a network on images.
 
     Attributes:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
-        precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp32 on a CPU and on MPS, fp16 on CUDA.
-        batch_size: images that go through the network together at most; None: 4 on a CPU, 16 elsewhere.
-        pixel_limit: largest width x height that is decoded.
-        threads: that share the work; None: as many as torch would use, on cores that are there. No score
-            depends on threads or batches.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; auto is fp16 on CUDA and fp32 elsewhere.
+        batch_size: Most images per batch; None for 4 on a CPU and 16 elsewhere. Scores do not depend on it.
+        pixel_limit: Largest width x height that is decoded.
+        threads: Threads that share the work; None for as many as torch would use, but no more than there are
+            cores. Scores do not depend on it.
     """
 
     device: str = "auto"
@@ -57,14 +64,14 @@ class ScoringOptions:
 
 
 class Scorer:
-    """A network made ready for scoring files on one device in one precision.
+    """A network prepared for scoring on one device in one precision.
 
     Args:
-        network: is moved and cast in place.
-        options: how to run it.
+        network: Moved and cast in place.
+        options: How to run it.
 
     Raises:
-        InputError: when the device or precision is not to be had here.
+        InputError: When the device or precision is not available here.
     """
 
     def __init__(self, network: GRMPIQA, options: ScoringOptions) -> None:
@@ -74,28 +81,29 @@ class Scorer:
         self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
         self.network.requires_grad_(False)
 
-    def score(self, paths: Iterable[str]) -> Generator[ImageScore, None, None]:
-        """Score files, in the order given; what cannot be read becomes a row with an error.
+    def score(self, images: Iterable[str | ImageSource]) -> Generator[ImageScore, None, None]:
+        """Score images in the order given; an image that cannot be read gives a row with an error.
 
-        Images are read and scored ahead of the rows that are taken: close the generator to stop early.
+        Images are decoded and scored ahead of the rows that are taken: close the generator to stop early.
 
         Args:
-            paths: image files.
+            images: Paths of files, or other sources.
 
         Raises:
-            GRMPError: when a batch does not fit into the device's memory.
+            GRMPError: When a batch does not fit into the device's memory.
         """
-        plan, batches = self._plan(paths)
+        sources = (FileImage(image) if isinstance(image, str) else image for image in images)
+        plan, batches = self._plan(sources)
         with (
             worker_pool(self._decoders(), 1, "grmp-decode") as decoding,
             worker_pool(plan.workers, plan.each, "grmp-network") as scoring,
         ):
 
-            def begin(batch: list[str]) -> Future[list[ImageScore]]:
-                loading = [decoding.submit(self._load, path) for path in batch]
+            def begin(batch: list[ImageSource]) -> Future[list[ImageScore]]:
+                loading = [decoding.submit(self._load, source) for source in batch]
                 return scoring.submit(self._score_batch, batch, loading)
 
-            # Another batch for each worker is decoded meanwhile.
+            # Each worker has one batch in the network and one being decoded.
             pending = deque(begin(batch) for batch in islice(batches, 2 * plan.workers))
             while pending:
                 rows = pending.popleft().result()
@@ -109,41 +117,43 @@ class Scorer:
             image: (H, W, 3) uint8 RGB.
 
         Raises:
-            ImageError: when it is too small.
-            GRMPError: when it does not fit into the device's memory.
+            ImageError: When the image has no pixels.
+            GRMPError: When it does not fit into the device's memory.
         """
         with torch.inference_mode():
             return self._run(make_views(image_tensor(image), self.network.config.preprocess))[0]
 
-    def _load(self, path: str) -> Tensor:
-        """The views of one file: (1, V, 3, S, S)."""
-        image = read_image(path, pixel_limit=self.options.pixel_limit)
+    def _load(self, source: ImageSource) -> Tensor:
+        """The views of one image: (1, V, 3, S, S)."""
+        image = source.read(self.options.pixel_limit)
         with torch.inference_mode():
             return make_views(image_tensor(image), self.network.config.preprocess)
 
-    def _score_batch(self, paths: list[str], loading: "list[Future[Tensor]]") -> list[ImageScore]:
+    def _score_batch(self, batch: list[ImageSource], loading: "list[Future[Tensor]]") -> list[ImageScore]:
         loaded = [_result(future) for future in loading]
         views = [row for row in loaded if isinstance(row, Tensor)]
         scores = iter(self._run(torch.cat(views)) if views else ())
         return [
-            ImageScore(path, None, row) if isinstance(row, str) else self._row(path, next(scores))
-            for path, row in zip(paths, loaded, strict=True)
+            ImageScore(source.name, None, row)
+            if isinstance(row, str)
+            else self._row(source.name, next(scores))
+            for source, row in zip(batch, loaded, strict=True)
         ]
 
-    def _row(self, path: str, score: float) -> ImageScore:
+    def _row(self, name: str, score: float) -> ImageScore:
         if math.isfinite(score):
-            return ImageScore(path, score)
-        return ImageScore(path, None, f"the network gave {score} in {self.precision}: try fp32")
+            return ImageScore(name, score)
+        return ImageScore(name, None, f"the network's score in {self.precision} is {score}: use fp32")
 
-    def _plan(self, paths: Iterable[str]) -> tuple[Share, Iterator[list[str]]]:
-        """How the work is shared, and the paths in batches."""
+    def _plan(self, sources: Iterable[ImageSource]) -> tuple[Share, Iterator[list[ImageSource]]]:
+        """How to share the work, and the sources in batches."""
         threads = self.options.threads or usable_threads()
-        remaining = iter(paths)
+        remaining = iter(sources)
         if self.device.type != "cpu":
             plan = Share(self.options.batch_size or _BATCH, 1, threads)
             return plan, _batched(remaining, plan.batch)
         batch = self.options.batch_size or _BATCH_ON_CPU
-        first = list(islice(remaining, batch * threads))  # enough to see whether there are a few or many
+        first = list(islice(remaining, batch * threads))  # enough to tell few images from many
         plan = share(len(first), batch, threads)
         return plan, _batched(chain(first, remaining), plan.batch)
 
@@ -157,15 +167,15 @@ class Scorer:
 
 @contextmanager
 def fitting_into(device: torch.device, count: int, what: str) -> Iterator[None]:
-    """Turn a full memory into advice.
+    """Turn running out of memory into advice.
 
     Args:
-        device: where the batch runs.
-        count: of images or windows in it.
-        what: they are, in plural.
+        device: Where the batch runs.
+        count: Items in the batch.
+        what: What the items are, in the plural.
 
     Raises:
-        GRMPError: when the batch does not fit.
+        GRMPError: When the batch does not fit.
     """
     try:
         yield
@@ -177,10 +187,10 @@ def fitting_into(device: torch.device, count: int, what: str) -> Iterator[None]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that a name means here; `auto` prefers CUDA, then MPS, then the CPU.
+    """The device that a name means on this machine; `auto` prefers CUDA, then MPS, then the CPU.
 
     Raises:
-        InputError: when there is no such device on this machine.
+        InputError: When this machine has no such device.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -188,11 +198,13 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"there is no device '{name}': use auto, cpu, cuda or mps") from error
+        raise InputError(
+            f"there is no device '{name}'; use auto, cpu, cuda or mps", argument="device"
+        ) from error
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if not available.get(device.type, False) or (device.index or 0) >= count:
         present = ", ".join(kind for kind, here in available.items() if here)
-        raise InputError(f"the device '{name}' is not available on this machine (available: {present})")
+        raise InputError(f"'{name}' is not available here; available: {present}", argument="device")
     return device
 
 
@@ -200,12 +212,12 @@ def pick_precision(name: str, device: torch.device) -> str:
     """The precision that a name means on a device.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: For an unknown name.
     """
     if name == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
-        raise InputError(f"precision is auto, {', '.join(PRECISIONS)}; not '{name}'")
+        raise InputError(f"'{name}' is none of auto, {', '.join(PRECISIONS)}", argument="precision")
     return name
 
 
@@ -214,8 +226,8 @@ def image_tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
-def _batched(paths: Iterable[str], size: int) -> Iterator[list[str]]:
-    remaining = iter(paths)
+def _batched(sources: Iterable[ImageSource], size: int) -> Iterator[list[ImageSource]]:
+    remaining = iter(sources)
     while batch := list(islice(remaining, size)):
         yield batch
 

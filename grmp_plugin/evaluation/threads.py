@@ -1,7 +1,7 @@
 """How the cores of a machine share the work of scoring.
 
-Images do not depend on each other, so several batches go through the network side by side, each on one core.
-One batch on all cores would wait for the slowest of them in every layer, and fight with what decodes.
+Images are independent, so several batches pass through the network in parallel, each on one core. A single
+batch on all cores would wait for the slowest core in every layer, and compete with the decoding threads.
 """
 
 import os
@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 import torch
 
-# More batches side by side would cost memory, and wait for each other in Python: each gets more threads.
+# More parallel batches would cost memory and wait for each other in Python; beyond this, each gets more
+# threads.
 _MOST_WORKERS = 16
 
 
 class Share(NamedTuple):
-    """How one machine scores some images.
+    """How to divide the work.
 
     Attributes:
-        batch: images in a batch.
-        workers: batches side by side.
-        each: torch's threads for one of them.
+        batch: Images per batch.
+        workers: Batches in parallel.
+        each: torch's threads per batch.
     """
 
     batch: int
@@ -31,21 +32,21 @@ class Share(NamedTuple):
 
 
 def usable_threads() -> int:
-    """Threads that torch would use here, but no more than the cores that this process may run on.
+    """Threads that torch would use here, but at most the cores that this process may run on.
 
-    So `OMP_NUM_THREADS`, `torch.set_num_threads` and `taskset` count.
+    Respects `OMP_NUM_THREADS`, `torch.set_num_threads` and `taskset`.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cores)
 
 
 def share(images: int, batch: int, threads: int) -> Share:
-    """Batches small enough that every thread has one, and threads for as many batches as there are.
+    """Divide images into batches so that every thread has work.
 
     Args:
-        images: how many there are; more than `batch * threads` are as good as that many.
-        batch: images in a batch at most.
-        threads: in all.
+        images: Number of images; beyond `batch * threads` the number makes no difference.
+        batch: Most images per batch.
+        threads: Threads in all.
     """
     wanted = min(threads, _MOST_WORKERS)
     batch = max(1, min(batch, -(-images // wanted)))
@@ -55,12 +56,12 @@ def share(images: int, batch: int, threads: int) -> Share:
 
 @contextmanager
 def worker_pool(workers: int, each: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads use so many of torch's threads each; what has not begun in the end is dropped.
+    """A thread pool that sets torch's threads, and cancels at the end of the block what has not begun.
 
     Args:
-        workers: threads of the pool.
-        each: torch's threads for one operation.
-        name: of the threads.
+        workers: Threads of the pool.
+        each: torch's threads per operation in each of them.
+        name: Prefix of the threads' names.
     """
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, name, torch.set_num_threads, (each,))
@@ -68,5 +69,5 @@ def worker_pool(workers: int, each: int, name: str) -> Iterator[ThreadPoolExecut
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        # Every thread has its own number, but one that begins later takes over the number set last.
+        # The number is kept per thread, but a new thread inherits the number that was set last.
         torch.set_num_threads(before)

@@ -1,7 +1,7 @@
-"""Conversion of the checkpoints that the GRMP-IQA authors' code writes.
+"""Conversion of checkpoints written by the GRMP-IQA authors' code.
 
-Fine-tuning files carry every tensor of CLIP; pre-training files lack the token embedding, of which only
-the rows of the quality texts can be recovered, from the fixed parts of their prompts.
+Fine-tuning files contain every tensor of CLIP. Pre-training files lack the token embedding; only the rows of
+the quality texts can be recovered, from the fixed parts of their prompts.
 """
 
 from collections.abc import Mapping
@@ -30,27 +30,27 @@ def is_authors(tensors: Mapping[str, Tensor]) -> bool:
 def convert(
     tensors: Mapping[str, Tensor], source: str
 ) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
-    """Our configuration, tensors and facts of an authors' checkpoint.
+    """Convert an authors' checkpoint to our configuration, tensors and info.
 
     Args:
-        tensors: as read, `module.` removed.
-        source: the file, for messages.
+        tensors: As read, `module.` removed.
+        source: The file, for messages.
 
     Raises:
-        CheckpointError: when the fixed parts of the text prompts are missing or contradict the embedding.
+        CheckpointError: When the fixed parts of the text prompts are missing or contradict the embedding.
     """
     for name in (_PREFIX, _SUFFIX):
         if name not in tensors:
-            raise CheckpointError(f"{source} does not fit the network. 1 tensors missing: {name}")
+            raise CheckpointError(f"{source} does not fit the network. 1 tensor missing: {name}")
     for name, dimensions in {_CTX: 2, _VISUAL_PROMPTS: 3, _PREFIX: 3, _SUFFIX: 3}.items():
         if tensors[name].ndim != dimensions or 0 in tensors[name].shape:
             raise CheckpointError(
-                f"{source} does not fit the network: {name} has the shape {tuple(tensors[name].shape)}, "
-                f"where {dimensions} dimensions were expected"
+                f"{source} does not fit the network: {name} has shape {tuple(tensors[name].shape)}, "
+                f"expected {dimensions} dimensions"
             )
     ctx, visual_prompts = tensors[_CTX], tensors[_VISUAL_PROMPTS]
     config = NetworkConfig(
-        # The files carry CLIP themselves, also where it was not fine-tuned.
+        # The files contain CLIP, even the parts that were not fine-tuned.
         backbone=BackboneConfig(weights=None),
         context_tokens=ctx.shape[0],
         visual_prompts=visual_prompts.shape[1],
@@ -64,12 +64,12 @@ def convert(
         vocabulary = vocabulary_of(config.quality_texts)
         converted["vocabulary"] = vocabulary
         converted[_OWN_EMBEDDING] = torch.stack([rows[int(i)] for i in vocabulary])
-        info["stage"] = "pre-training: without CLIP's token embedding, so no other texts can be encoded"
+        info["stage"] = "pre-training: without CLIP's token embedding, so other texts cannot be encoded"
     return config, converted, info
 
 
 def own_name(name: str) -> str:
-    """Our name of one of the authors' tensors, `module.` already removed."""
+    """Our name for one of the authors' tensors, `module.` already removed."""
     if name == _CTX:
         return "text_prompt.ctx"
     part, _, rest = name.partition(".")
@@ -82,18 +82,18 @@ def own_name(name: str) -> str:
 
 
 def _quality_rows(tensors: Mapping[str, Tensor], config: NetworkConfig, source: str) -> dict[int, Tensor]:
-    """Embeddings by token number, as they stand around the context in the quality texts."""
+    """Embeddings by token number, from the fixed parts around the context of the quality texts."""
     prefix, suffix = tensors[_PREFIX], tensors[_SUFFIX]
     for name in (_PREFIX, _SUFFIX):
         if len(tensors[name]) != len(config.quality_texts):
             raise CheckpointError(
-                f"{source}: {name} is for {len(tensors[name])} texts, where there are two quality texts"
+                f"{source}: {name} holds {len(tensors[name])} texts; there are two quality texts"
             )
     rows: dict[int, Tensor] = {}
     for text, head, tail in zip(config.quality_texts, prefix, suffix, strict=True):
         start, *words = clip_token_ids(text)
         if len(tail) <= len(words):
-            raise CheckpointError(f"{source}: {_SUFFIX} is too short for '{text}', {len(tail)} positions")
+            raise CheckpointError(f"{source}: {_SUFFIX} is too short for '{text}': {len(tail)} positions")
         rows[start] = head[0]
         rows.update(zip(words, tail, strict=False))
         rows[0] = tail[len(words)]
@@ -102,10 +102,10 @@ def _quality_rows(tensors: Mapping[str, Tensor], config: NetworkConfig, source: 
 
 def _check_rows(embedding: Tensor, rows: Mapping[int, Tensor], source: str) -> None:
     for token, row in rows.items():
-        # Half-precision storage of one of the two is no contradiction.
+        # One of the two may have been stored in half precision.
         if token >= len(embedding) or not torch.allclose(embedding[token].float(), row.float(), atol=1e-3):
             raise CheckpointError(
                 f"{source}: the fixed parts of the text prompts contradict the token embedding "
-                f"(token {token}): the file was written with other quality texts than "
+                f"(token {token}): the file was made with quality texts other than "
                 "'high quality.' and 'low quality.'"
             )

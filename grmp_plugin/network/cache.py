@@ -1,4 +1,4 @@
-"""Remembering what depends on weights alone, without ever returning it after a weight has changed."""
+"""A cache for values that depend on weights alone, invalidated when a weight changes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -8,40 +8,40 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-# Entries looked at in each weight. Version counters miss writes through `.data` (as moving averages of
-# weights are often kept); such writes touch whole tensors, so a few entries of each give them away.
+# Entries compared in each weight. Version counters miss writes through `.data` (as in many implementations of
+# weight averaging); such writes change whole tensors, so a few entries reveal them.
 _PROBES = 8
 
 
 class _Entry(NamedTuple):
     identity: tuple[Any, ...]
-    weights: tuple[Tensor, ...]  # held, so that a freed tensor's identity cannot be taken by another
+    weights: tuple[Tensor, ...]  # kept alive, so that no new tensor can take the identity of a freed one
     probe: Tensor
     value: Any
 
 
 class WeightCache:
-    """Values computed from weights, recomputed as soon as any of the weights differs.
+    """Values computed from weights, recomputed when any of the weights has changed.
 
-    A change is noticed by tensor identity, storage, version counter, dtype, device and sampled entries.
-    While gradients to one of the weights are wanted nothing is cached, so that every call has its own
-    graph. A copy or a pickle of the cache is empty.
+    Changes are detected by tensor identity, storage, version counter, dtype, device and sampled entries.
+    While a weight requires gradients nothing is cached, so that every call builds its own graph. A copy or a
+    pickle of the cache is empty.
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def get(self, name: str, weights: Sequence[Tensor], compute: Callable[[], T]) -> T:
-        """The cached value of `compute()`, which may read nothing that changes but `weights`.
+        """The cached value of `compute()`, which must depend on `weights` alone.
 
         Args:
-            name: what is computed.
-            weights: every tensor that `compute` reads.
-            compute: called without gradients when its result is to be kept.
+            name: Name of the value.
+            weights: Every tensor that `compute` reads.
+            compute: Called without gradients if its result is cached.
         """
         if torch.is_grad_enabled() and any(w.requires_grad for w in weights):
             return compute()
-        if any(w.is_inference() for w in weights):  # these carry no version counter
+        if any(w.is_inference() for w in weights):  # these have no version counter
             return compute()
         # Values made in inference mode could not take part in a later backward pass.
         with torch.inference_mode(False), torch.no_grad():
@@ -61,7 +61,7 @@ class WeightCache:
 
 
 def _identity(weights: Sequence[Tensor]) -> tuple[Any, ...]:
-    # Autocast changes what the same weights compute.
+    # Under autocast the same weights give other values.
     device = weights[0].device.type
     autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
     return (
@@ -71,7 +71,7 @@ def _identity(weights: Sequence[Tensor]) -> tuple[Any, ...]:
 
 
 def _probe(weights: Sequence[Tensor]) -> Tensor:
-    # Not float64 throughout: some devices lack it.
+    # float64 only where needed: some devices lack it.
     dtype = torch.float64 if any(w.dtype == torch.float64 for w in weights) else torch.float32
     samples = []
     for weight in weights:

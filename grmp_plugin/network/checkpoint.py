@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with the network's configuration and history in their metadata.
 
-A checkpoint holds either every tensor of the network, or those that differ from a backbone which can be
-had again (open_clip's, by tag). The authors' files are converted on reading.
+A checkpoint holds either every tensor of the network, or only those that differ from a backbone that can be
+downloaded again (an open_clip weights tag). The authors' files are converted when read.
 """
 
 import json
@@ -28,13 +28,13 @@ _CLIP = "clip."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a network is made from.
+    """Configuration, tensors and history of a network.
 
     Attributes:
-        config: what the network computes.
-        tensors: by their names in `GRMPIQA.state_dict()`.
-        info: history and facts for people: licence, data set, seed, MOS scale, metrics.
-        source: where it came from, for messages.
+        config: What the network computes.
+        tensors: By their names in `GRMPIQA.state_dict()`.
+        info: History: licence, data set, seed, MOS scale, metrics.
+        source: Where it came from, for messages.
     """
 
     config: NetworkConfig
@@ -44,14 +44,14 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint of ours, or one of the authors' files.
+    """Read a checkpoint of this project or of the authors.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, unsafe, of a later format or of another project.
+        CheckpointError: When the file is missing, damaged, unsafe, of a later format or of another project.
     """
     file = Path(path)
     if file.is_dir():
-        raise CheckpointError(f"{file} is a folder: name the checkpoint file in it")
+        raise CheckpointError(f"{file} is a folder; name the checkpoint file in it")
     if not file.is_file():
         raise CheckpointError(f"no such checkpoint: {file}")
     if is_safetensors(file):
@@ -61,7 +61,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     tensors = read_tensors(file)
     if not authors.is_authors(tensors):
         raise CheckpointError(
-            f"{file} is neither a checkpoint of this project nor of the GRMP-IQA authors: it has "
+            f"{file} is neither a checkpoint of this project nor of the GRMP-IQA authors: it holds "
             f"{len(tensors)} tensors such as {', '.join(sorted(tensors)[:3])}"
         )
     config, converted, info = authors.convert(tensors, str(file))
@@ -69,12 +69,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, half: bool = False) -> None:
-    """Write a checkpoint; a file of that name is replaced only once the new one is complete.
+    """Write a checkpoint; an existing file is replaced only when the new one is complete.
 
     Args:
-        checkpoint: what to write.
-        path: the file.
-        half: store floating-point tensors in half precision (they are read back as float32).
+        checkpoint: What to write.
+        path: The file.
+        half: Store floating-point tensors in half precision; they are read back as float32.
     """
     tensors = {
         name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous().clone()
@@ -90,18 +90,18 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, ha
 
 
 def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors that a network needs: the checkpoint's, and what it lacks of its backbone.
+    """All tensors that a network needs: the checkpoint's own, the rest from its backbone.
 
     Args:
-        checkpoint: what was read.
-        expected: names and shapes, from the network.
+        checkpoint: As read.
+        expected: Names and shapes, from the network.
 
     Returns:
-        float32 copies, and integers as they are.
+        Copies: floating-point tensors as float32, others unchanged.
 
     Raises:
-        CheckpointError: naming missing, unexpected or misshapen tensors.
-        BackboneError, WeightsUnavailableError: when the backbone's weights are needed and cannot be had.
+        CheckpointError: When tensors are missing, unexpected or misshapen; the message names them.
+        BackboneError, WeightsUnavailableError: When the backbone's weights are needed but unavailable.
     """
     tensors = dict(checkpoint.tensors)
     missing = expected.keys() - tensors.keys()
@@ -118,18 +118,19 @@ def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> 
 def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
     shared = tensors.keys() & expected.keys()
     misshapen = [
-        f"{name} is {_shape(tensors[name])} and not {_shape(expected[name])}"
+        f"{name} is {_shape(tensors[name])}, expected {_shape(expected[name])}"
         for name in sorted(shared)
         if tensors[name].shape != expected[name].shape
     ]
     problems = [
-        # Our own tensors first: where only some are stored, all of the backbone's may be missing beside them.
+        # Our own tensors first: all of the backbone's may be missing, too.
         ("missing", sorted(expected.keys() - shared, key=lambda name: (name.startswith(_CLIP), name))),
         ("unexpected", sorted(tensors.keys() - shared)),
-        ("of another shape", misshapen),
+        ("of the wrong shape", misshapen),
     ]
     found = [
-        f"{len(names)} tensors {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        f"{len(names)} tensor{'' if len(names) == 1 else 's'} {what}: {', '.join(names[:5])}"
+        f"{', ...' if len(names) > 5 else ''}"
         for what, names in problems
         if names
     ]
@@ -144,12 +145,12 @@ def _shape(tensor: Tensor) -> str:
 def _from_own(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
     if metadata["grmp_format"] != FORMAT:
         raise CheckpointError(
-            f"{file} has the format '{metadata['grmp_format']}'; this version reads '{FORMAT}'. "
-            "A newer version of grmp-iqa wrote it: pip install --upgrade grmp-iqa"
+            f"{file} has format '{metadata['grmp_format']}', but this version reads '{FORMAT}': it was "
+            "written by a newer version of grmp-iqa (pip install --upgrade grmp-iqa)"
         )
     try:
         config = from_dict(NetworkConfig, json.loads(metadata["config"]), str(file))
         info = json.loads(metadata["info"])
     except (KeyError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"the metadata of {file} cannot be read: {error}") from error
+        raise CheckpointError(f"{file}: unreadable metadata: {error}") from error
     return Checkpoint(config, read_tensors(file), info, str(file))

@@ -1,4 +1,4 @@
-"""open_clip backbones: which kinds work, building one, and fetching the weights that a tag names."""
+"""open_clip backbones: supported architectures, construction, and weights by tag."""
 
 import copy
 import json
@@ -15,19 +15,20 @@ from grmp_plugin.network.download import Remote, fetch
 from grmp_plugin.network.open_clip_files import open_clip_file
 from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.network.trunk import ConvTrunk
+from grmp_plugin.suggest import did_you_mean
 
 _SUPPORTED = (
-    "Backbones that work: open_clip models with a plain CLIP text tower and an image tower of open_clip's "
-    "VisionTransformer class read at its class token, such as ViT-B-16-quickgelu, ViT-B-16, ViT-B-32, "
+    "Supported: open_clip models with a plain CLIP text tower and an image tower of open_clip's "
+    "VisionTransformer class, read at its class token, such as ViT-B-16-quickgelu, ViT-B-16, ViT-B-32, "
     "ViT-L-14-quickgelu, ViT-H-14."
 )
 
 
 def architecture_of(config: BackboneConfig) -> dict[str, Any]:
-    """open_clip's model configuration of a backbone, checked to be of a kind that works.
+    """open_clip's model configuration of a backbone, checked to be supported.
 
     Raises:
-        BackboneError: for an unknown name, or a model of another kind, saying which kinds work.
+        BackboneError: For an unknown name or an unsupported architecture; the message says what is supported.
     """
     if config.architecture is not None:
         architecture = copy.deepcopy(config.architecture)
@@ -35,8 +36,8 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         architecture = _listed_architecture(config.name)
     if "stem" in architecture:
         raise BackboneError(
-            "this checkpoint was made from an embedded model of an earlier release, whose network this "
-            "version no longer has. Adapt the present model to the same ratings: grmp adapt ratings.csv"
+            "this checkpoint was made from the embedded model of an earlier release, whose architecture is "
+            "no longer supported. Adapt the current model to the same ratings"
         )
     reason = _unsupported(architecture)
     if reason:
@@ -45,12 +46,12 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
 
 
 def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, device: str = "meta") -> Any:
-    """A CLIP without weights, by open_clip's names: all tensors are on the meta device, to be assigned.
+    """A CLIP with open_clip's names and no weights: all tensors are on the meta device, to be assigned.
 
     Args:
-        config: which backbone.
-        vocabulary_size: rows of the token embedding, if not all of CLIP's words are carried.
-        device: another device gives random weights, to train from nothing.
+        config: Which backbone.
+        vocabulary_size: Rows of the token embedding, if it holds only some of CLIP's words.
+        device: Any other device gives random weights, to train from scratch.
     """
     architecture = architecture_of(config)
     trunk = architecture.pop("trunk", None)
@@ -65,11 +66,11 @@ def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, devic
 
 
 def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
-    """All tensors of the backbone that `config.weights` names, by their names in open_clip's CLIP.
+    """All tensors of the backbone with the weights `config.weights`, by their names in open_clip's CLIP.
 
     Raises:
-        BackboneError: when there is no such tag or file, or it does not hold this model.
-        WeightsUnavailableError: when they would have to be downloaded and cannot be.
+        BackboneError: When there is no such tag or file, or it does not hold this model.
+        WeightsUnavailableError: When the weights would have to be downloaded and cannot be.
     """
     path = _weights_file(config)
     clip = build_clip(config)
@@ -88,13 +89,13 @@ def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
     )
     if wrong:
         raise BackboneError(
-            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensors are missing, "
-            f"unknown or of another shape, the first: {', '.join(wrong[:3])}"
+            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensor(s) missing, "
+            f"unknown or of the wrong shape, such as {', '.join(wrong[:3])}"
         )
     return tensors
 
 
-# Numbers that OpenAI's own files store beside the weights, and masks of old open_clip files.
+# Constants that OpenAI's files store beside the weights, and masks of old open_clip files.
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
@@ -102,7 +103,7 @@ def _weights_file(config: BackboneConfig) -> Path:
     import open_clip
 
     if config.weights is None:
-        raise BackboneError(f"no weights are named for backbone '{config.name}'")
+        raise BackboneError(f"backbone '{config.name}' has no weights")
     tag = open_clip.get_pretrained_cfg(config.name, config.weights)
     if not tag:
         path = Path(config.weights)
@@ -117,9 +118,9 @@ def _weights_file(config: BackboneConfig) -> Path:
     if not repository:
         raise BackboneError(
             f"the weights '{config.weights}' of '{config.name}' are not on the Hugging Face hub: download "
-            f"{tag.get('url', 'them')} and give the file as weights"
+            f"{tag.get('url', 'them')} and name the file as weights"
         )
-    # open_clip's own default names; safetensors first, as no code can hide in them.
+    # open_clip's default names; safetensors first, since they cannot contain code.
     names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
     return _first_available(repository, names)
 
@@ -134,15 +135,15 @@ def _first_available(repository: str, names: list[str]) -> Path:
 
 
 def _listed_architecture(name: str) -> dict[str, Any]:
-    """open_clip's configuration of a model that it lists, without importing it where its own file says it.
+    """open_clip's configuration of a model that it lists, read without importing open_clip if possible.
 
     Raises:
-        BackboneError: for an unknown name.
+        BackboneError: For an unknown name.
     """
     listed = {file.stem: file for file in open_clip_file("model_configs").glob("*.json")}
     if name in listed:
         return json.loads(listed[name].read_text(encoding="utf-8"))
-    import open_clip  # it lists models that were added while the program runs, too
+    import open_clip  # also knows models that were added at run time
 
     found = open_clip.get_model_config(name)
     if found is None:
@@ -151,16 +152,12 @@ def _listed_architecture(name: str) -> dict[str, Any]:
 
 
 def _unknown_name(name: str, known: list[str]) -> str:
-    import difflib
-
-    by_lower_case = {model.lower(): model for model in known}
-    near = [by_lower_case[match] for match in difflib.get_close_matches(name.lower(), by_lower_case, n=3)]
-    hint = f"Did you mean {' or '.join(near)}?" if near else "open_clip.list_models() lists the names."
-    return f"open_clip knows no model '{name}'. {hint}"
+    hint = did_you_mean(name, known, count=3) or "open_clip.list_models() lists the names."
+    return f"open_clip has no model '{name}'. {hint}"
 
 
 def _unsupported(architecture: dict[str, Any]) -> str | None:
-    """Why a model of this configuration cannot be used; None if it can."""
+    """Why a model of this configuration is unsupported; None if it is supported."""
     vision, text = architecture.get("vision_cfg", {}), architecture.get("text_cfg", {})
     checks = [
         ("multimodal_cfg" in architecture, "it is a CoCa, with a captioning tower"),
@@ -170,7 +167,7 @@ def _unsupported(architecture: dict[str, Any]) -> str | None:
         (vision.get("pool_type", "tok") != "tok", "its image tower averages its tokens"),
         (bool(vision.get("patch_dropout")), "its image tower drops patches"),
         (bool(text.get("hf_model_name")), "its text tower comes from transformers"),
-        (bool(text.get("hf_tokenizer_name")), "its texts need another tokenizer than CLIP's"),
+        (bool(text.get("hf_tokenizer_name")), "its texts need a tokenizer other than CLIP's"),
         (bool(architecture.get("custom_text")), "its text tower is not CLIP's"),
         (bool(text.get("no_causal_mask")), "its text tower is not causal"),
         (bool(text.get("embed_cls")), "its text tower is read at a class token"),
@@ -180,7 +177,7 @@ def _unsupported(architecture: dict[str, Any]) -> str | None:
     ]
     unknown = unknown_options(architecture)
     if unknown:
-        checks.append((True, f"it has options that are not known here ({', '.join(unknown)})"))
+        checks.append((True, f"it has unsupported options ({', '.join(unknown)})"))
     return next((reason for applies, reason in checks if applies), None)
 
 

@@ -1,11 +1,11 @@
 """CLIP's two towers as modules: open_clip's names, shapes and initial values, without importing open_clip.
 
-`import open_clip` takes longer than scoring some images: transformers, timm and torchvision come with it.
-The modules here hold tensors; the forward passes are in towers.py. On the meta device nothing is drawn, as
-torch's first random number there costs a second of imports.
+`import open_clip` takes longer than scoring a few images, because it imports transformers, timm and
+torchvision. The modules here hold tensors; the forward passes are in towers.py. On the meta device no random
+numbers are drawn, as the first one costs a second of imports in torch.
 
 Initial values are those of "Learning Transferable Visual Models From Natural Language Supervision",
-arXiv:2103.00020, drawn in open_clip's order, so that a seed gives the same network as there.
+arXiv:2103.00020, drawn in open_clip's order, so that a seed gives the same network as open_clip.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 Config = TypeVar("Config", "VisionConfig", "TextConfig")
 
-# Options of open_clip's towers that are no tensor's business, and change nothing that is computed here.
+# Options of open_clip's towers that affect neither tensors nor anything computed here.
 _WITHOUT_EFFECT = {
     *("block_type", "pool_type", "pos_embed_type"),  # clip.py refuses other values than CLIP's
     *("attn_pooler_queries", "attn_pooler_heads", "output_tokens", "final_ln_after_pool"),
@@ -30,7 +30,7 @@ _WITHOUT_EFFECT = {
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """The options of open_clip's `vision_cfg` that these modules know, with open_clip's defaults."""
+    """The supported options of open_clip's `vision_cfg`, with open_clip's defaults."""
 
     width: int = 768  # of a token
     layers: int = 12  # blocks
@@ -38,13 +38,13 @@ class VisionConfig:
     mlp_ratio: float = 4.0  # hidden units of an MLP, relative to the width
     patch_size: int | tuple[int, int] = 16  # pixels
     image_size: int | tuple[int, int] = 224  # pixels
-    ls_init_value: float | None = None  # layer scale, which there is only where this is given
+    ls_init_value: float | None = None  # initial layer scale; None: no layer scale
     no_ln_pre: bool = False  # no LayerNorm before the first block
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The options of open_clip's `text_cfg` that these modules know, with open_clip's defaults."""
+    """The supported options of open_clip's `text_cfg`, with open_clip's defaults."""
 
     width: int = 512  # of a token
     layers: int = 12  # blocks
@@ -78,7 +78,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """The tensors of one block: attention and an MLP, each behind a LayerNorm."""
+    """The tensors of one block: attention and an MLP, each after a LayerNorm."""
 
     def __init__(
         self, width: int, heads: int, mlp_ratio: float, layer_scale: float | None, activation: type[nn.Module]
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks, under open_clip's name for it."""
+    """A stack of blocks, as open_clip names it."""
 
     def __init__(self, config: VisionConfig | TextConfig, heads: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Transformer(nn.Module):
 class VisionTransformer(nn.Module):
     """The image tower, read at its class token."""
 
-    conv1: Any  # a stem may take its place
+    conv1: Any  # a trunk may replace it
 
     def __init__(self, config: VisionConfig, embed_dim: int, activation: type[nn.Module]) -> None:
         super().__init__()
@@ -132,13 +132,13 @@ class CLIP(nn.Module):
     """Image tower, text tower and temperature of a plain CLIP.
 
     Args:
-        embed_dim: dimensions that images and texts share.
-        vision_cfg: options of the image tower, by the names in `VisionConfig`.
-        text_cfg: options of the text tower, by the names in `TextConfig`.
-        quick_gelu: OpenAI's activation instead of GELU.
-        init_logit_scale: logarithm of the inverse temperature.
-        init_logit_bias: bias of the logits, which there is only where this is given.
-        nonscalar_logit_scale: hold scale and bias as vectors of one number.
+        embed_dim: Dimension of the shared embedding of images and texts.
+        vision_cfg: Options of the image tower, by the names in `VisionConfig`.
+        text_cfg: Options of the text tower, by the names in `TextConfig`.
+        quick_gelu: Use OpenAI's activation instead of GELU.
+        init_logit_scale: Logarithm of the inverse temperature.
+        init_logit_bias: Bias of the logits; None for no bias.
+        nonscalar_logit_scale: Store scale and bias as vectors of one number.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class CLIP(nn.Module):
             self._draw_text_tower()
 
     def _draw_text_tower(self) -> None:
-        """CLIP's initial values of the text tower; those of the image tower are torch's."""
+        """Draw CLIP's initial values of the text tower; the image tower keeps torch's."""
         blocks: Any = self.transformer.resblocks
         width = self.positional_embedding.shape[1]
         residual = width**-0.5 * (2 * len(blocks)) ** -0.5
@@ -193,7 +193,7 @@ class CLIP(nn.Module):
 
 
 def unknown_options(architecture: Mapping[str, Any]) -> list[str]:
-    """Options, as `tower.name`, that an architecture sets and the modules here cannot follow."""
+    """Options, as `tower.name`, that an architecture sets and these modules do not support."""
     return [
         f"{tower}.{name}"
         for tower, config in (("vision_cfg", VisionConfig), ("text_cfg", TextConfig))
@@ -211,7 +211,7 @@ def _names(config: "type[VisionConfig] | type[TextConfig]") -> set[str]:
 
 
 def _normal(*shape: int, std: float = 1.0) -> Tensor:
-    """Normal random numbers; on the meta device only their shape."""
+    """Normal random numbers; on the meta device an empty tensor of that shape."""
     values = torch.empty(shape)
     return values if values.is_meta else values.normal_() * std
 

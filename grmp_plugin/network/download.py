@@ -1,4 +1,4 @@
-"""Fetching a file from the Hugging Face hub, or saying within seconds why it cannot be had."""
+"""Download a file from the Hugging Face hub, or say within seconds why that is impossible."""
 
 import textwrap
 import threading
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from grmp_plugin.errors import WeightsUnavailableError
 
-# Seconds until a hub that does not answer counts as out of reach. Name look-ups are not covered by the
-# client's own time-outs, so the wait is bounded from outside.
+# Seconds after which a hub that does not answer counts as unreachable. The client's own time-outs do not
+# cover name resolution, so the limit is enforced here.
 ANSWER_WITHIN = 4.0
 
 
@@ -19,18 +19,18 @@ class Remote(NamedTuple):
 
     repository: str
     name: str
-    kind: str = "model"  # of repository: model or dataset
+    kind: str = "model"  # kind of repository: model or dataset
 
     @property
     def url(self) -> str:
-        """Where a browser finds the file."""
+        """Address of the file."""
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(self.repository, self.name, repo_type=self.kind)
 
 
 def cached(remote: Remote) -> Path | None:
-    """The file in the local cache, or None; the network is left alone."""
+    """The file in the local cache, or None; does not use the network."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(remote.repository, remote.name)
@@ -41,12 +41,12 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
     """The file from the local cache, or downloaded into it.
 
     Args:
-        remote: what to fetch.
-        missing_ok: a hub that answers, but has no such file, raises FileNotFoundError instead.
+        remote: What to fetch.
+        missing_ok: Raise FileNotFoundError if the hub answers but does not have the file.
 
     Raises:
-        WeightsUnavailableError: after at most `ANSWER_WITHIN` seconds if the hub does not answer, with what
-            can be done about it.
+        WeightsUnavailableError: When the file cannot be downloaded; if the hub does not answer, after at most
+            `ANSWER_WITHIN` seconds. The message says what to do.
     """
     found = cached(remote)
     if found is not None:
@@ -61,20 +61,20 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
         raise _unavailable(remote, problem) from problem
     try:
         return Path(hf_hub_download(remote.repository, remote.name))
-    # The client lets its transport's own errors through, which differ between its versions.
+    # The client passes on the errors of its transport, which differ between versions.
     except Exception as error:
         raise _unavailable(remote, error) from error
 
 
 def hub_problem(remote: Remote) -> Exception | None:
-    """Ask the hub once for the file's metadata and first byte; what went wrong, or None.
+    """Ask the hub once for the file's metadata and first byte; return the error, or None.
 
-    The byte comes from another server than the metadata, and networks may block only that one.
+    The content comes from another server than the metadata, and a network may block only that one.
     """
     from huggingface_hub import constants, get_hf_file_metadata
 
     if constants.HF_HUB_OFFLINE:
-        return ConnectionError("HF_HUB_OFFLINE is set, so nothing is downloaded")
+        return ConnectionError("HF_HUB_OFFLINE is set, which forbids downloads")
 
     def ask() -> None:
         location = get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN).location
@@ -86,9 +86,9 @@ def hub_problem(remote: Remote) -> Exception | None:
 
 
 def what_went_wrong(ask: Callable[[], None]) -> Exception | None:
-    """The error of a question to a server, or None; after `ANSWER_WITHIN` seconds it is a TimeoutError.
+    """The error of a request to a server, or None; a TimeoutError after `ANSWER_WITHIN` seconds.
 
-    Resolving a name has no time limit of its own, hence a thread.
+    Name resolution has no time limit of its own, hence the thread.
     """
     outcome: list[Exception | None] = []
 
@@ -111,11 +111,10 @@ def _unavailable(remote: Remote, reason: Exception) -> WeightsUnavailableError:
     lines = str(reason).strip().splitlines()
     detail = textwrap.shorten(lines[0], 300, placeholder=" ...") if lines else type(reason).__name__
     return WeightsUnavailableError(
-        f"'{remote.name}' could not be fetched from {remote.url}: "
-        f"{detail}\n"
-        f"It is not in the cache either ({constants.HF_HUB_CACHE}). What helps:\n"
-        "  - a mirror of the hub: HF_ENDPOINT=https://your.mirror\n"
-        "  - a file fetched elsewhere: grmp score --model FILE, or in Python\n"
+        f"'{remote.name}' could not be downloaded from {remote.url}: {detail}\n"
+        f"It is not in the cache either ({constants.HF_HUB_CACHE}). Ways out:\n"
+        "  - a mirror of the hub: set HF_ENDPOINT=https://your.mirror\n"
+        "  - a file downloaded elsewhere: name its path as the model; with pyiqa,\n"
         "    pyiqa.create_metric('grmp_iqa', pretrained_model_path='FILE')\n"
         "  - the embedded model 'grmp_iqa-tiny', which needs no download"
     )

@@ -27,15 +27,15 @@ from grmp_plugin.network.towers import (
 class GRMPIQA(nn.Module):
     """Blind image quality: the softmax weight of "high quality" over "low quality".
 
-    In evaluation mode the prompts' keys and values and the text features are remembered until a weight
-    changes; while gradients to weights are wanted, or in training mode, they are computed anew.
+    In evaluation mode the prompts' keys and values and the text features are cached until a weight changes.
+    In training mode, or while weights require gradients, every call computes them.
 
     Args:
-        model: a model's name (`grmp_iqa`, `grmp_iqa-tiny`), a checkpoint file, or a `Checkpoint`.
-        pretrained_model_path: pyiqa's keyword for a checkpoint file; goes before `model`.
+        model: A model name (`grmp_iqa`, `grmp_iqa-tiny`), a checkpoint file, or a `Checkpoint`.
+        pretrained_model_path: pyiqa's keyword for a checkpoint file; overrides `model`.
 
     Raises:
-        CheckpointError, BackboneError, WeightsUnavailableError: when there are no weights to be had.
+        CheckpointError, BackboneError, WeightsUnavailableError: When the weights cannot be loaded.
 
     Source: "Few-Shot Image Quality Assessment via Adaptation of Vision-Language Models", arXiv:2409.05381.
     """
@@ -61,25 +61,25 @@ class GRMPIQA(nn.Module):
         self.register_buffer("vocabulary", vocabulary)
         self.load_state_dict(complete_tensors(checkpoint, self.state_dict()), assign=True)
         self._cache = WeightCache()
-        self._tokenized(config.quality_texts)  # a model without its own words is of no use
+        self._tokenized(config.quality_texts)  # fails here if the quality texts cannot be encoded
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Quality of each image.
 
         Args:
-            x: (N, 3, H, W) RGB in [0, 1], any H, W >= 1; one channel is taken as grey.
+            x: (N, 3, H, W) RGB or (N, 1, H, W) grey, in [0, 1], any H, W >= 1.
 
         Returns:
-            (N, 1) in [0, 1], higher is better; independent of the other images.
+            (N, 1) in [0, 1], higher is better; independent of the other images in the batch.
 
         Raises:
-            ImageError: when `x` is no such tensor.
+            ImageError: When `x` is not such a tensor.
         """
         return self.score_views(make_views(x, self.config.preprocess))
 
     def score_views(self, views: Tensor) -> Tensor:
-        """Quality of images given as views, averaged over an image's views.
+        """Quality of images given as views, averaged over the views of an image.
 
         Args:
             views: (N, V, 3, S, S) in [0, 1], from `make_views`.
@@ -91,11 +91,11 @@ class GRMPIQA(nn.Module):
         return self.score_tokens(self.tokens(pixels).unflatten(0, views.shape[:2]))
 
     def score_tokens(self, tokens: Tensor, block: int = 0) -> Tensor:
-        """Quality of images given as their views' tokens, averaged over an image's views.
+        """Quality of images given as the tokens of their views, averaged over the views of an image.
 
         Args:
             tokens: (N, V, 1 + patches, width), from `tokens` or `tokens_at`.
-            block: which image block they enter.
+            block: Index of the image block that they enter.
 
         Returns:
             (N, 1) in [0, 1].
@@ -115,7 +115,7 @@ class GRMPIQA(nn.Module):
         return self.token_features(self.tokens(pixels))
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """Class token and patches (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
+        """Class and patch tokens (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
         return embed_pixels(self.clip.visual, pixels.to(self.clip.visual.class_embedding.dtype))
 
     def tokens_at(self, pixels: Tensor, block: int) -> Tensor:
@@ -124,25 +124,25 @@ class GRMPIQA(nn.Module):
         return pass_blocks(self.clip.visual, self.tokens(pixels), prompts, range(block))
 
     def token_features(self, tokens: Tensor, block: int = 0) -> Tensor:
-        """Image features (B, D) under the visual prompts, of the tokens that enter an image block."""
+        """Image features (B, D) under the visual prompts, from the tokens that enter an image block."""
         visual = self.clip.visual
         class_token = encode_image(visual, tokens, self._visual_keys_values(len(tokens)), first=block)
         return project_image(visual, self.visual_prompts.finish(class_token))
 
     def quality_logits(self, features: Tensor) -> Tensor:
-        """Logits (B, 2) of good and bad quality from image features (B, D)."""
+        """Logits (B, 2) of high and low quality from image features (B, D)."""
         return self._logits(features, self.quality_text_features())
 
     def scene_logits(self, features: Tensor) -> Tensor:
         """Logits (B, scenes) of the semantic task from image features (B, D).
 
         Raises:
-            VocabularyError: when the model does not carry the scenes' words.
+            VocabularyError: When the model has no embeddings for the scenes' words.
         """
         return self._logits(features, self.scene_text_features())
 
     def quality_text_features(self) -> Tensor:
-        """Features (2, D) of the two quality texts behind the learned context, L2-normalised."""
+        """Features (2, D) of the two quality texts after the learned context, L2-normalised."""
 
         def compute() -> Tensor:
             tokens = self._tokenized(self.config.quality_texts)
@@ -157,16 +157,16 @@ class GRMPIQA(nn.Module):
         """Features (scenes, D) of the scene texts, L2-normalised.
 
         Raises:
-            VocabularyError: when the model does not carry the scenes' words.
+            VocabularyError: When the model has no embeddings for the scenes' words.
         """
         texts = [self.config.scene_text.format(scene=scene) for scene in self.config.scenes]
         return self._remembered("scenes", list(self._text_tower()), lambda: self.text_features(texts))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """Features (T, D) of any texts through the text tower, without learned context; L2-normalised.
+        """Features (T, D) of any texts from the text tower, without learned context; L2-normalised.
 
         Raises:
-            VocabularyError: when the model does not carry a word.
+            VocabularyError: When the model has no embedding for a word.
         """
         tokens = self._tokenized(texts)
         embeddings = self._embeddings(tokens)
@@ -176,12 +176,8 @@ class GRMPIQA(nn.Module):
         """Image features of the backbone alone, without prompts: (B, 3, S, S) -> (B, D)."""
         return project_image(self.clip.visual, encode_image(self.clip.visual, self.tokens(pixels)))
 
-    def plain_logits(self, pixels: Tensor, texts: Sequence[str]) -> Tensor:
-        """Zero-shot logits (B, T) of the backbone alone for any texts."""
-        return self._logits(self.plain_image_features(pixels), self.text_features(texts))
-
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
-        # In half precision, logits of some tens would lose the differences that make a score.
+        # Logits are in the tens; in half precision their differences, which make the score, would be lost.
         with torch.autocast(images.device.type, enabled=False):
             return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
 
@@ -194,7 +190,7 @@ class GRMPIQA(nn.Module):
         def compute() -> list[KeysValues]:
             return self.visual_prompts.keys_values(blocks, batch)
 
-        # With dropout each call draws its own masks, also where only the prompts are in training mode.
+        # With dropout every call draws its own masks, even if only the prompts are in training mode.
         return compute() if self.visual_prompts.training else self._remembered("prompts", weights, compute)
 
     def _text_tower(self) -> Iterator[Tensor]:

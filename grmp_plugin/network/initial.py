@@ -1,4 +1,4 @@
-"""Initial values: prompts as the method starts them, and a CLIP without any training."""
+"""Initial values: the method's initial prompts, and an untrained CLIP."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
 
 
 def initial_prompts(config: NetworkConfig, seed: int) -> dict[str, Tensor]:
-    """Prompts as the method starts them, by their names in `GRMPIQA.state_dict()`."""
+    """The method's initial prompts, by their names in `GRMPIQA.state_dict()`."""
     architecture = architecture_of(config.backbone)
     vision = architecture["vision_cfg"]
     generator = torch.Generator().manual_seed(seed)
@@ -24,12 +24,12 @@ def initial_prompts(config: NetworkConfig, seed: int) -> dict[str, Tensor]:
 
 
 def untrained_backbone(config: NetworkConfig, vocabulary: Tensor, seed: int) -> dict[str, Tensor]:
-    """A randomly initialised CLIP with the given words, to be trained from nothing.
+    """A randomly initialised CLIP for a given vocabulary, to be trained from scratch.
 
     Args:
-        config: the network's configuration.
-        vocabulary: sorted CLIP token numbers (V,) of the words it is to know.
-        seed: of the initialisation; torch's global generator is left as it was.
+        config: Configuration of the network.
+        vocabulary: (V,) sorted CLIP token numbers of its words.
+        seed: Seed for the initialisation; torch's global generator is restored.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -16,9 +16,9 @@ def prompt_names(network: GRMPIQA) -> list[str]:
 
 
 def adaptation_names(network: GRMPIQA) -> list[str]:
-    """What few-shot adaptation learns: context, the last third of each tower's blocks, final LayerNorms.
+    """What few-shot adaptation learns: context, last third of both towers' blocks, final LayerNorms.
 
-    At ViT-B/16 these are blocks 8 to 11 of both towers; of a tower with fewer than three blocks, the last.
+    For ViT-B/16 these are blocks 8 to 11 of both towers; of fewer than three blocks the last is learned.
     """
     clip = network.clip
     learned = ["text_prompt.ctx", "clip.ln_final.", "clip.visual.ln_post."]
@@ -30,7 +30,7 @@ def adaptation_names(network: GRMPIQA) -> list[str]:
 
 
 def first_learned_block(network: GRMPIQA) -> int:
-    """Number of the first image block that few-shot adaptation learns."""
+    """Index of the first image block that few-shot adaptation learns."""
     return _first_learned(len(network.clip.visual.transformer.resblocks))
 
 
@@ -48,7 +48,7 @@ def tensors_before(network: GRMPIQA, block: int) -> dict[str, Tensor]:
 
 
 def learn_only(network: GRMPIQA, names: Iterable[str]) -> dict[str, nn.Parameter]:
-    """Freeze everything but the named parameters, which are returned by name, in the network's order."""
+    """Freeze all but the named parameters; return these by name, in the network's order."""
     wanted = set(names)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in wanted)

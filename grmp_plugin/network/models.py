@@ -1,6 +1,5 @@
-"""The models that go by a name, and where their weights are."""
+"""The models that are known by name, and where their weights are."""
 
-import difflib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,20 +8,21 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.files import sha256
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
 from grmp_plugin.network.download import Remote, cached, fetch
+from grmp_plugin.suggest import did_you_mean
 
 DEFAULT_MODEL = "grmp_iqa-tiny"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model with a name.
+    """A model that is known by name.
 
     Attributes:
-        name: as users type it.
-        backbone: which CLIP it stands on.
-        trained_on: data, in words.
-        licence: of the weights.
-        remote: where to fetch it, or None for the model inside this package.
+        name: As users type it.
+        backbone: The CLIP that it is built on.
+        trained_on: Training data, in words.
+        licence: Licence of the weights.
+        remote: Where to download it; None for a model inside this package.
     """
 
     name: str
@@ -33,16 +33,16 @@ class Model:
 
     @property
     def path(self) -> Path | None:
-        """The file on this machine, or None if it has not been fetched."""
+        """The file on this machine, or None if it has not been downloaded."""
         if self.remote is not None:
             return cached(self.remote)
         return Path(str(files("grmp_plugin.weights") / f"{self.name}.safetensors"))
 
     def obtain(self) -> Path:
-        """The file on this machine, fetched if need be.
+        """The file on this machine, downloaded if necessary.
 
         Raises:
-            WeightsUnavailableError: when it cannot be fetched.
+            WeightsUnavailableError: When it cannot be downloaded.
         """
         return self.path or fetch(self._remote())
 
@@ -58,13 +58,13 @@ MODELS = {
         Model(
             "grmp_iqa-tiny",
             backbone="grmp-tiny (EfficientNet-Lite0 and a small CLIP)",
-            trained_on="distorted photographs, and people's ratings of 581 (LIVE Challenge)",
+            trained_on="distorted photographs and human ratings of 581 images (LIVE Challenge)",
             licence="Apache-2.0 (notices in the package)",
         ),
         Model(
             "grmp_iqa-tiny-meta",
             backbone="grmp-tiny, without quality labels",
-            trained_on="captions of photographs; meta-prompts on 22 kinds of distortion; no rating by people",
+            trained_on="captions of photographs; meta-prompts on 22 kinds of distortion; no human ratings",
             licence="Apache-2.0 (notices in the package)",
         ),
         Model(
@@ -79,20 +79,20 @@ MODELS = {
 
 
 def find_checkpoint(model: str) -> Checkpoint:
-    """The checkpoint of a named model, or a file's.
+    """Read the checkpoint of a named model or of a file.
 
     Args:
-        model: a name in `MODELS`, or a path.
+        model: A name in `MODELS`, or a path.
 
     Raises:
-        InputError: when it is neither, with the nearest name.
-        CheckpointError, WeightsUnavailableError: when it cannot be read or fetched.
+        InputError: When it is neither; the message suggests the nearest name.
+        CheckpointError, WeightsUnavailableError: When it cannot be read or downloaded.
     """
     return read_checkpoint(_find_file(model))
 
 
 def weights_digest(model: str) -> str:
-    """SHA-256 of the checkpoint file of a named model, or of a file; raises as `find_checkpoint` does."""
+    """SHA-256 of a named model's file, or of a file; errors as for `find_checkpoint`."""
     return sha256(_find_file(model))
 
 
@@ -103,7 +103,6 @@ def _find_file(model: str) -> Path:
     if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
-        raise InputError(f"there is no checkpoint file {path}")
-    near = difflib.get_close_matches(model, MODELS, n=1)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Names: {', '.join(MODELS)}."
-    raise InputError(f"'{model}' is neither a model's name nor a checkpoint file. {hint}")
+        raise InputError(f"no such checkpoint file: {path}")
+    hint = did_you_mean(model, MODELS) or f"Models: {', '.join(MODELS)}."
+    raise InputError(f"'{model}' is neither a model name nor a checkpoint file. {hint}")

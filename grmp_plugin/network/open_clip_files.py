@@ -1,4 +1,4 @@
-"""Data files inside the installed open_clip, found without importing it: that takes seconds."""
+"""Data files of the installed open_clip, found without importing it, which takes seconds."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,13 +7,13 @@ from grmp_plugin.errors import BackboneError
 
 
 def open_clip_file(name: str) -> Path:
-    """Where a file of the package is; it need not be there.
+    """Path of a file of the package; the file need not exist.
 
     Args:
-        name: path inside the package, such as `model_configs/ViT-B-16.json`.
+        name: Path inside the package, such as `model_configs/ViT-B-16.json`.
 
     Raises:
-        BackboneError: when open_clip is not installed.
+        BackboneError: When open_clip is not installed.
     """
     spec = find_spec("open_clip")
     if spec is None or not spec.submodule_search_locations:

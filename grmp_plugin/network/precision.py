@@ -1,4 +1,4 @@
-"""Reduced precision for scoring: where it buys speed, and only there."""
+"""Reduced precision for scoring, only where it saves time."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 
 
 def reduce_precision(network: GRMPIQA, dtype: torch.dtype) -> GRMPIQA:
-    """Run the image tower's blocks in `dtype`: nearly all the work, and little of the precision.
+    """Run the image tower's blocks in `dtype`: most of the work, at little loss of precision.
 
-    Weights of attention, MLP and layer scale are cast, in place. LayerNorm parameters, patch embedding,
-    prompts, projections and the text tower (computed once) stay as they are. Casting the weights instead
-    of using autocast matters on CPUs, where autocast's attention falls into a slow path.
+    Casts the weights of attention, MLP and layer scale in place. LayerNorm parameters, patch embedding,
+    prompts, projections and the text tower (computed once) keep their precision. Weights are cast because
+    autocast takes a slow path for attention on CPUs.
 
     Args:
-        network: to be scored with, not trained.
+        network: A network for scoring, not for training.
         dtype: torch.bfloat16 or torch.float16; torch.float32 casts back.
 
     Returns:

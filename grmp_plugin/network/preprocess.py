@@ -1,7 +1,7 @@
-"""From an image of any size to the square views that the network sees: one implementation for all.
+"""From images of any size to the square views that the network sees: one implementation for all uses.
 
-The resampling is OpenCV's `INTER_CUBIC` (a = -0.75, no antialiasing) as the authors used it, in torch:
-clamped, and rounded to 8 bit with a straight-through gradient. It agrees with OpenCV within one level.
+The resampling is OpenCV's `INTER_CUBIC` (a = -0.75, no antialiasing), which the authors used, in torch:
+clamped, and rounded to 8 bits with a straight-through gradient. It agrees with OpenCV within one level.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
 
     Args:
         images: (N, 3 or 1, H, W), float, RGB in [0, 1]; H, W >= 1. Grey is expanded to RGB.
-        config: which views.
+        config: Which views.
 
     Returns:
         (N, V, 3, S, S) in [0, 1], not yet normalised; differentiable.
 
     Raises:
-        ImageError: when `images` is no such tensor.
+        ImageError: When `images` is not such a tensor.
     """
     images = _as_rgb(images)
     if config.kind == "squash":
@@ -37,20 +37,20 @@ def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
 
 
 def make_training_views(image: Tensor, config: PreprocessConfig, count: int, seed: int) -> Tensor:
-    """Views of one image for training, from which each step takes one at random.
+    """Views of one image for training; each training step draws one at random.
 
     Args:
         image: (1, 3 or 1, H, W), float, RGB in [0, 1].
-        config: which views.
-        count: at least how many views to cut, where they are crops; the same number at each scale.
-        seed: of the places where they are cut.
+        config: Which views.
+        count: For `crops`: cut at least this many views, the same number at each scale.
+        seed: Seed for the positions of the crops.
 
     Returns:
-        `squash`: (1, 3, R, R), the squashed image, from which a step cuts its crop.
-        `crops`: (V, 3, S, S), random crops at the scales that scoring looks at.
+        `squash`: (1, 3, R, R), the squashed image, from which each step cuts a crop.
+        `crops`: (V, 3, S, S), random crops at the scales used for scoring.
 
     Raises:
-        ImageError: when `image` is no such tensor.
+        ImageError: When `image` is not such a tensor.
     """
     image = _as_rgb(image)
     if config.kind == "squash":
@@ -67,7 +67,7 @@ def make_training_views(image: Tensor, config: PreprocessConfig, count: int, see
 
 
 def normalize(views: Tensor, config: PreprocessConfig) -> Tensor:
-    """Subtract the mean and divide by the deviation of each channel."""
+    """Subtract the mean of each channel and divide by its standard deviation."""
     mean = torch.tensor(config.mean, dtype=views.dtype, device=views.device).view(3, 1, 1)
     std = torch.tensor(config.std, dtype=views.dtype, device=views.device).view(3, 1, 1)
     return (views - mean) / std
@@ -88,21 +88,21 @@ def _as_rgb(images: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, height: int, width: int, *, antialias: bool = False) -> Tensor:
-    """Bicubic resampling, clamped and rounded to 8 bit, with a straight-through gradient.
+    """Bicubic resampling, clamped and rounded to 8 bits, with a straight-through gradient.
 
     Args:
         images: (N, C, H, W), float32 or float64, in [0, 1].
-        height: pixels.
-        width: pixels.
-        antialias: low-pass before reducing; OpenCV's `INTER_CUBIC` does not.
+        height: New height, pixels.
+        width: New width, pixels.
+        antialias: Low-pass before downscaling; OpenCV's `INTER_CUBIC` does not.
 
     Returns:
-        (N, C, height, width); the input itself where nothing changes.
+        (N, C, height, width); the input itself if it has that size.
     """
     if images.shape[-2:] == (height, width):
         return images
     x = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
-    # The gradient passes clamping too: white pixels interpolate to a hair above 1 and would have none.
+    # The gradient passes the clamping, too: white pixels overshoot 1 slightly and would get none.
     return x + (torch.round(x.detach().clamp(0, 1) * 255) / 255 - x.detach())
 
 
@@ -114,7 +114,7 @@ def _centre(images: Tensor, size: int) -> Tensor:
 def _pyramid_crops(
     images: Tensor, config: PreprocessConfig, cut: Callable[[Tensor, int], list[Tensor]]
 ) -> list[Tensor]:
-    """Square crops of `config.size` from all scales; `cut` takes crops of a size from a level."""
+    """Square crops of side `config.size` from all scales; `cut` cuts crops of a given side from one level."""
     height, width = images.shape[-2:]
     reduce = min(1.0, config.short_side / min(height, width))
     views = []
@@ -124,8 +124,8 @@ def _pyramid_crops(
             level = resize(images, round(height * factor), round(width * factor), antialias=factor < 1)
             views += cut(level, config.size)
         else:
-            # At this level a view takes in the whole short side. Cut first: enlarged as a whole, a long
-            # thin image would be gigantic.
+            # At this level a view spans the whole short side. Cut before enlarging: a long thin image
+            # enlarged as a whole would be gigantic.
             antialias = min(height, width) > config.size
             views += [
                 resize(crop, config.size, config.size, antialias=antialias)
@@ -135,7 +135,7 @@ def _pyramid_crops(
 
 
 def _crops(images: Tensor, size: int, grid: int) -> list[Tensor]:
-    """`grid` x `grid` square crops, evenly spread; the outer ones leave half a step of margin."""
+    """`grid` x `grid` square crops, evenly spaced, half a step from the borders."""
     tops, lefts = (
         [round((side - size) * (2 * i + 1) / (2 * grid)) for i in range(grid)] for side in images.shape[-2:]
     )

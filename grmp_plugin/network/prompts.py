@@ -1,4 +1,4 @@
-"""The learned prompts: context vectors before the quality texts, and visual tokens for each image block."""
+"""The learned prompts: context vectors before the quality texts, and visual prompts for each image block."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ class TextPrompt(nn.Module):
     """Context vectors shared by both quality texts.
 
     Shapes:
-        ctx: (context tokens, text width), where the tokens of "X X X X" would stand.
+        ctx: (context tokens, text width), in place of the tokens of "X X X X".
     Source: CoOp, arXiv:2109.01134.
     """
 
@@ -27,17 +27,17 @@ class TextPrompt(nn.Module):
             self.ctx.normal_(0, 0.02, generator=generator)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Put the context behind the start token: (T, L, width) -> (T, context tokens + L, width)."""
+        """Insert the context after the start token: (T, L, width) -> (T, context tokens + L, width)."""
         ctx = self.ctx.to(embeddings.dtype).expand(len(embeddings), -1, -1)
         return torch.cat([embeddings[:, :1], ctx, embeddings[:, 1:]], dim=1)
 
 
 class VisualPrompts(nn.Module):
-    """Learnable tokens for every image block, all through one projection.
+    """Learnable tokens for every image block, with one projection for all.
 
     Shapes:
-        prompt_embeddings: (1, prompts, width), the first block's.
-        deep_prompt_embeddings: (blocks - 1, prompts, width), the other blocks'.
+        prompt_embeddings: (1, prompts, width), for the first block.
+        deep_prompt_embeddings: (blocks - 1, prompts, width), for the other blocks.
     Source: VPT-deep, arXiv:2203.12119.
     """
 
@@ -53,8 +53,8 @@ class VisualPrompts(nn.Module):
         """Draw VPT's initial values.
 
         Args:
-            generator: source of randomness.
-            patch_values: numbers in one image patch (3 x patch height x patch width).
+            generator: Random generator.
+            patch_values: Values in one image patch (3 x patch height x patch width).
         """
         width = self.prompt_norm.normalized_shape[0]
         bound = (6 / (patch_values + width)) ** 0.5
@@ -67,14 +67,14 @@ class VisualPrompts(nn.Module):
             self.prompt_norm.bias.zero_()
 
     def keys_values(self, blocks: Sequence[Any], batch: int = 1) -> list[KeysValues]:
-        """What each image block sees of its prompts.
+        """Keys and values of the prompts in each image block.
 
-        In training mode with dropout, one mask is drawn for each image and block, before the block's
-        LayerNorm, so that keys and values share it.
+        In training mode with dropout, one mask is drawn per image and block, before the block's LayerNorm, so
+        that keys and values share it.
 
         Args:
-            blocks: the image tower's blocks.
-            batch: number of images; without dropout the result serves any number and has batch 1.
+            blocks: Blocks of the image tower.
+            batch: Number of images; without dropout the result has batch 1 and holds for any number.
         """
         embeddings = torch.cat([self.prompt_embeddings, self.deep_prompt_embeddings])
         projected = self.prompt_proj(embeddings.to(self.prompt_proj.weight.dtype))

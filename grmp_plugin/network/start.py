@@ -1,4 +1,4 @@
-"""What a training starts from: a model with a name, a checkpoint, or a CLIP that open_clip knows."""
+"""What training starts from: a named model, a checkpoint, or one of open_clip's CLIPs."""
 
 import dataclasses
 from pathlib import Path
@@ -13,14 +13,14 @@ def starting_checkpoint(model: str, seed: int) -> Checkpoint:
     """The checkpoint to train from.
 
     Args:
-        model: a name in `MODELS`, a checkpoint file, or a model of open_clip such as
-            `ViT-B-16-quickgelu`, taken with OpenAI's weights and newly drawn prompts.
-        seed: of new prompts.
+        model: A name in `MODELS`, a checkpoint file, or an open_clip model such as `ViT-B-16-quickgelu`, used
+            with OpenAI's weights and newly drawn prompts.
+        seed: Seed for new prompts.
 
     Raises:
-        InputError: when it is none of these.
-        BackboneError: for a model of open_clip that does not work here.
-        CheckpointError, WeightsUnavailableError: when a file cannot be read or fetched.
+        InputError: When it is none of these.
+        BackboneError: For an unsupported open_clip model.
+        CheckpointError, WeightsUnavailableError: When a file cannot be read or downloaded.
     """
     if model in MODELS:
         return dataclasses.replace(find_checkpoint(model), source=model)
@@ -32,14 +32,14 @@ def starting_checkpoint(model: str, seed: int) -> Checkpoint:
 
 
 def start_digest(model: str) -> str | None:
-    """SHA-256 of the file that `starting_checkpoint` reads; None for a model of open_clip."""
+    """SHA-256 of the file that `starting_checkpoint` reads; None for an open_clip model."""
     if model in MODELS or Path(model).expanduser().exists():
         return weights_digest(model)
     return None
 
 
 def with_new_prompts(checkpoint: Checkpoint, seed: int) -> Checkpoint:
-    """The checkpoint with its prompts drawn anew, as meta-learning starts them."""
+    """The checkpoint with the method's initial prompts, as meta-learning starts."""
     tensors = {**checkpoint.tensors, **initial_prompts(checkpoint.config, seed)}
     return dataclasses.replace(checkpoint, tensors=tensors)
 

@@ -1,4 +1,4 @@
-"""Reading named tensors from a file without ever running code that the file contains."""
+"""Reading named tensors from files, without running code that a file may contain."""
 
 import pickle
 import warnings
@@ -12,22 +12,22 @@ from torch import Tensor
 
 from grmp_plugin.errors import CheckpointError
 
-# What training frameworks wrap a state dict in; `params` is pyiqa's.
+# Keys under which training frameworks store a state dict; `params` is pyiqa's.
 _WRAPPERS = ("state_dict", "params", "model_state_dict", "model")
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file is in the safetensors format, judged by its beginning and not by its name."""
+    """Whether the file is in the safetensors format, judged by its first bytes, not by its name."""
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file; empty where it has none.
+    """The metadata of a safetensors file; empty if it has none.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: When the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -37,12 +37,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All named tensors of a safetensors file or of a PyTorch file, on the CPU.
+    """All named tensors of a safetensors or PyTorch file, on the CPU.
 
-    A wrapping such as `{'state_dict': ...}` is taken off, and `module.` (DataParallel) in front of names.
+    A wrapper such as `{'state_dict': ...}` is removed, and DataParallel's prefix `module.` of the names.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or holds more than tensors.
+        CheckpointError: When the file is missing, damaged, or holds anything but tensors.
     """
     if not path.is_file():
         raise CheckpointError(f"no such file: {path}")
@@ -62,23 +62,23 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
-        # PyTorch writes zip archives, and wrote plain pickles before.
+        # PyTorch writes zip archives; older versions wrote plain pickles.
         if not file.read(2).startswith((b"PK", b"\x80")):
-            raise _damaged(path, ValueError("it begins like neither"))
+            raise _damaged(path, ValueError("its first bytes match neither"))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch asks to report files that it rightly refuses
+            warnings.simplefilter("ignore")  # torch asks users to report files that it rightly refuses
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds Python objects (a whole pickled module, say) and not only tensors. Loading it "
+            f"{path} holds Python objects, such as a whole pickled module, and not only tensors. Loading it "
             "would run code from the file, so it is refused. If you trust it, load it in the program that "
             "wrote it and save `module.state_dict()` instead"
         ) from error
     except Exception as error:
         if _is_torchscript(path):
             raise CheckpointError(
-                f"{path} is a TorchScript archive, which contains code. Save its state_dict() instead"
+                f"{path} is a TorchScript archive, which contains code; save its state_dict() instead"
             ) from error
         raise _damaged(path, error) from error
     for wrapper in _WRAPPERS:
@@ -91,7 +91,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         )
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others:
-        raise CheckpointError(f"{path}: expected only tensors, but these are not: {', '.join(others[:5])}")
+        raise CheckpointError(f"{path}: expected only tensors; these are not: {', '.join(others[:5])}")
     return {str(name): value for name, value in content.items()}
 
 

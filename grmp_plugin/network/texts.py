@@ -1,4 +1,4 @@
-"""From words to rows of a token embedding, also where a model carries only some of CLIP's words."""
+"""From words to rows of a token embedding, which may hold only some of CLIP's tokens."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class TokenizedTexts(NamedTuple):
 
 
 def clip_token_ids(text: str) -> list[int]:
-    """CLIP's token numbers of a text, with start and end of text around them."""
+    """CLIP's token numbers of a text, with start and end of text."""
     return [START, *encode(text), END]
 
 
@@ -31,21 +31,21 @@ def vocabulary_of(texts: Sequence[str]) -> Tensor:
 
 
 def tokenize(texts: Sequence[str], vocabulary: Tensor | None, context_length: int) -> TokenizedTexts:
-    """Rows of the token embedding for each text, cut after the longest text's end-of-text token.
+    """Rows of the token embedding for each text, cut after the end-of-text token of the longest text.
 
     Args:
-        texts: what to encode.
-        vocabulary: sorted CLIP token numbers (V,) of the rows that the model carries; None: all of CLIP's.
-        context_length: the longest sequence that the text tower takes.
+        texts: What to encode.
+        vocabulary: (V,) sorted CLIP token numbers of the rows that the model holds; None for all of CLIP's.
+        context_length: Longest sequence that the text tower accepts.
 
     Raises:
-        VocabularyError: for a word without an embedding, or a text that is too long.
+        VocabularyError: For a word without an embedding, or a text that is too long.
     """
     ids = [clip_token_ids(text) for text in texts]
     longest = max(len(i) for i in ids)
     if longest > context_length:
         raise VocabularyError(
-            f"a text of {longest} tokens is longer than the text tower takes, {context_length}"
+            f"a text of {longest} tokens is longer than the text tower accepts, {context_length}"
         )
     padded = torch.tensor([i + [0] * (longest - len(i)) for i in ids])
     end = torch.tensor([len(i) - 1 for i in ids])
@@ -57,7 +57,7 @@ def tokenize(texts: Sequence[str], vocabulary: Tensor | None, context_length: in
         for token in wanted[found != wanted].tolist():
             word = decode(token)
             raise VocabularyError(
-                f"this model carries no embedding of '{word}' in '{text}': only the words of its own texts "
-                "are stored with it; take a model on a full CLIP for other words"
+                f"this model has no embedding for '{word}' in '{text}', only for the words of its own texts; "
+                "for other words use a model with a full CLIP"
             )
     return TokenizedTexts(rows, end)

@@ -1,10 +1,10 @@
 """CLIP's tokenizer: byte-pair encoding of lower-cased words, without importing open_clip.
 
 The list of merges is open_clip's file. CLIP numbers its symbols in this order: 256 bytes, the same 256 at the
-end of a word, one symbol for each merge, start of text, end of text. So the place of a merge in the list is
-its rank, and gives the number of the symbol that it makes.
+end of a word, one symbol per merge, start of text, end of text. So the position of a merge in the list is its
+rank, and determines the number of the symbol that it makes.
 
-Source of the algorithm: "Neural Machine Translation of Rare Words with Subword Units", arXiv:1508.07909.
+Algorithm: "Neural Machine Translation of Rare Words with Subword Units", arXiv:1508.07909.
 """
 
 import gzip
@@ -26,19 +26,19 @@ _WORD_END = "</w>"
 
 
 class _Symbol(NamedTuple):
-    """A byte, or what merges have made of several."""
+    """A byte, or several that have been merged."""
 
-    letters: str  # as the list of merges writes it
+    letters: str  # as in the list of merges
     number: int
 
 
 def encode(text: str) -> list[int]:
-    """CLIP's token numbers of a text, without start and end of text around them."""
+    """CLIP's token numbers of a text, without start and end of text."""
     return [number for word in _words(_clean(text)) for number in _encode_word(word)]
 
 
 def decode(token: int) -> str:
-    """The letters that a token number stands for; U+FFFD where its bytes are only a part of one."""
+    """The text of a token; U+FFFD where its bytes are only part of a character."""
     if token >= START:
         return next(text for text, number in _SPECIAL.items() if number == token)
     if token < _FIRST_MERGE:
@@ -50,8 +50,8 @@ def decode(token: int) -> str:
 
 
 def _clean(text: str) -> str:
-    """Encoding mistakes undone, entities resolved, lower case, single spaces: as CLIP's training texts."""
-    # Printable ASCII without entities has nothing to undo.
+    """Fix encoding errors, resolve entities, lower-case, collapse spaces: as for CLIP's training texts."""
+    # Printable ASCII without entities has nothing to fix.
     if not (text.isascii() and text.isprintable()) or "&" in text:
         import ftfy
 
@@ -60,7 +60,7 @@ def _clean(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """A text cut as CLIP does: special tokens, contractions, runs of letters, digits, runs of other signs."""
+    """Split a text as CLIP does: special tokens, contractions, letters, single digits, other signs."""
     words = []
     for rest in text.split():
         while rest:
@@ -78,14 +78,14 @@ def _first_word(text: str) -> str:
 
 
 def _kind(character: str) -> str:
-    """L for a letter, N for a number, and an empty string for any other sign."""
+    """L for a letter, N for a number, an empty string for any other sign."""
     kind = unicodedata.category(character)[0]
     return kind if kind in "LN" else ""
 
 
 @lru_cache(maxsize=4096)
 def _encode_word(word: str) -> tuple[int, ...]:
-    """Merge neighbours as long as any can be: each time all of the pair that has the lowest rank."""
+    """Merge neighbours as long as possible, each time all occurrences of the pair with the lowest rank."""
     if word in _SPECIAL:
         return (_SPECIAL[word],)
     merges = _merges()
@@ -99,7 +99,7 @@ def _encode_word(word: str) -> tuple[int, ...]:
         made = _Symbol(best.replace(" ", ""), _FIRST_MERGE + merges[best])
         merged: list[_Symbol] = []
         for symbol in symbols:
-            # What a merge has made is longer than either half, so it takes part in no second one.
+            # A merged symbol is longer than either half, so it cannot be merged again here.
             if merged and f"{merged[-1].letters} {symbol.letters}" == best:
                 merged[-1] = made
             else:
@@ -109,16 +109,16 @@ def _encode_word(word: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def _merges() -> dict[str, int]:
-    """Pair of symbols, with a space between, -> rank."""
+    """Pair of symbols, separated by a space -> rank."""
     path = open_clip_file("bpe_simple_vocab_16e6.txt.gz")
-    # The first line is a comment, and the file goes on behind what CLIP uses.
+    # The first line is a comment, and CLIP uses only the first part of the file.
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1 : START - _FIRST_MERGE + 1]
     return {pair: rank for rank, pair in enumerate(lines)}
 
 
 @lru_cache(maxsize=1)
 def _bytes() -> dict[int, _Symbol]:
-    """Byte -> symbol, in the order of their numbers: those that Latin-1 prints first, as themselves."""
+    """Byte -> symbol, in the order of their numbers: first the bytes that Latin-1 prints, as themselves."""
     printed = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printed]
     letters = [chr(byte) for byte in printed] + [chr(256 + place) for place in range(len(others))]

@@ -1,11 +1,11 @@
 """The forward passes of CLIP's two towers, with prompts entering the image blocks as keys and values.
 
-What a prompt token becomes in a block is never read (the next block brings its own), so a block needs
-only the prompts' keys and values: queries, attention output and MLP run for the image tokens alone.
-Without dropout these keys and values do not depend on the image. The last block is read at its class
-token only, so there even the image tokens give keys and values only.
+The output of a prompt token is never read (the next block has prompts of its own), so a block needs only the
+prompts' keys and values: queries, attention output and MLP run for the image tokens alone. Without dropout
+these keys and values do not depend on the image. The last block is read at its class token only, so there the
+patches, too, contribute only keys and values.
 
-The modules are in clip_modules.py; source of the prompts: VPT-deep, arXiv:2203.12119.
+The modules are in clip_modules.py. Source of the prompts: VPT-deep, arXiv:2203.12119.
 """
 
 from collections.abc import Sequence
@@ -28,18 +28,18 @@ class KeysValues(NamedTuple):
 def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     """LayerNorm in the precision of its parameters, result in the precision of `x`.
 
-    Reduced-precision networks keep LayerNorm parameters in float32; an Identity passes.
+    Reduced-precision networks keep LayerNorm parameters in float32. An Identity is applied unchanged.
     """
     if not isinstance(norm, nn.LayerNorm):
         return norm(x)
-    # CPUs take float32 parameters beside reduced-precision input; elsewhere the input is cast and back.
+    # On CPUs float32 parameters may be mixed with reduced-precision input; elsewhere the input is cast.
     mixed = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
     y = x if mixed and norm.weight.dtype == torch.float32 else x.to(norm.weight.dtype)
     return F.layer_norm(y, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
 
 def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
-    """What enters the first block: class token and patches, with positions, after `ln_pre`.
+    """Input of the first block: class token and patches, with positions, after `ln_pre`.
 
     Args:
         visual: open_clip's VisionTransformer.
@@ -55,13 +55,13 @@ def embed_pixels(visual: Any, pixels: Tensor) -> Tensor:
 
 
 def embed_statistics(visual: Any, statistics: TrunkStatistics) -> Tensor:
-    """As `embed_pixels`, where a convolutional trunk's statistics of the pixels are known."""
+    """As `embed_pixels`, from a convolutional trunk's statistics of the pixels."""
     patches, summary = visual.conv1.embed(statistics)
     return embed_class_token(visual, visual.class_embedding + summary, patches)
 
 
 def embed_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tensor:
-    """As `embed_pixels`, of class tokens (B, width) and patches (B, patches, width) without positions."""
+    """As `embed_pixels`, from class tokens (B, width) and patches (B, patches, width) without positions."""
     x = torch.cat([class_token.unsqueeze(1).to(patches.dtype), patches], dim=1)
     return layer_norm(visual.ln_pre, x + visual.positional_embedding.to(x.dtype))
 
@@ -74,11 +74,11 @@ def encode_image(
     Args:
         visual: open_clip's VisionTransformer.
         tokens: (B, 1 + patches, width), from `embed_pixels`, or from `pass_blocks` for a later block.
-        prompts: keys and values for each block, or None for plain CLIP.
-        first: number of the block that `tokens` enter.
+        prompts: Keys and values for each block; None for plain CLIP.
+        first: Index of the block that `tokens` enter.
 
     Returns:
-        (B, width); neither `ln_post` nor the projection is applied yet.
+        (B, width), before `ln_post` and the projection.
     """
     return pass_blocks(visual, tokens, prompts, range(first, len(visual.transformer.resblocks)))[:, 0]
 
@@ -86,16 +86,16 @@ def encode_image(
 def pass_blocks(
     visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None, numbers: Sequence[int]
 ) -> Tensor:
-    """What leaves the last of some image blocks.
+    """Pass tokens through consecutive image blocks.
 
     Args:
         visual: open_clip's VisionTransformer.
-        tokens: (B, 1 + patches, width), what enters the first of them.
-        prompts: keys and values for each block of the tower, or None for plain CLIP.
-        numbers: of the blocks, in order.
+        tokens: (B, 1 + patches, width), input of the first of these blocks.
+        prompts: Keys and values for each block of the tower; None for plain CLIP.
+        numbers: Indices of the blocks, in order.
 
     Returns:
-        (B, 1 + patches, width); (B, 1, width), the class token alone, from the tower's last block.
+        (B, 1 + patches, width); after the tower's last block only the class token, (B, 1, width).
     """
     blocks = visual.transformer.resblocks
     x = tokens.to(blocks[0].attn.in_proj_weight.dtype)
@@ -114,10 +114,10 @@ def project_image(visual: Any, class_token: Tensor) -> Tensor:
 
 
 def prompt_keys_values(block: Any, prompts: Tensor) -> KeysValues:
-    """Keys and values that one block sees of its prompts.
+    """Keys and values of the prompts in one block.
 
     Args:
-        block: an image block.
+        block: An image block.
         prompts: (1 or B, prompts, width), dropout applied.
     """
     attn = block.attn
@@ -130,12 +130,12 @@ def prompt_keys_values(block: Any, prompts: Tensor) -> KeysValues:
 def encode_text(clip: Any, embeddings: Tensor, end: Tensor) -> Tensor:
     """Text features at the end-of-text token.
 
-    The encoder is causal, so nothing after the last end-of-text token needs to be passed.
+    The encoder is causal, so tokens after the last end-of-text token can be left out.
 
     Args:
         clip: open_clip's CLIP.
         embeddings: (T, L, text width), token embeddings without positions.
-        end: (T,) position of each text's end-of-text token.
+        end: (T,) position of the end-of-text token of each text.
 
     Returns:
         (T, D), L2-normalised, at least float32.
@@ -174,7 +174,7 @@ def _block(
 
 
 def _attention(attn: Any, x: Tensor, extra: KeysValues | None, *, causal: bool, queries: int) -> Tensor:
-    """Multi-head attention of the first `queries` tokens of `x` to all of `x` and to `extra`."""
+    """Multi-head attention from the first `queries` tokens of `x` to all of `x` and to `extra`."""
     width, heads = attn.embed_dim, attn.num_heads
     weight, bias = attn.in_proj_weight, attn.in_proj_bias
     if queries == x.shape[1]:

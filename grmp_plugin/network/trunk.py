@@ -1,13 +1,13 @@
 """A convolutional trunk, EfficientNet-Lite, in place of the patch embedding of a small ViT.
 
-A small network cannot discover by itself what photographs show and what harms them. The trunk brings features
-learned from a million photographs: each 32-pixel cell of a view becomes a token, made from means and
-deviations of five depths of the trunk within the cell; the same statistics of the whole view join the class
-token.
+A small network cannot learn on its own what photographs show and what degrades them. The trunk adds features
+learned from a million photographs. Each 32-pixel cell of a view becomes a token, made from means and standard
+deviations of feature maps at several depths within the cell; the same statistics of the whole view are added
+to the class token.
 
 Sources: EfficientNet, arXiv:1905.11946; EfficientNet-Lite (without squeeze-and-excitation, with ReLU6),
-https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Batch normalisation is fixed:
-a scale and a bias for each channel.
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Batch normalisation is
+frozen: one scale and bias per channel.
 """
 
 import math
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CELL = 32
-"""Side in pixels of the part of a view that becomes one token: the trunk's total stride."""
+"""Side of a cell, the part of a view that becomes one token, in pixels: the trunk's total stride."""
 
-# Of each stage: kernel, stride of its first block, expansion, channels, blocks.
+# For each stage: kernel, stride of its first block, expansion, channels, blocks.
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -30,30 +30,30 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-_STEM, _HEAD = 32, 1280  # channels, the same for all variants
-# Factors of the channels and of the blocks; the first and the last stage keep their number of blocks.
+_STEM, _HEAD = 32, 1280  # channels, equal for all variants
+# Multipliers of channels and blocks; the first and the last stage keep their number of blocks.
 _VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
-# Stages read within each cell: means and deviations where a cell holds several positions, else the values.
+# Stages read within each cell: means and standard deviations if a cell has several positions, else the
+# values.
 _LOCAL_STAGES = (1, 2, 4, 6)
-# Standard deviations at which a standardised statistic saturates: a view unlike all others stays within
-# reach.
+# Where a standardised statistic saturates, in standard deviations: keeps unusual views in range.
 _REACH = 4.0
 
 
 class TrunkStatistics(NamedTuple):
-    """What the trunk sees in B views: `cells` (B, cells, local), `view` (B, global)."""
+    """Statistics of B views: `cells` (B, cells, local) and `view` (B, global)."""
 
     cells: Tensor
     view: Tensor
 
 
 class ConvTrunk(nn.Module):
-    """Tokens of a view's cells, and a summary of the view, from statistics of the trunk's maps.
+    """Tokens of a view's cells, and a summary of the view, from statistics of the trunk's feature maps.
 
     Args:
-        width: of a token.
+        width: Width of a token.
         variant: `lite0`, `lite1` or `lite2`.
-        hidden: units of the MLP on the whole view's statistics.
+        hidden: Hidden units of the MLP on the whole view's statistics.
 
     Shapes:
         input: (B, 3, S, S), normalised; S a multiple of 32.
@@ -76,21 +76,21 @@ class ConvTrunk(nn.Module):
         self.summary = nn.Sequential(nn.Linear(whole, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, cells, width), and what is added to the class token (B, width)."""
+        """Tokens (B, cells, width), and the summary (B, width) to add to the class token."""
         return self.embed(self.net.statistics(pixels))
 
     def embed(self, statistics: TrunkStatistics) -> tuple[Tensor, Tensor]:
-        """As `forward`, of statistics that are known already."""
+        """As `forward`, from statistics."""
         cells = _standardized(statistics.cells, self.cells_mean, self.cells_std)
         return self.local(cells), self.summary(self.standardized_view(statistics.view))
 
     def standardized_view(self, view: Tensor) -> Tensor:
-        """Statistics of whole views (B, global) as the summary reads them."""
+        """Standardised statistics (B, global) of whole views, the input of the summary."""
         return _standardized(view, self.view_mean, self.view_std)
 
     @torch.no_grad()
     def standardize(self, statistics: TrunkStatistics) -> None:
-        """Measure the constants that standardise statistics, once, before training, on many views."""
+        """Set the standardisation constants from the statistics of many views, once, before training."""
         for name, values in (("cells", statistics.cells.flatten(0, 1)), ("view", statistics.view)):
             getattr(self, f"{name}_mean").copy_(values.mean(0))
             getattr(self, f"{name}_std").copy_(values.std(0) + 1e-3)
@@ -118,7 +118,7 @@ class EfficientNetLite(nn.Module):
         self.head = _Conv(channels, _HEAD, 1)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Maps at the end of every stage, and after the head: (B, channels, h, w) each.
+        """Feature maps at the end of every stage and after the head: (B, channels, h, w) each.
 
         Args:
             pixels: (B, 3, H, W), RGB as (value - 127) / 128 of 8-bit values.
@@ -132,7 +132,7 @@ class EfficientNetLite(nn.Module):
         return [*maps, self.head(x)]
 
     def statistics(self, pixels: Tensor) -> TrunkStatistics:
-        """Means and deviations of the maps, within each cell and over the whole view."""
+        """Means and standard deviations of the feature maps, within each cell and over the whole view."""
         maps = self.forward(pixels)
         rows, columns = maps[-1].shape[-2:]
         cells: list[Tensor] = []
@@ -150,13 +150,13 @@ class EfficientNetLite(nn.Module):
         return TrunkStatistics(torch.cat(cells, 1).transpose(1, 2), torch.cat(view, 1))
 
     def statistics_sizes(self) -> tuple[int, int]:
-        """Numbers of statistics of a cell, and of a view."""
+        """Number of statistics of a cell and of a view."""
         channels = [self.channels[number] for number in _LOCAL_STAGES]
         return 2 * sum(channels[:-1]) + channels[-1], 2 * (sum(channels) + _HEAD)
 
 
 class _Conv(nn.Module):
-    """Convolution and fixed batch normalisation, then ReLU6 on request."""
+    """Convolution, frozen batch normalisation and, if active, ReLU6."""
 
     scale: Tensor
 
@@ -165,11 +165,11 @@ class _Conv(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out, channels // groups, kernel, kernel))
-        # A random number on the meta device would cost a second of imports.
+        # Random numbers on the meta device would cost a second of imports.
         if not self.weight.is_meta:
             nn.init.kaiming_normal_(self.weight)
         self.bias = nn.Parameter(torch.zeros(out))
-        # Apart from the weight, so that an optimizer's steps mean the same for every channel.
+        # Kept apart from the weight, so that an optimizer step has the same effect on every channel.
         self.register_buffer("scale", torch.ones(out))
         self.stride, self.groups, self.active = stride, groups, active
 
@@ -200,13 +200,13 @@ class _Block(nn.Module):
 
 
 def _rounded(channels: float) -> int:
-    """A multiple of 8, at most a tenth below the number of channels asked for."""
+    """The nearest multiple of 8, but at most a tenth below `channels`."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def _same_padding(size: torch.Size, kernel: int, stride: int) -> list[int]:
-    """Left, right, top and bottom of TensorFlow's `SAME`, which puts the odd pixel behind."""
+    """Left, right, top and bottom padding of TensorFlow's `SAME`, which adds the odd pixel at the end."""
     padding: list[int] = []
     for length in reversed(size):
         total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
@@ -215,7 +215,7 @@ def _same_padding(size: torch.Size, kernel: int, stride: int) -> list[int]:
 
 
 def _moments(values: Tensor) -> list[Tensor]:
-    """Mean and standard deviation over the last dimension; the root's floor keeps gradients finite."""
+    """Mean and standard deviation over the last dimension; the offset keeps gradients finite."""
     mean = values.mean(-1)
     variance = (values - mean.unsqueeze(-1)).square().mean(-1)
     return [mean, (variance + 1e-6).sqrt()]

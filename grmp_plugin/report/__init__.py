@@ -1,4 +1,4 @@
-"""Results as one HTML page: no other files, no network, readable without JavaScript, dark or printed."""
+"""Results as a single HTML page: self-contained, readable without JavaScript, in dark mode and in print."""
 
 from grmp_plugin.report.comparison_page import comparison_report
 from grmp_plugin.report.scores_page import scores_report

@@ -1,4 +1,4 @@
-"""The four charts of the reports: scatter plot, interval plot, heat map and histogram."""
+"""Charts of the reports: scatter plot, interval plot, heat map and histogram."""
 
 import math
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from grmp_plugin.statistics.bootstrap import Interval
 Array = NDArray[np.float64]
 
 MAX_POINTS = 2000
-"""More are not drawn in a scatter plot, for the sake of the page's size."""
+"""Most points of a scatter plot, to keep the page small."""
 
 _NAME_LENGTH = 26
-# Pixels that a character of a label takes, on average; the page's font is not known here.
+# Average width of a character in a label, pixels; the page's font is not known here.
 _CHARACTER = 6.6
 _BARS = 20
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A line of the interval plot.
+    """One row of the interval plot.
 
     Attributes:
-        name: of the metric.
-        value: nan where it is undefined.
-        bounds: of its interval.
-        leads: whether no other value is higher.
-        tied: whether it cannot be told from the one that leads.
+        name: The metric.
+        value: nan where undefined.
+        bounds: The interval.
+        leads: Whether this is the best value.
+        tied: Whether it is not significantly different from the best.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Estimate:
 def scatter(
     name: str, title: str, scores: Array, mos: Array, curve: Array | None, names: tuple[str, str]
 ) -> Markup:
-    """Score against MOS with the fitted curve; of more than `MAX_POINTS`, always the same ones are drawn.
+    """Score against MOS with the fitted curve; of more than `MAX_POINTS` a fixed random subset is drawn.
 
     Args:
-        name: of the element, once on a page.
-        title: of the picture.
+        name: Id of the element, unique on the page.
+        title: Title of the chart.
         scores: (N,), finite.
         mos: (N,), finite.
         curve: (K, 2) score and MOS, or None.
-        names: of the axes, score and MOS.
+        names: Labels of the axes, score and MOS.
     """
     across = Scale.around(scores, 52, 322)
     up = Scale.around(mos, 216, 10)
@@ -66,7 +66,7 @@ def scatter(
     for score, opinion in zip(scores[shown], mos[shown], strict=True):
         drawing.circle("point", across(score), up(opinion), 2)
     if curve is not None:
-        # The logistic may leave the range of the MOS; what is outside would lie on the labels.
+        # The logistic may leave the range of the MOS, and would then cross the labels.
         inside = [(across(x), up(min(max(y, up.low), up.high))) for x, y in curve]
         drawing.path("curve-edge", inside)
         drawing.path("curve", inside)
@@ -74,8 +74,8 @@ def scatter(
 
 
 def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
-    """SRCC of every metric with its interval, in the order given; shapes tell the best from the others."""
-    # Names above their lines and not beside them: the chart then fits a phone.
+    """SRCC of every metric with its interval, in the order given; marks set the best apart."""
+    # Names above the lines instead of beside them, so that the chart fits a phone.
     row, top, left, right = 40.0, 4.0, 12.0, 292.0
     bottom = top + row * len(estimates)
     ends = [end for one in estimates for end in (one.value, *one.bounds)]
@@ -100,11 +100,11 @@ def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
 
 
 def heat_map(name: str, names: Sequence[str], values: Array) -> Markup:
-    """A correlation of every pair as a number on a field, darker where it is farther from 0.
+    """The correlation of every pair as a number in a cell, darker the farther from 0.
 
     Args:
-        name: of the element, once on a page.
-        names: M of them.
+        name: Id of the element, unique on the page.
+        names: M labels.
         values: (M, M), -1..1; nan where undefined.
     """
     labels = [_short(label) for label in names]
@@ -112,8 +112,8 @@ def heat_map(name: str, names: Sequence[str], values: Array) -> Markup:
     side, left, top = 42.0, 16 + longest, 16 + 0.72 * longest
     end = side * len(names)
     title = "Rank agreement of the metrics"
-    description = "SRCC of every pair of metrics; the numbers are written in the fields."
-    # The last column's label leans out to the right.
+    description = "SRCC of every pair of metrics, as a number in each cell."
+    # The slanted label of the last column extends to the right.
     drawing = Drawing(name, left + end + 0.72 * longest + 4, top + end + 4, title, description)
     for row, label in enumerate(labels):
         drawing.text("name end", left - 8, top + side * (row + 0.5) + 4, label)
@@ -121,7 +121,7 @@ def heat_map(name: str, names: Sequence[str], values: Array) -> Markup:
         for column in range(len(names)):
             value = float(values[row, column])
             kind = "heat undefined" if math.isnan(value) else "heat negative" if value < 0 else "heat"
-            # Not opaque even at 1, so that the ink of the number stands out in light and in dark.
+            # Not opaque even at 1, so that the number stands out in light and in dark mode.
             strength = 0.0 if math.isnan(value) else 0.06 + 0.54 * abs(value)
             x, y = left + side * column, top + side * row
             hint = f"{names[row]} and {names[column]}: {number(value, 3)}"
@@ -131,7 +131,7 @@ def heat_map(name: str, names: Sequence[str], values: Array) -> Markup:
 
 
 def histogram(name: str, title: str, values: Array, label: str) -> Markup:
-    """How many of the finite values (N,), at least one, lie in each of about 20 bins with round ends."""
+    """Counts of at least one finite value (N,) in about 20 bins with round edges."""
     low, high = float(values.min()), float(values.max())
     step = round_step(max(high - low, abs(high) * 1e-6, 1e-9) / _BARS)
     first = math.floor(low / step)

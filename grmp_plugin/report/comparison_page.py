@@ -4,37 +4,42 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
 
+from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.evaluation.comparison import Comparison
 from grmp_plugin.report import charts, words
 from grmp_plugin.report.comparison_table import metrics_table
 from grmp_plugin.report.galleries import galleries
 from grmp_plugin.report.page import render
 from grmp_plugin.report.parts import Failures, Figure, Record
-from grmp_plugin.report.pictures import Pictures
+from grmp_plugin.report.pictures import Maps, Pictures
 from grmp_plugin.report.standing import leader, tied
-from grmp_plugin.report.text import common_folder, counted, facts, interval, number
+from grmp_plugin.report.text import common_folder, counted, date_text, facts, interval, number
 
 
-def comparison_report(comparison: Comparison, maps: Mapping[str, Image.Image] | None = None) -> str:
+def comparison_report(
+    comparison: Comparison,
+    maps: Maps | None = None,
+    sources: Mapping[str, ImageSource] | None = None,
+) -> str:
     """A comparison as one self-contained HTML page.
 
     Args:
-        comparison: what is shown; its image files are read for the galleries, and one that cannot be read
-            is shown as the reason why.
-        maps: quality maps of images, in any size and mode, by the path of the image; shown beside the
-            image where it is in a gallery.
+        comparison: What to show. Its images are read for the galleries; one that cannot be read is shown as
+            the reason why.
+        maps: Quality maps in any size and mode, or their files, by the path of the image; shown beside the
+            image in the galleries.
+        sources: Images that are not files, by name.
 
     Returns:
-        HTML that is valid in UTF-8, whatever the files are called.
+        HTML that is valid UTF-8 whatever the names of the files.
     """
     works = len(comparison.working())
     judged = int(comparison.judged.sum())
     return render(
         "comparison.html.j2",
         title=f"{counted(works, 'metric')} on {counted(judged, 'image')}",
-        date=str(comparison.run.get("date", "")),
+        date=date_text(comparison.run.get("date", "")),
         answer=words.answer(comparison),
         judged=words.judged(comparison),
         ratings=words.ratings(comparison),
@@ -45,14 +50,14 @@ def comparison_report(comparison: Comparison, maps: Mapping[str, Image.Image] | 
         intervals=_intervals(comparison),
         scatters=_scatters(comparison),
         heat_map=_heat_map(comparison),
-        galleries=galleries(comparison, Pictures(maps)),
+        galleries=galleries(comparison, Pictures(maps, sources)),
         failures=_failures(comparison),
         records=_records(comparison),
     )
 
 
 def _intervals(comparison: Comparison) -> Figure | None:
-    """SRCC of every metric with ratings; None where none is defined."""
+    """SRCC of every metric against the ratings; None where none is defined."""
     lead, close = leader(comparison), tied(comparison)
     if lead is None:
         return None
@@ -71,7 +76,7 @@ def _intervals(comparison: Comparison) -> Figure | None:
 
 
 def _scatters(comparison: Comparison) -> list[Figure]:
-    """A scatter plot for every metric that works, with ratings and images to show."""
+    """A scatter plot for every working metric that has images to show."""
     found: list[Figure] = []
     if comparison.mos is None:
         return found
@@ -100,7 +105,7 @@ def _scatters(comparison: Comparison) -> list[Figure]:
 
 
 def _heat_map(comparison: Comparison) -> Figure | None:
-    """Rank agreement of the metrics that work; None for fewer than two."""
+    """Rank agreement of the working metrics; None for fewer than two."""
     numbers = comparison.working()
     if len(numbers) < 2:
         return None

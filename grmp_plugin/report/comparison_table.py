@@ -1,4 +1,4 @@
-"""The tables of a comparison: agreement with MOS, or what there is to say without it."""
+"""The table of a comparison: agreement with MOS, or ranks and score ranges without ratings."""
 
 import math
 
@@ -11,7 +11,7 @@ from grmp_plugin.report.text import NOTHING, decimals, interval, probability
 
 
 def metrics_table(comparison: Comparison) -> Table:
-    """One row for each metric that works, the failed ones below."""
+    """One row for each working metric, with the failed ones below."""
     numbers = comparison.working()
     failed = tuple((metric.metric, metric.error) for metric in comparison.metrics if metric.error is not None)
     if comparison.mos is None:
@@ -86,7 +86,7 @@ def _head(comparison: Comparison, index: int) -> Cell:
         if index == leader(comparison):
             tag = "best"
         elif agreement.best and not math.isnan(agreement.srcc):
-            tag = "not told from best"
+            tag = "not significantly different"
     return Cell(metric.metric, note, tag=tag)
 
 

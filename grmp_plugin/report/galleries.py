@@ -1,4 +1,4 @@
-"""The images of a comparison that are worth a look: best, worst and most disputed."""
+"""Galleries of a comparison: best, worst and most disputed images."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from grmp_plugin.report.text import common_folder, counted, decimals, number
 
 
 def galleries(comparison: Comparison, pictures: Pictures) -> list[Gallery]:
-    """The galleries that have images."""
+    """The galleries, without empty ones."""
     numbers = comparison.working()
     if not numbers:
         return []
@@ -25,10 +25,8 @@ def galleries(comparison: Comparison, pictures: Pictures) -> list[Gallery]:
     best, worst = split(order)
     disputed = [int(index) for index in comparison.disputed if math.isfinite(comparison.dispute[index])]
     disputed = disputed[:GALLERY] if len(numbers) > 1 else []
-    whose = (
-        f"{guide.metric}, the metric that agrees best with the ratings" if lead is not None else guide.metric
-    )
-    shown = f"of {counted(len(order), 'image')} that the metrics are judged on"
+    whose = f"{guide.metric}, which agrees best with the ratings" if lead is not None else guide.metric
+    shown = f"of {counted(len(order), 'judged image')}"
     make = _Cards(comparison, pictures)
     found = [
         Gallery("best", "Best images", f"The {len(best)} best {shown}, by {whose}.", make(best)),
@@ -44,14 +42,14 @@ def galleries(comparison: Comparison, pictures: Pictures) -> list[Gallery]:
 
 
 def split(order: NDArray[np.int64]) -> tuple[list[int], list[int]]:
-    """The first and, backwards, the last of some images: `GALLERY` of each at most, and none in both."""
+    """The first and, in reverse, the last images: at most `GALLERY` each, without overlap."""
     half = (len(order) + 1) // 2
     best, worst = order[: min(GALLERY, half)], order[max(half, len(order) - GALLERY) :]
     return best.tolist(), worst[::-1].tolist()
 
 
 class _Cards:
-    """Makes cards of images by their numbers."""
+    """Makes cards of images by index."""
 
     def __init__(self, comparison: Comparison, pictures: Pictures) -> None:
         self._comparison = comparison

@@ -1,4 +1,4 @@
-"""Templates to a page."""
+"""Rendering of templates."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from grmp_plugin.version import __version__
 
 
 def render(template: str, **values: Any) -> str:
-    """The page, with every text escaped and every character in it one that can be seen.
+    """The page, with all text escaped and unprintable characters spelled out.
 
     Args:
-        template: name of a file among the templates.
-        values: what it shows.
+        template: Name of a template file.
+        values: Values of its variables.
     """
     environment = Environment(
         loader=PackageLoader("grmp_plugin.report"),
@@ -28,5 +28,5 @@ def render(template: str, **values: Any) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """What an expression of a template gives; charts and macros are complete already."""
+    """Make the value of a template expression printable; charts and macros are already."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""What pages are made of: tables, galleries and lists, as the templates take them."""
+"""Parts of pages, as the templates expect them: tables, galleries and lists."""
 
 import math
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from grmp_plugin.report.pictures import Picture
 from grmp_plugin.report.text import number
 
 GALLERY = 12
-"""The most images that a gallery shows."""
+"""Most images in a gallery."""
 
 MOST_FAILURES = 200
-"""The most rows of a list of failures."""
+"""Most rows in a list of failures."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """Head of a column.
+    """Header of a column.
 
     Attributes:
-        title: what is in it.
-        numeric: whether it is sorted by number, and aligned to the right.
-        first: which order a first click gives, `ascending` or `descending`.
-        sorted: the order in which the rows stand by this column; empty where they do not.
+        title: Title of the column.
+        numeric: Whether it is sorted numerically and aligned to the right.
+        first: Order after the first click, `ascending` or `descending`.
+        sorted: Order in which the rows are initially sorted by this column; empty if they are not.
     """
 
     title: str
@@ -37,10 +37,10 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: what it shows.
-        note: what stands smaller below.
-        key: what numbers are sorted by; empty where there is none.
-        tag: a word that marks it.
+        text: Main text.
+        note: Smaller text below.
+        key: Sort key of a number; empty if there is none.
+        tag: A short label beside the text.
     """
 
     text: str
@@ -51,13 +51,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be sorted.
+    """A sortable table.
 
     Attributes:
-        label: says what it is to those who cannot see it.
-        columns: their heads.
-        rows: cells, the first of a row being its head.
-        failed: name and reason of what has no numbers; stays below the rows.
+        label: Description for screen readers.
+        columns: Headers.
+        rows: Cells; the first cell of a row is its header.
+        failed: Name and reason of items without numbers; always below the rows.
     """
 
     label: str
@@ -68,7 +68,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's score of an image, with its percentile rank (0..100), empty where there is none."""
+    """A metric's score of an image, with its percentile rank (0..100); empty if there is none."""
 
     name: str
     text: str
@@ -77,15 +77,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Card:
-    """An image of a gallery.
+    """An image in a gallery.
 
     Attributes:
-        path: of the image.
-        caption: shorter, below its folder's name that all share.
-        picture: of the image.
-        overlay: its quality map.
-        facts: what is said of it first, such as its MOS: name and value.
-        scores: of the metrics.
+        path: Path or name of the image.
+        caption: The path without the folder that all images share.
+        picture: The image.
+        overlay: Its quality map.
+        facts: Names and values shown first, such as its MOS.
+        scores: Scores of the metrics.
     """
 
     path: str
@@ -98,13 +98,13 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with what there is to say of them.
+    """A section of images.
 
     Attributes:
-        name: of the section, once on a page.
-        title: its heading.
-        text: how they were chosen.
-        cards: the images.
+        name: Id of the section, unique on the page.
+        title: Heading.
+        text: How the images were chosen.
+        cards: The images.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading and what is said below; either may be empty."""
+    """A chart with a heading and a caption; either may be empty."""
 
     chart: Markup
     heading: str = ""
@@ -124,12 +124,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Failures:
-    """What went wrong in one respect.
+    """Failures of one kind.
 
     Attributes:
-        title: heading.
-        rows: name and reason.
-        total: how many there are; more than rows where some are left out.
+        title: Heading.
+        rows: Name and reason.
+        total: Number of failures, including those left out of `rows`.
     """
 
     title: str
@@ -138,18 +138,18 @@ class Failures:
 
     @classmethod
     def first(cls, title: str, rows: list[tuple[str, str]]) -> "Failures":
-        """The first `MOST_FAILURES` of these."""
+        """Failures with the first `MOST_FAILURES` of these rows."""
         return cls(title, tuple(rows[:MOST_FAILURES]), len(rows))
 
 
 @dataclass(frozen=True)
 class Record:
-    """What made numbers: a heading, and names with their values."""
+    """What produced the numbers: a heading, and names with values."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
 
 
 def number_cell(value: float, decimals: int, note: str = "") -> Cell:
-    """A cell that shows a number rounded and is sorted by all of its digits."""
+    """A cell that shows a rounded number and sorts by its full precision."""
     return Cell(number(value, decimals), note, "" if math.isnan(value) else repr(float(value)))

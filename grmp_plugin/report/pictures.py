@@ -1,13 +1,16 @@
-"""Small pictures that are part of the page."""
+"""Small pictures embedded in the page."""
 
 import base64
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from grmp_plugin.data.images import read_image
+from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import ImageError
 
 LONGEST_SIDE = 256
@@ -15,16 +18,19 @@ LONGEST_SIDE = 256
 
 _JPEG_QUALITY = 80
 
+Maps = Mapping[str, Image.Image | str | os.PathLike[str]]
+"""Quality maps, or their files, by the path or name of the image."""
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, or the reason why there is none.
+    """A picture, or the reason why it is missing.
 
     Attributes:
-        source: a data URI; empty where there is no picture.
-        width: in pixels.
-        height: in pixels.
-        reason: why there is none; empty where there is one.
+        source: A data URI; empty where the picture is missing.
+        width: Pixels.
+        height: Pixels.
+        reason: Why the picture is missing; empty otherwise.
     """
 
     source: str = ""
@@ -34,29 +40,43 @@ class Picture:
 
 
 class Pictures:
-    """Pictures of image files and their quality maps; each is read once, however often it is shown.
+    """Pictures of images and of their quality maps; each image is read once, however often it is shown.
 
     Args:
-        maps: quality maps, by the path of their image.
+        maps: Quality maps.
+        sources: Images that are not files, by name; other names are paths.
     """
 
-    def __init__(self, maps: Mapping[str, Image.Image] | None = None) -> None:
+    def __init__(self, maps: Maps | None = None, sources: Mapping[str, ImageSource] | None = None) -> None:
         self._maps = maps or {}
+        self._sources = sources or {}
         self._made: dict[str, tuple[Picture, Picture | None]] = {}
 
-    def of(self, path: str) -> tuple[Picture, Picture | None]:
-        """The image's picture, and that of its quality map where there is one."""
-        if path not in self._made:
-            overlay = self._maps.get(path)
-            self._made[path] = (_read(path), None if overlay is None else _picture(overlay))
-        return self._made[path]
+    def of(self, name: str) -> tuple[Picture, Picture | None]:
+        """The picture of an image, and that of its quality map if it has one."""
+        if name not in self._made:
+            self._made[name] = (self._image(name), self._map(name))
+        return self._made[name]
 
+    def _image(self, name: str) -> Picture:
+        try:
+            return _picture(Image.fromarray(self._pixels(name)))
+        except ImageError as error:
+            return Picture(reason=str(error))
 
-def _read(path: str) -> Picture:
-    try:
-        return _picture(Image.fromarray(read_image(path)))
-    except ImageError as error:
-        return Picture(reason=str(error))
+    def _pixels(self, name: str) -> np.ndarray:
+        return self._sources[name].read() if name in self._sources else read_image(name)
+
+    def _map(self, name: str) -> Picture | None:
+        overlay = self._maps.get(name)
+        if overlay is None:
+            return None
+        try:
+            return _picture(
+                overlay if isinstance(overlay, Image.Image) else Image.fromarray(read_image(overlay))
+            )
+        except ImageError as error:
+            return Picture(reason=str(error))
 
 
 def _picture(image: Image.Image) -> Picture:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.report import charts
 from grmp_plugin.report.galleries import split
 from grmp_plugin.report.page import render
@@ -20,23 +20,28 @@ from grmp_plugin.report.parts import (
     Table,
     number_cell,
 )
-from grmp_plugin.report.pictures import Pictures
-from grmp_plugin.report.text import common_folder, counted, decimals, facts, number
+from grmp_plugin.report.pictures import Maps, Pictures
+from grmp_plugin.report.text import common_folder, counted, date_text, decimals, facts, number
 
 MAX_ROWS = 1000
-"""Of the table; the command writes longer ones to files."""
+"""Most rows of the table, to keep the page small."""
 
 
-def scores_report(document: Mapping[str, Any], maps: Mapping[str, Image.Image] | None = None) -> str:
+def scores_report(
+    document: Mapping[str, Any],
+    maps: Maps | None = None,
+    sources: Mapping[str, ImageSource] | None = None,
+) -> str:
     """Scores of images as one self-contained HTML page.
 
     Args:
-        document: what `grmp score --format json` gives: `run`, and `images` with `image`, `score` (None
-            where there is none) and `error` (the reason, or None).
-        maps: quality maps of images, as for `comparison_report`.
+        document: What `Scores.to_dict` returns: `run`, and `images` with `image`, `score` (None where there
+            is none) and `error` (the reason, or None).
+        maps: Quality maps, as for `comparison_report`.
+        sources: Images that are not files, by name.
 
     Returns:
-        HTML that is valid in UTF-8, whatever the files are called.
+        HTML that is valid UTF-8 whatever the names of the files.
     """
     run, rows = document["run"], document["images"]
     scale = run.get("scale")
@@ -47,16 +52,17 @@ def scores_report(document: Mapping[str, Any], maps: Mapping[str, Image.Image] |
     values = np.array([row["score"] for row in scored], dtype=np.float64)
     places = max(2, decimals(values))
     folder = common_folder([row["image"] for row in rows])
+    pictures = Pictures(maps, sources)
     return render(
         "scores.html.j2",
         title=f"Quality of {counted(len(rows), 'image')}",
-        date=str(run.get("date", "")),
+        date=date_text(run.get("date", "")),
         model=str(run.get("model", "")),
         answer=_answer(len(rows), values, places),
         meaning=_meaning(predicted_mos, lower_better),
         folder=folder,
         histogram=_histogram(values, predicted_mos),
-        galleries=_galleries(scored, -values if lower_better else values, places, folder, Pictures(maps)),
+        galleries=_galleries(scored, -values if lower_better else values, places, folder, pictures),
         table=_table(scored, places, folder, lower_better),
         left_out=max(0, len(scored) - MAX_ROWS),
         failures=[Failures.first("Images that could not be scored", failed)] if failed else [],
@@ -72,9 +78,9 @@ def _answer(total: int, values: np.ndarray, places: int) -> str:
     if len(values) == 1:
         return f"{first} The score is {number(median, places)}.".strip()
     second = (
-        f"The median score is {number(median, places)}; the middle half lies between "
-        f"{number(quarter, places)} and {number(three_quarters, places)}, all between "
-        f"{number(low, places)} and {number(high, places)}."
+        f"The median score is {number(median, places)}; the middle half is between "
+        f"{number(quarter, places)} and {number(three_quarters, places)}, the range is "
+        f"{number(low, places)} to {number(high, places)}."
     )
     return f"{first} {second}".strip()
 
@@ -83,7 +89,7 @@ def _meaning(predicted_mos: bool, lower_better: bool) -> str:
     if not predicted_mos:
         return "Quality from 0, bad, to 1, good."
     direction = "lower" if lower_better else "higher"
-    return f"Predicted mean opinion score (MOS), as the model knows its scale; {direction} is better."
+    return f"Predicted mean opinion score (MOS); {direction} is better."
 
 
 def _histogram(values: np.ndarray, predicted_mos: bool) -> Figure | None:

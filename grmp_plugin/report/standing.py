@@ -1,4 +1,4 @@
-"""Which metric of a comparison leads, which ones cannot be told from it, and how images rank."""
+"""Which metric leads a comparison, which are not significantly different from it, and how images rank."""
 
 import math
 
@@ -12,13 +12,13 @@ Array = NDArray[np.float64]
 
 
 def leader(comparison: Comparison) -> int | None:
-    """Number of the metric with the highest SRCC; None where no SRCC is defined."""
+    """Index of the metric with the highest SRCC; None where no SRCC is defined."""
     first = next(iter(comparison.working()), None)
     return None if first is None or math.isnan(comparison.srcc_of(first)) else first
 
 
 def tied(comparison: Comparison) -> list[int]:
-    """Numbers of the metrics, beside the leader, that cannot be told from it."""
+    """Indices of the other metrics that are not significantly different from the leader."""
     first = leader(comparison)
     found = []
     for index in comparison.working():
@@ -29,7 +29,7 @@ def tied(comparison: Comparison) -> list[int]:
 
 
 def pairs_by_agreement(comparison: Comparison) -> list[tuple[float, int, int]]:
-    """SRCC of the ranks of every two working metrics where it is defined, the highest first."""
+    """SRCC between every two working metrics, where defined, with their indices; the highest first."""
     numbers = sorted(comparison.working())
     pairs = [
         (float(comparison.ranks[first, second]), first, second)
@@ -40,14 +40,14 @@ def pairs_by_agreement(comparison: Comparison) -> list[tuple[float, int, int]]:
 
 
 def ranks_among(quality: Array, judged: NDArray[np.bool_]) -> Array:
-    """Percentile rank of each judged image among them.
+    """Percentile rank of each judged image among the judged ones.
 
     Args:
         quality: (N,), higher is better.
-        judged: (N,)
+        judged: (N,) which images are judged.
 
     Returns:
-        (N,) 0..100, nan for images that are not judged or have no score; 50 for the only one.
+        (N,) 0..100; nan for images that are not judged or have no score, 50 for a single image.
     """
     ranks = np.full(len(quality), math.nan)
     among = judged & np.isfinite(quality)

@@ -1,6 +1,7 @@
-"""Charts as SVG text: scales with round ticks, and a drawing that escapes whatever is written on it.
+"""Charts as SVG: scales with round ticks, and a drawing that escapes all text.
 
-Nothing has a colour of its own. The page's stylesheet gives each class one, for light, dark and paper.
+Elements have classes instead of colours; the page's stylesheet sets colours for light mode, dark mode and
+print.
 """
 
 import math
@@ -15,14 +16,14 @@ from grmp_plugin.report.text import number
 
 @dataclass(frozen=True)
 class Scale:
-    """A stretch of values with ticks at round ones, drawn between two positions.
+    """A linear scale from values to pixels, with ticks at round values.
 
     Attributes:
-        low: value at `start`.
-        high: value at `end`.
-        step: between ticks.
-        start: in pixels.
-        end: in pixels; less than `start` where values rise towards the top.
+        low: Value at `start`.
+        high: Value at `end`.
+        step: Distance between ticks.
+        start: Pixels.
+        end: Pixels; less than `start` for values that rise towards the top.
     """
 
     low: float
@@ -35,14 +36,14 @@ class Scale:
     def around(
         cls, values: Iterable[float], start: float, end: float, *, ticks: int = 5, margin: float = 0.04
     ) -> "Scale":
-        """The scale that holds all finite values; 0..1 where there is none.
+        """The scale that covers all finite values; 0..1 if there are none.
 
         Args:
-            values: what it is for.
-            start: in pixels.
-            end: in pixels.
-            ticks: about how many are wanted.
-            margin: beyond the lowest and the highest value, as a share of their distance.
+            values: Values to cover.
+            start: Pixels.
+            end: Pixels.
+            ticks: Approximate number of ticks.
+            margin: Margin beyond the lowest and the highest value, as a fraction of their distance.
         """
         known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(known), max(known)
@@ -53,7 +54,7 @@ class Scale:
         return cls(low - beyond, high + beyond, step, start, end)
 
     def __call__(self, value: float) -> float:
-        """Position of a value, in pixels."""
+        """Position of a value, pixels."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
@@ -67,20 +68,20 @@ class Scale:
 
 
 def round_step(size: float) -> float:
-    """The smallest of 1, 2 and 5 times a power of ten that is not below `size` (more than 0)."""
+    """The smallest 1, 2 or 5 times a power of ten that is at least `size`, which is positive."""
     power = 10.0 ** math.floor(math.log10(size))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= size * (1 - 1e-9))
 
 
 class Drawing:
-    """An SVG picture with a title and a description for those who cannot see it.
+    """An SVG picture with a title and a description for screen readers.
 
     Args:
-        name: of its element, once on a page.
-        width: in pixels, as drawn; the page may show it smaller.
-        height: in pixels.
-        title: what it is.
-        description: what it shows.
+        name: Id of the element, unique on the page.
+        width: Pixels as drawn; the page may scale it down.
+        height: Pixels.
+        title: Title.
+        description: What the picture shows.
     """
 
     def __init__(self, name: str, width: float, height: float, title: str, description: str) -> None:
@@ -93,7 +94,7 @@ class Drawing:
         ]
 
     def line(self, kind: str, x1: float, y1: float, x2: float, y2: float) -> None:
-        """A straight line; `kind` is a class of the stylesheet, as everywhere here."""
+        """A straight line; `kind` is a class of the stylesheet, as in all methods."""
         self._add('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>', kind, *map(_px, (x1, y1, x2, y2)))
 
     def circle(self, kind: str, x: float, y: float, radius: float) -> None:
@@ -103,7 +104,7 @@ class Drawing:
     def rectangle(
         self, kind: str, x: float, y: float, width: float, height: float, opacity: float = 1, hint: str = ""
     ) -> None:
-        """A filled rectangle; a hint is shown where the mouse rests on it."""
+        """A filled rectangle; the hint is shown when the pointer rests on it."""
         inside = Markup("<title>{}</title>").format(printable(hint)) if hint else ""
         self._add(
             '<rect class="{}" x="{}" y="{}" width="{}" height="{}" fill-opacity="{:.2f}">{}</rect>',
@@ -111,19 +112,19 @@ class Drawing:
         )
 
     def path(self, kind: str, points: Iterable[tuple[float, float]], closed: bool = False) -> None:
-        """Straight lines through points."""
+        """Straight lines through the points."""
         way = "L".join(f"{_px(x)} {_px(y)}" for x, y in points)
         self._add('<path class="{}" d="M{}{}"/>', kind, way, "Z" if closed else "")
 
     def text(self, kind: str, x: float, y: float, content: str, turn: float = 0) -> None:
-        """Text that begins, ends or is centred at (x, y) as its class says, turned by degrees."""
+        """Text at (x, y), aligned by its class and turned by `turn` degrees."""
         turned = Markup(' transform="rotate({:g} {} {})"').format(turn, _px(x), _px(y)) if turn else ""
         self._add(
             '<text class="{}" x="{}" y="{}"{}>{}</text>', kind, _px(x), _px(y), turned, printable(content)
         )
 
     def markup(self) -> Markup:
-        """The picture, to be put on a page as it is."""
+        """The picture as safe markup."""
         return Markup("").join([*self._parts, Markup("</svg>")])
 
     def _add(self, template: str, *values: object) -> None:
@@ -131,7 +132,7 @@ class Drawing:
 
 
 def axes(drawing: Drawing, across: Scale, up: Scale, names: tuple[str, str]) -> None:
-    """Grid lines, tick labels and the names of both axes; `up` starts at the bottom."""
+    """Draw grid lines, tick labels and the names of both axes; `up` starts at the bottom."""
     for x, label in across.ticks():
         drawing.line("grid", x, up.start, x, up.end)
         drawing.text("tick middle", x, up.start + 15, label)

@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences."""
+"""The findings of a comparison, in sentences."""
 
 import math
 
@@ -15,15 +15,15 @@ def answer(comparison: Comparison) -> str:
     if not numbers:
         return "No metric could be run, so there is nothing to compare."
     if not comparison.judged.any():
-        return "No image has all that is needed, so the metrics could not be compared."
+        return "No image has a score from every metric and all other data needed, so nothing was compared."
     return _without_ratings(comparison) if comparison.mos is None else _with_ratings(comparison)
 
 
 def judged(comparison: Comparison) -> str:
-    """How many images were judged, and why the others were not."""
+    """How many images are judged, and why the others are not."""
     total, count = len(comparison.images), int(comparison.judged.sum())
     if count == total:
-        return f"{counted(total, 'image')}, all of which every metric is judged on."
+        return f"{counted(total, 'image')}; every metric is judged on all of them."
     left = np.flatnonzero(~comparison.judged)
     unread = [index for index in left if comparison.errors[index] is not None]
     rest = [index for index in left if comparison.errors[index] is None]
@@ -36,15 +36,15 @@ def judged(comparison: Comparison) -> str:
     }
     reasons = [f"{len(unread):,} could not be read"] if unread else []
     reasons += [f"{len(unrated):,} have no MOS"] if unrated else []
-    reasons += [f"{count:,} have no score of {name}" for name, count in unscored.items() if count]
-    text = f"{counted(total, 'image')} given; the metrics are judged on {count:,}"
+    reasons += [f"{count:,} have no score by {name}" for name, count in unscored.items() if count]
+    text = f"{counted(total, 'image')}; the metrics are judged on {count:,}"
     return f"{text}. Of the others, {listed(reasons)}." if reasons else f"{text}."
 
 
 def ratings(comparison: Comparison) -> str:
-    """What the ratings are; that there are none, where there are none."""
+    """What the ratings are, if there are any."""
     if comparison.mos is None:
-        return "None given."
+        return "None."
     known = comparison.mos[np.isfinite(comparison.mos)]
     if not len(known):
         return "None of the images has one."
@@ -55,9 +55,9 @@ def ratings(comparison: Comparison) -> str:
 
 
 def resampled(comparison: Comparison) -> str:
-    """What was resampled for the intervals, where it is not the images."""
+    """The resampled units of the intervals, unless these are the images."""
     told = comparison.run.get("ratings", {}).get("resampled", "images")
-    return "" if told == "images" else f"; resampled are whole {told}"
+    return "" if told == "images" else f"; resampled: {told}"
 
 
 def _with_ratings(comparison: Comparison) -> str:
@@ -73,33 +73,34 @@ def _with_ratings(comparison: Comparison) -> str:
     verb = "agrees best" if len(numbers) > 1 else "agrees"
     text = f"{name} {verb} with the ratings: {value} on {count}."
     if agreement.srcc_interval.low <= 0:
-        text += " Its interval includes 0: on these images, that could be chance."
+        text += " Its interval includes 0: on these images, the agreement may be chance."
     return " ".join([text, *_others(comparison, first)])
 
 
 def _others(comparison: Comparison, first: int) -> list[str]:
-    """How the metrics beside the leader stand to it."""
+    """How the other metrics compare with the leader."""
     names = {index: comparison.metrics[index].metric for index in comparison.working() if index != first}
     close = tied(comparison)
     undefined = [index for index in names if math.isnan(comparison.srcc_of(index))]
     behind = [index for index in names if index not in close and index not in undefined]
     sentences = []
     if close:
-        sentences.append(f"{listed([names[index] for index in close])} cannot be told from it.")
+        verb = "is" if len(close) == 1 else "are"
+        sentences.append(f"{listed([names[index] for index in close])} {verb} not significantly different.")
     if behind:
         verb = "agrees" if len(behind) == 1 else "agree"
         sentences.append(f"{listed([names[index] for index in behind])} {verb} less.")
     if undefined:
-        sentences.append(f"For {listed([names[index] for index in undefined])} SRCC is undefined.")
+        sentences.append(f"SRCC is undefined for {listed([names[index] for index in undefined])}.")
     return sentences
 
 
 def _without_ratings(comparison: Comparison) -> str:
-    unjudged = "No ratings were given, so nothing here says which metric is right."
+    unjudged = "Without ratings, this does not show which metric is right."
     pairs = pairs_by_agreement(comparison)
     if not pairs:
         names = [comparison.metrics[index].metric for index in comparison.working()]
-        alone = f"Only {names[0]} could be run" if len(names) == 1 else "No two metrics could be compared"
+        alone = f"Only {names[0]} ran" if len(names) == 1 else "No two metrics could be compared"
         return f"{alone}. {unjudged}"
     most, least = (
         f"{comparison.metrics[first].metric} and {comparison.metrics[second].metric}"
@@ -107,7 +108,7 @@ def _without_ratings(comparison: Comparison) -> str:
     )
     count = counted(int(comparison.judged.sum()), "image")
     if len(pairs) == 1:
-        return f"{most} rank {count} with SRCC {number(pairs[0][0], 2)} to each other. {unjudged}"
+        return f"The ranks of {most} on {count} have SRCC {number(pairs[0][0], 2)}. {unjudged}"
     return (
         f"{most} agree most on the order of {count} (SRCC {number(pairs[0][0], 2)}), {least} least "
         f"({number(pairs[-1][0], 2)}). {unjudged}"

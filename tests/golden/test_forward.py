@@ -30,7 +30,8 @@ def computed(network, pixels):
         logits = network.quality_logits(features)
         teacher = network.plain_image_features(pixels)
         scenes = scene_texts(network.config)
-        teacher_logits = network.plain_logits(pixels, [*TEACHER_TEXTS, *scenes])
+        teacher_texts = network.text_features([*TEACHER_TEXTS, *scenes])
+        teacher_logits = network.clip.logit_scale.exp() * teacher @ teacher_texts.T
         found = {
             "logits": logits,
             "prob_high": logits.softmax(-1)[:, 0],

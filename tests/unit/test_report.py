@@ -150,15 +150,15 @@ def test_says_who_agrees_best_and_who_cannot_be_told_from_it(paths: list[str]) -
     made = dataclasses.replace(made, agreements=(*made.agreements[:2], close))
     text = Page(comparison_report(made)).text
     assert "m1 agrees best with the ratings: SRCC 0.90 [0.80, 0.95] on 6 images." in text
-    assert "m2 cannot be told from it. m0 agrees less." in text
+    assert "m2 is not significantly different. m0 agrees less." in text
 
 
 @pytest.mark.parametrize(
     ("srcc", "said"),
     [
         ((-0.4, -0.2), "No metric agrees with the ratings: the highest is m1 with SRCC \N{MINUS SIGN}0.20"),
-        ((0.01, 0.05), "Its interval includes 0: on these images, that could be chance."),
-        ((math.nan, 0.9), "For m0 SRCC is undefined."),
+        ((0.01, 0.05), "Its interval includes 0: on these images, the agreement may be chance."),
+        ((math.nan, 0.9), "SRCC is undefined for m0."),
         ((math.nan, math.nan), "No metric's agreement with the ratings could be computed on 6 images."),
         ((0.9,), "m0 agrees with the ratings: SRCC 0.90"),
     ],
@@ -172,8 +172,8 @@ def test_says_why_images_are_not_judged(paths: list[str]) -> None:
     made = dataclasses.replace(made, judged=made.judged & (np.arange(8) != 3))
     made.mos[3] = math.nan
     text = Page(comparison_report(made)).text
-    assert "8 images given; the metrics are judged on 5." in text
-    assert "1 could not be read, 1 have no MOS and 1 have no score of m0." in text
+    assert "8 images; the metrics are judged on 5." in text
+    assert "1 could not be read, 1 have no MOS and 1 have no score by m0." in text
 
 
 def test_table_is_sorted_and_keeps_failed_metrics_at_the_bottom(paths: list[str]) -> None:
@@ -229,7 +229,7 @@ def test_without_ratings_nothing_is_said_of_them(paths: list[str]) -> None:
     made.ranks[1, 2] = made.ranks[2, 1] = -0.2
     page = Page(comparison_report(made))
     assert "m0 and m1 agree most on the order of 6 images (SRCC 0.93), m1 and m2 least" in page.text
-    assert "No ratings were given" in page.text
+    assert "Without ratings, this does not show which metric is right." in page.text
     for word in ("RMSE", "PLCC", "bootstrap", "logistic", "MOS "):
         assert word not in page.text
     assert len(page.all("svg")) == 1  # the heat map
@@ -252,7 +252,7 @@ def test_galleries_show_pictures_scores_and_ranks(paths: list[str]) -> None:
 def test_galleries_are_bounded_and_say_so(no_paths: list[str]) -> None:
     page = Page(comparison_report(comparison(no_paths)))
     assert len([given for given in page.all("figure") if given["class"] == "card"]) == 3 * 12
-    assert "The 12 best of 28 images that the metrics are judged on, by m1" in page.text
+    assert "The 12 best of 28 judged images, by m1" in page.text
 
 
 def test_an_unreadable_image_is_shown_as_its_reason(no_paths: list[str]) -> None:
@@ -361,7 +361,7 @@ def test_holds_where_nothing_is_defined(no_paths: list[str], rated: bool, count:
     text = comparison_report(made if rated else without_ratings(made))
     check_is_closed(text)
     page = Page(text)
-    assert ("No image has all that is needed" if count else "No metric could be run") in page.text
+    assert ("No image has a score from every metric" if count else "No metric could be run") in page.text
     assert not re.search(r"\bnan\b", text.replace("m0", ""))
 
 

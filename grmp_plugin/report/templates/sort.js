@@ -1,4 +1,4 @@
-// Sorts tables by the column whose head is clicked; without it the page only lacks the buttons.
+// Sorts tables by the column whose header is clicked; without JavaScript the headers are plain text.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const body = table.tBodies[0];
@@ -6,7 +6,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
   const compare = (first, second, numeric, sign) => {
     if (!numeric) return sign * words.compare(first, second);
-    // What has no number stays last in both orders.
+    // Rows without a number come last in either order.
     if (first === "" || second === "") return (first === "") - (second === "");
     return sign * (Number(first) - Number(second));
   };

@@ -1,0 +1,369 @@
+"""Scoring images: `score` for a whole run at once, `Scoring` for rows as they come.
+
+Importing this module does not import torch: a command that is given a wrong path says so at once.
+"""
+
+import math
+import os
+import statistics
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grmp_plugin.api.images import Images, find_images
+from grmp_plugin.api.result import Result
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.paths import natural_key
+from grmp_plugin.data.ratings import DECLARED, MosScale
+from grmp_plugin.data.sources import ImageSource
+from grmp_plugin.errors import ConfigError, InputError
+from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
+from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.tables import check_folder_path, check_report_path, write_text
+
+if TYPE_CHECKING:
+    from grmp_plugin.api.models import LoadedModel, Model
+    from grmp_plugin.evaluation.map_files import MapFile
+    from grmp_plugin.evaluation.scoring import ImageScore, Scorer
+
+SCALES = ("quality", "mos")
+ORDERS = ("input", "name", "best", "worst")
+
+
+def score(
+    images: Images,
+    model: "Model" = "grmp_iqa-tiny",
+    *,
+    scale: str = "quality",
+    mos_range: tuple[float, float] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    recursive: bool = True,
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    progress: bool | ProgressCallback = False,
+) -> "Scores":
+    """Score the quality of images.
+
+    Args:
+        images: Image files, folders, glob patterns, arrays (H, W, 3) uint8 RGB, Pillow images, or a list of
+            these.
+        model: A model name, a checkpoint file, or what `adapt` or `pretrain` returned.
+        scale: `quality`: 0 (bad) to 1 (good). `mos`: predicted MOS, on the scale of the ratings that the
+            model was adapted to.
+        mos_range: For `mos`: low and high end of the scale, in place of the model's own; the model's
+            direction is kept.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
+        precision: `auto` (fp16 on CUDA, fp32 elsewhere), `fp32`, `bf16` or `fp16`.
+        batch_size: Most images per batch; 4 on a CPU and 16 elsewhere by default. Scores do not depend on it.
+        recursive: Search folders inside folders as well.
+        pixel_limit: Largest width x height that is decoded.
+        progress: True for a progress bar, or a function to call with each `Progress`.
+
+    Returns:
+        One row per image, in input order. An image that cannot be read has a row with the reason.
+
+    Raises:
+        InputError: When there are no images or models of that name, or an argument cannot be used.
+        CheckpointError, WeightsUnavailableError: When the model cannot be loaded.
+        GRMPError: When a batch does not fit into the device's memory.
+    """
+    scoring = Scoring(
+        find_images(images, recursive=recursive),
+        model,
+        scale=scale,
+        mos_range=mos_range,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        pixel_limit=pixel_limit,
+    )
+    with closing(scoring.rows(progress)) as rows:
+        for _ in rows:
+            pass
+    return scoring.scores()
+
+
+class Scoring:
+    """A run of `score` that yields each row as soon as it is there.
+
+    Args:
+        images: From `find_images`.
+        model, scale, mos_range, device, precision, batch_size, pixel_limit: As for `score`, which lists the
+            errors, too.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[ImageSource],
+        model: "Model" = "grmp_iqa-tiny",
+        *,
+        scale: str = "quality",
+        mos_range: tuple[float, float] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    ) -> None:
+        _check_arguments(scale, mos_range, batch_size, pixel_limit)
+        from grmp_plugin.api.models import load_model
+        from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
+
+        options = ScoringOptions(device, precision, batch_size, pixel_limit)
+        pick_device(device)  # before anything is downloaded in vain
+        self._images = images
+        self._model = load_model(model)
+        self._scale = mos_scale(self._model, mos_range) if scale == "mos" else None
+        self._scorer = Scorer(self._model.network, options)
+        self._done: list[ImageScore] = []
+        self._watch = Stopwatch()
+
+    @property
+    def total(self) -> int:
+        """How many images there are."""
+        return len(self._images)
+
+    @property
+    def done(self) -> int:
+        """How many images have their row."""
+        return len(self._done)
+
+    def rows(self, progress: bool | ProgressCallback = False) -> "Generator[ImageScore, None, None]":
+        """Score the images in order; call it once, and close the generator to stop early.
+
+        Args:
+            progress: True for a progress bar, or a function to call with each `Progress`.
+        """
+        report = progress_callback(progress)
+        # Closed in any case, so that no thread works on after an error.
+        with closing(self._scorer.score(self._images)) as results:
+            for result in results:
+                self._done.append(self._on_scale(result))
+                report(Progress("scoring", self.done, self.total))
+                yield self._done[-1]
+
+    def scores(self) -> "Scores":
+        """The result of the rows so far; its run is marked as interrupted where rows are missing."""
+        scored = [row for row in self._done if row.score is not None]
+        median = statistics.median(_value(row) for row in scored) if scored else None
+        best = min(scored, key=self._badness, default=None)
+        worst = max(scored, key=self._badness, default=None)
+        failed = self.done - len(scored)
+        summary: dict[str, Any] = {"images": self.done, "failed": failed}
+        if best is not None and worst is not None:
+            summary |= {"median": median, "best": _extreme(best), "worst": _extreme(worst)}
+        if self.done < self.total:
+            summary["interrupted"] = True
+        return Scores(
+            run=self._record(summary),
+            results=tuple(self._done),
+            median=median,
+            best=best,
+            worst=worst,
+            failed=failed,
+            mos_scale=self._scale,
+            _sources={source.name: source for source in self._images[: self.done]},
+            _scorer=self._scorer,
+        )
+
+    def _badness(self, row: "ImageScore") -> float:
+        low_is_good = self._scale is not None and self._scale.lower_better
+        return _value(row) if low_is_good else -_value(row)
+
+    def _on_scale(self, result: "ImageScore") -> "ImageScore":
+        if result.score is None or self._scale is None:
+            return result
+        return replace(result, score=float(self._scale.to_mos(result.score)))
+
+    def _record(self, summary: Mapping[str, Any]) -> RunRecord:
+        config = self._scorer.network.config
+        details = {
+            "model": self._model.name,
+            "weights_sha256": self._model.weights_sha256,
+            "backbone": config.backbone.name,
+            "precision": self._scorer.precision,
+            "preprocess": asdict(config.preprocess),
+            "scale": "quality" if self._scale is None else asdict(self._scale),
+            **summary,
+        }
+        device, seconds = str(self._scorer.device), self._watch.seconds
+        return RunRecord("score", self._watch.date, device, seed=None, seconds=seconds, details=details)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Result):
+    """Scores of images, with the record of the run.
+
+    Attributes:
+        run: What produced the scores.
+        results: One entry per image.
+        median: Median score; None where no image has one.
+        best: The image of the best quality; None where no image has a score.
+        worst: The image of the worst quality; None where no image has a score.
+        failed: Number of images without a score.
+        mos_scale: The scale of predicted MOS; None for quality from 0 to 1.
+    """
+
+    run: RunRecord
+    results: "tuple[ImageScore, ...]"
+    median: float | None
+    best: "ImageScore | None"
+    worst: "ImageScore | None"
+    failed: int
+    mos_scale: MosScale | None
+    _sources: Mapping[str, ImageSource]
+    _scorer: "Scorer"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """`image`, `score` and `error`."""
+        return ("image", "score", "error")
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping per image; `score` is None where `error` says why."""
+        return [{"image": row.image, "score": row.score, "error": row.error} for row in self.results]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Paths or names of the N images."""
+        return tuple(row.image for row in self.results)
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(N,) scores; nan where an image has none."""
+        return np.array([math.nan if row.score is None else row.score for row in self.results], np.float64)
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.run.details["model"])
+
+    @property
+    def precision(self) -> str:
+        """Precision of the computation, such as `fp32`."""
+        return str(self.run.details["precision"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """`run` and `images`, as `grmp score --format json` prints them."""
+        return {"run": self.run.to_dict(), "images": self.rows}
+
+    def sorted(self, order: str) -> "Scores":
+        """The same scores in another order.
+
+        Args:
+            order: `input` leaves the order as it is; `name` is natural order (`img2` before `img10`); `best`
+                and `worst` put that quality first and images without a score last.
+
+        Raises:
+            InputError: For another word.
+        """
+        if order not in ORDERS:
+            raise InputError(f"'{order}' is none of {', '.join(ORDERS)}", argument="order")
+        if order == "input":
+            return self
+        if order == "name":
+            return replace(self, results=tuple(sorted(self.results, key=lambda row: natural_key(row.image))))
+        low_first = (self.mos_scale is not None and self.mos_scale.lower_better) == (order == "best")
+        sign = 1 if low_first else -1
+        by_score = sorted(self.results, key=lambda row: (row.score is None, sign * (row.score or 0)))
+        return replace(self, results=tuple(by_score))
+
+    def draw_maps(
+        self, folder: str | os.PathLike[str], *, progress: bool | ProgressCallback = False
+    ) -> "list[MapFile]":
+        """Save a quality map of each scored image: where in the image the model sees low quality.
+
+        Args:
+            folder: Where to save the maps as PNG files; created if it does not exist.
+            progress: True for a progress bar, or a function to call with each `Progress`.
+
+        Returns:
+            One entry per scored image, in the order of the rows; see `report`.
+
+        Raises:
+            InputError: When the folder cannot be created or written to.
+        """
+        from grmp_plugin.evaluation.map_files import draw_maps
+
+        place = check_folder_path(folder, "folder")
+        scored = [self._sources[row.image] for row in self.results if row.score is not None]
+        limit = self._scorer.options.pixel_limit
+        return draw_maps(self._scorer.network, scored, place, progress_callback(progress), limit)
+
+    def report(self, path: str | os.PathLike[str], *, maps: "Sequence[MapFile]" = ()) -> Path:
+        """Write one self-contained HTML page: summary, distribution, best and worst images, all scores.
+
+        The page shows small copies of the best and worst images, which are read again for it; an image that
+        can no longer be read is shown as the reason why.
+
+        Args:
+            path: An .html file.
+            maps: What `draw_maps` returned, to be shown beside the images.
+
+        Raises:
+            InputError: For another extension, or a folder that is missing or not writable.
+            GRMPError: When the file cannot be written.
+        """
+        from grmp_plugin.report import scores_report
+
+        file = check_report_path(path, "path")
+        drawn = {one.image: one.path for one in maps if one.path is not None}
+        write_text(file, scores_report(self.to_dict(), maps=drawn, sources=self._sources))
+        return file
+
+    def __repr__(self) -> str:
+        median = "" if self.median is None else f", median {self.median:.4f}"
+        return f"<Scores of {len(self)} images by {self.model}: {self.failed} failed{median}>"
+
+
+def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> MosScale:
+    """The scale of predicted MOS: as declared, or as the checkpoint records it.
+
+    Args:
+        model: The direction of its ratings holds for a declared range, too.
+        mos_range: Low and high end, where declared.
+
+    Raises:
+        InputError: When the range is none, or there is neither.
+    """
+    known = model.network.info.get("mos_scale")
+    if mos_range is not None:
+        try:
+            return MosScale(*mos_range, lower_better=bool(known and known["lower_better"]), source=DECLARED)
+        except ConfigError as error:
+            raise InputError(error.message, argument="mos_range") from error
+    if known is None:
+        raise InputError(
+            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS. Either it was "
+            "not adapted to ratings, or by pyiqa.train, which does not record the scale",
+            see=("mos_range",),
+        )
+    return MosScale(**known)
+
+
+def _check_arguments(
+    scale: str, mos_range: tuple[float, float] | None, batch_size: int | None, pixel_limit: int
+) -> None:
+    if scale not in SCALES:
+        raise InputError(f"'{scale}' is none of {', '.join(SCALES)}", argument="scale")
+    if mos_range is not None and scale != "mos":
+        raise InputError(
+            "applies to predicted MOS only, not to quality", argument="mos_range", see=("scale",)
+        )
+    for name, value in (("batch_size", batch_size), ("pixel_limit", pixel_limit)):
+        if value is not None and value < 1:
+            raise InputError(f"must be at least 1, not {value}", argument=name)
+
+
+def _value(row: "ImageScore") -> float:
+    return math.nan if row.score is None else row.score
+
+
+def _extreme(row: "ImageScore") -> dict[str, Any]:
+    return {"image": row.image, "score": row.score}

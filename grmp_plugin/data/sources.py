@@ -1,0 +1,70 @@
+"""Images by name, whether they are files or already in memory."""
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, pillow_pixels, read_image
+
+# The same Pillow image may be given twice, and loading one in two threads at once damages it.
+_LOADING = threading.Lock()
+
+
+class ImageSource(Protocol):
+    """An image that can be read when its turn comes."""
+
+    @property
+    def name(self) -> str:
+        """Path of the file, or another name that is unique among the images of a run."""
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+        """Decode the image.
+
+        Args:
+            pixel_limit: Largest width x height, in pixels, that is decoded.
+
+        Returns:
+            (H, W, 3) uint8, RGB, writable and contiguous.
+
+        Raises:
+            ImageError: When the image cannot be read; the message leaves out its name.
+        """
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image file; its path is its name."""
+
+    name: str
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+        """See `ImageSource`."""
+        return read_image(self.name, pixel_limit=pixel_limit)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImage:
+    """Decoded pixels: (H, W, 3) uint8, RGB."""
+
+    name: str
+    pixels: np.ndarray
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+        """A copy of the pixels; the limit is for what is still to be decoded."""
+        return np.array(self.pixels, order="C")
+
+
+@dataclass(frozen=True, eq=False)
+class PillowImage:
+    """A Pillow image, shown as the same image in a file would be."""
+
+    name: str
+    image: Image.Image
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+        """See `ImageSource`."""
+        with _LOADING:
+            return pillow_pixels(self.image, pixel_limit=pixel_limit)

@@ -1,0 +1,94 @@
+"""Quality maps of many images, as PNG files in a folder."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.sources import ImageSource
+from grmp_plugin.errors import GRMPError, ImageError
+from grmp_plugin.evaluation.overlay import overlay
+from grmp_plugin.evaluation.quality_map import quality_map
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.progress import Progress, ProgressCallback
+
+MAP_SUFFIX = ".map.png"
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """The quality map of one image, or the reason why it has none.
+
+    Attributes:
+        image: Path or name of the image.
+        path: The map; None where `error` says why there is none.
+        error: None where there is a map.
+    """
+
+    image: str
+    path: Path | None
+    error: str | None = None
+
+
+def draw_maps(
+    network: GRMPIQA,
+    images: Sequence[ImageSource],
+    folder: Path,
+    report: ProgressCallback,
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+) -> list[MapFile]:
+    """Draw the quality map of each image over the image, and save it as a PNG.
+
+    Args:
+        network: In evaluation mode, on any device in any precision.
+        images: What to draw.
+        folder: Where to save the maps; created if it does not exist.
+        report: Called after each map.
+        pixel_limit: Largest width x height that is decoded.
+
+    Returns:
+        One entry per image, in order.
+
+    Raises:
+        GRMPError: When a map cannot be written.
+    """
+    drawn: list[MapFile] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, name in zip(images, _file_names([source.name for source in images]), strict=True):
+            try:
+                pixels = source.read(pixel_limit)
+            except ImageError as error:
+                drawn.append(MapFile(source.name, None, str(error)))
+            else:
+                overlay(pixels, quality_map(network, pixels)).save(folder / name)
+                drawn.append(MapFile(source.name, folder / name))
+            report(Progress("drawing maps", len(drawn), len(images)))
+    except OSError as error:
+        raise GRMPError(f"{folder}: {error.strerror or error}") from error
+    return drawn
+
+
+def without_maps(images: Sequence[ImageSource], folder: Path) -> list[ImageSource]:
+    """The images without the maps that an earlier run left in a folder."""
+    place = folder.resolve()
+    return [
+        source
+        for source in images
+        if not (source.name.endswith(MAP_SUFFIX) and Path(source.name).resolve().is_relative_to(place))
+    ]
+
+
+def _file_names(images: Sequence[str]) -> list[str]:
+    """A file name for each image: its own, with a number where another has the same."""
+    taken: set[str] = set()
+    names = []
+    for image in images:
+        stem = Path(image).stem
+        candidates = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        # Some file systems ignore case.
+        name = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+        taken.add(name.casefold())
+        names.append(name + MAP_SUFFIX)
+    return names
