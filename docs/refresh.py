@@ -1,8 +1,8 @@
 """Renew the sample outputs and pictures of these pages, which depend on the weights of the embedded models.
 
-    python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.png
-    python docs/refresh.py adapt      # samples/adapt.txt: some minutes
-    python docs/refresh.py report     # images/report.png: needs Chromium
+python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.png
+python docs/refresh.py adapt      # samples/adapt.txt: some minutes
+python docs/refresh.py report     # images/report.png: needs Chromium
 """
 
 import os
@@ -48,7 +48,7 @@ def _grmp(*arguments: str) -> str:
         capture_output=True,
         text=True,
     )
-    print(done.stderr, file=sys.stderr)
+    sys.stderr.write(done.stderr)
     return done.stdout
 
 
@@ -90,7 +90,13 @@ def photograph_report(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder) / "report.html", Path(folder) / "report.png"
         _grmp("compare", "examples/", "--metrics", "grmp_iqa-tiny,piqe,entropy", "--report", str(page))
-        options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,900")
+        options = (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=1000,900",
+        )
         profile = f"--user-data-dir={folder}/profile"
         subprocess.run([browser, *options, profile, f"--screenshot={shot}", page.as_uri()], check=True)
         with Image.open(shot) as taken:

@@ -66,7 +66,9 @@ def _comments(cls: type[Any]) -> dict[str, str]:
     for node in body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        texts = [comments[line] for line in range(node.lineno, (node.end_lineno or 0) + 1) if line in comments]
+        texts = [
+            comments[line] for line in range(node.lineno, (node.end_lineno or 0) + 1) if line in comments
+        ]
         above = node.lineno - 1
         while above in comments and lines[above - 1].lstrip().startswith("#"):
             texts.insert(0, comments[above])

@@ -1,20 +1,27 @@
-"""What the documentation tells readers to type works: in README, in the pages, and in docstrings."""
+"""What the documentation tells readers to type works: in README, in the pages, and in docstrings.
+
+Every `python` and `sh` block of a page is an example that runs, in the order of the page and in one folder.
+One that cannot has a comment above it that says why:
+
+    <!-- skip: needs a GPU -->
+"""
 
 import doctest
-import importlib.util
+import importlib
 import os
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import typer
+from grmp_cli.app import app
 
 import grmp_plugin
-from grmp_cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -22,19 +29,51 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _LEARNS = re.compile(r"grmp adapt|grmp pretrain|grmp\.adapt|grmp\.pretrain")
 
 
-def _helper(name: str) -> ModuleType:
-    """A module beside this file; tests are not packages."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+_BLOCK = re.compile(
+    r"(?:^<!-- skip: (?P<reason>.+) -->\n)?^```(?P<language>python|sh)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
-_examples = _helper("examples")
-examples, grmp_calls = _examples.examples, _examples.grmp_calls
+@dataclass(frozen=True)
+class Example:
+    """One block.
+
+    Attributes:
+        line: Where its code begins in the page, from 1.
+        language: `python` or `sh`.
+        code: As printed.
+        skip: Why it does not run; None where it does.
+    """
+
+    line: int
+    language: str
+    code: str
+    skip: str | None
+
+
+def examples(page: Path) -> list[Example]:
+    """The examples of a page."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Example(
+            text.count("\n", 0, found.start("code")) + 1, found["language"], found["code"], found["reason"]
+        )
+        for found in _BLOCK.finditer(text)
+    ]
+
+
+def grmp_calls(code: str) -> list[list[str]]:
+    """Arguments of every call of `grmp` in shell commands, without what follows in a pipe."""
+    calls = []
+    for line in code.splitlines():
+        for command in re.split(r"\s\|\s", line):
+            words = shlex.split(command, comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words.pop(0)
+            if words and words[0] == "grmp":
+                calls.append(words[1:])
+    return calls
 
 
 def _name(page: Path) -> str:
@@ -73,7 +112,12 @@ def _run_shell(code: str, place: str) -> None:
         "CUDA_VISIBLE_DEVICES": "",
     }
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code], env=environment, capture_output=True, text=True, timeout=600
+        ["bash", "-euo", "pipefail", "-c", code],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, f"{place}: exit code {done.returncode}\n{code}\n{done.stderr}"
 
