@@ -1,6 +1,6 @@
 """Renew the sample outputs and pictures of these pages, which depend on the weights of the embedded models.
 
-python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.png
+python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.jpg
 python docs/refresh.py adapt      # samples/adapt.txt: some minutes
 python docs/refresh.py report     # images/report.png: needs Chromium
 """
@@ -18,18 +18,20 @@ DOCS = Path(__file__).parent
 EXAMPLES = DOCS.parent / "examples"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
-_CELL, _GAP, _LABEL = 230, 12, 30  # pixels
+_CELL, _GAP, _LABEL = 208, 12, 28  # pixels
 _INK, _PAPER = (36, 41, 47), (255, 255, 255)
 
 
 def main(wanted: str) -> None:
     """Renew what is wanted: `quick`, `adapt` or `report`."""
+    for folder in ("samples", "images"):
+        (DOCS / folder).mkdir(exist_ok=True)
     if wanted == "quick":
         scored = _grmp("score", "examples/")
         (DOCS / "samples" / "score.txt").write_text(scored, encoding="utf-8")
         compared = _grmp("compare", "examples/", "--metrics", "grmp_iqa-tiny,piqe,entropy")
         (DOCS / "samples" / "compare.txt").write_text(compared, encoding="utf-8")
-        draw_examples(DOCS / "images" / "examples.png")
+        draw_examples(DOCS / "images" / "examples.jpg")
     elif wanted == "adapt":
         (DOCS / "samples" / "adapt.txt").write_text(_grmp("adapt", "--shots", "50"), encoding="utf-8")
     elif wanted == "report":
@@ -61,7 +63,7 @@ def draw_examples(path: Path) -> None:
     pristine = sorted(name for name in found if not any(name.startswith(f"{other}_") for other in found))
     width = _GAP + len(pristine) * (_CELL + _GAP)
     sheet = Image.new("RGB", (width, 2 * (_CELL + _LABEL) + 3 * _GAP), _PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for column, name in enumerate(pristine):
         copy = next(other for other in found if other.startswith(f"{name}_"))
         kind = copy.removeprefix(f"{name}_").replace("_", " ")
@@ -70,8 +72,7 @@ def draw_examples(path: Path) -> None:
             sheet.paste(_square(EXAMPLES / f"{stem}.jpg"), (left, top))
             draw.text((left, top + _CELL + 5), label, _INK, font)
             draw.text((left + _CELL, top + _CELL + 5), f"{found[stem]:.2f}", _INK, font, anchor="ra")
-    # A palette of 256 colours keeps the file small.
-    sheet.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    sheet.save(path, quality=92)
 
 
 def _square(path: Path) -> Image.Image:
@@ -99,6 +100,7 @@ def photograph_report(path: Path) -> None:
         )
         profile = f"--user-data-dir={folder}/profile"
         subprocess.run([browser, *options, profile, f"--screenshot={shot}", page.as_uri()], check=True)
+        # A palette of 256 colours keeps the file small.
         with Image.open(shot) as taken:
             taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
