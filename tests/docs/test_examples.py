@@ -30,7 +30,7 @@ _LEARNS = re.compile(r"grmp adapt|grmp pretrain|grmp\.adapt|grmp\.pretrain")
 
 
 _BLOCK = re.compile(
-    r"(?:^<!-- skip: (?P<reason>.+) -->\n)?^```(?P<language>python|sh)\n(?P<code>.*?)^```$",
+    r"(?:^<!-- skip: (?P<reason>[^\n]+) -->\n)?^```(?P<language>python|sh)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
