@@ -24,7 +24,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("photos", "originals", "rated"):
         (folder / name).mkdir()
     for path in EXAMPLES.glob("*.jpg"):
-        shutil.copy(path, folder / "photos")
+        with Image.open(path) as opened:
+            opened.resize((_SIDE, _SIDE)).save(folder / "photos" / path.name, quality=95)
     rows = []
     for name in PRISTINE:
         with Image.open(EXAMPLES / f"{name}.jpg") as opened:

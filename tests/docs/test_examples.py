@@ -25,8 +25,7 @@ import grmp_plugin
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Learning takes long, so that pages that learn are left to `make test-all`.
-_LEARNS = re.compile(r"grmp adapt|grmp pretrain|grmp\.adapt|grmp\.pretrain")
+_LEARNS = re.compile(r"grmp\.(adapt|pretrain)\(")
 
 
 _BLOCK = re.compile(
@@ -84,9 +83,10 @@ def _runnable() -> list[object]:
     pages = []
     for page in PAGES:
         blocks = [block for block in examples(page) if block.skip is None]
-        learns = any(_LEARNS.search(block.code) for block in blocks)
+        # Each command is a process of its own, which begins with imports.
+        slow = any(block.language == "sh" or _LEARNS.search(block.code) for block in blocks)
         if blocks:
-            pages.append(pytest.param(page, id=_name(page), marks=[pytest.mark.slow] if learns else []))
+            pages.append(pytest.param(page, id=_name(page), marks=[pytest.mark.slow] if slow else []))
     return pages
 
 
