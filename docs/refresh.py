@@ -1,8 +1,9 @@
 """Renew the sample outputs and pictures of these pages, which depend on the weights of the embedded models.
 
-python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.jpg
-python docs/refresh.py adapt      # samples/adapt.txt: some minutes
-python docs/refresh.py report     # images/report.png: needs Chromium
+    python docs/refresh.py            # samples/score.txt, samples/compare.txt, images/examples.jpg
+    python docs/refresh.py report     # images/report.png: needs Chromium
+
+Run it when the weights change.
 """
 
 import os
@@ -23,7 +24,7 @@ _INK, _PAPER = (36, 41, 47), (255, 255, 255)
 
 
 def main(wanted: str) -> None:
-    """Renew what is wanted: `quick`, `adapt` or `report`."""
+    """Renew what is wanted: `quick` or `report`."""
     for folder in ("samples", "images"):
         (DOCS / folder).mkdir(exist_ok=True)
     if wanted == "quick":
@@ -32,8 +33,6 @@ def main(wanted: str) -> None:
         compared = _grmp("compare", "examples/", "--metrics", "grmp_iqa-tiny,piqe,entropy")
         (DOCS / "samples" / "compare.txt").write_text(compared, encoding="utf-8")
         draw_examples(DOCS / "images" / "examples.jpg")
-    elif wanted == "adapt":
-        (DOCS / "samples" / "adapt.txt").write_text(_grmp("adapt", "--shots", "50"), encoding="utf-8")
     elif wanted == "report":
         photograph_report(DOCS / "images" / "report.png")
     else:

@@ -19,7 +19,10 @@ _SIDE = 200  # pixels
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `photos/`, `originals/`, and `ratings.csv` of 64 versions of the originals."""
+    """A folder with `photos/`, `originals/`, and `ratings.csv` of 64 versions of the originals.
+
+    `short.yml` makes `adapt` quick.
+    """
     folder = tmp_path_factory.mktemp("reader")
     for name in ("photos", "originals", "rated"):
         (folder / name).mkdir()
@@ -38,6 +41,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append((file, 4.8 - 0.7 * level, f"{name}.png"))
     with (folder / "ratings.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("image", "mos", "reference"), *rows])
+    (folder / "short.yml").write_text("training: {shots: 8, epochs: 2, learning_rate: 0.1, views: 2}\n")
     return folder
 
 
