@@ -22,7 +22,9 @@ def settings_markdown(cls: type[Any]) -> str:
         cls: A dataclass whose fields are explained under "Attributes" of its docstring, or by comments on or
             above their lines.
     """
-    meanings = {**_comments(cls), **_attributes(cls)}
+    meanings: dict[str, str] = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        meanings |= {**_comments(base), **_attributes(base)}
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(cls):
         meaning = meanings.get(field.name, "").replace("|", "\\|")
@@ -47,7 +49,7 @@ def _default(field: "dataclasses.Field[Any]") -> str:
 
 def _attributes(cls: type[Any]) -> dict[str, str]:
     """Meanings from the section "Attributes" of the docstring."""
-    _, found, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    _, found, section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")
     if not found:
         return {}
     lines = section.split("\n\n")[0]

@@ -84,6 +84,11 @@ def test_settings_are_listed_with_their_defaults(extension, name: str) -> None:
         assert f"| `{field.name}` | " in table
 
 
+def test_settings_of_a_base_class_are_explained_too(extension) -> None:
+    table = extension("settings_reference").settings_markdown(settings.AdaptSettings)
+    assert re.search(r"\| `strength` \| `5.0` \| \S+", table)
+
+
 def test_settings_are_explained_by_docstring_or_comments(extension, tmp_path, monkeypatch) -> None:
     (tmp_path / "explained.py").write_text(
         '"""A module."""\n'
@@ -114,7 +119,7 @@ def test_settings_are_explained_by_docstring_or_comments(extension, tmp_path, mo
 def test_everything_public_is_in_the_reference() -> None:
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     for name in set(grmp_plugin.__all__) - {"__version__", "GRMPError"}:
-        assert re.search(rf":: grmp_plugin\.{name}$", page, re.MULTILINE), name
+        assert re.search(rf":: grmp_plugin\.{name}(\(\))?$", page, re.MULTILINE), name
     assert ":: grmp_plugin.errors" in page
 
 
