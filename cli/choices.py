@@ -27,7 +27,7 @@ class Device(str, enum.Enum):
 
 DeviceOption = Annotated[Device, typer.Option(help="auto: CUDA, else MPS, else the CPU.")]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What to print.")]
-# For commands with --out, which print nothing beside a file unless told to.
+# For commands with --out, which by default print nothing if they write a file.
 FormatOrFileOption = Annotated[
     Format | None,
     typer.Option("--format", "-f", help="What to print. [dim]default: table, or nothing with --out[/]"),

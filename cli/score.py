@@ -16,7 +16,8 @@ from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption
 from .output import error, messages, note, print_data, print_result, print_table
 
 if TYPE_CHECKING:
-    from grmp_plugin.api.score import Scores, Scoring
+    from grmp_plugin.api.score import Scoring
+    from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import MosScale
     from grmp_plugin.data.sources import ImageSource
 

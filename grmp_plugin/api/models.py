@@ -46,7 +46,7 @@ class NamedModel:
 
     Attributes:
         model: Its name.
-        default: Whether commands and functions use it unless told otherwise.
+        default: Whether commands and functions use it by default.
         backbone: The CLIP that it is built on.
         megabytes: Size of the file, 10^6 bytes; None before the first download.
         here: Whether the file is on this machine.

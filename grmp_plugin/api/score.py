@@ -4,35 +4,26 @@ Importing this module does not import torch: a command that is given a wrong pat
 """
 
 import math
-import os
 import statistics
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from grmp_plugin.api.images import Images, find_images
-from grmp_plugin.api.result import Result
+from grmp_plugin.api.scores import Scores
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
-from grmp_plugin.data.paths import natural_key
 from grmp_plugin.data.ratings import DECLARED, MosScale
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import ConfigError, InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
-from grmp_plugin.tables import check_folder_path, check_report_path, write_text
 
 if TYPE_CHECKING:
     from grmp_plugin.api.models import LoadedModel, Model
-    from grmp_plugin.evaluation.map_files import MapFile
-    from grmp_plugin.evaluation.scoring import ImageScore, Scorer
+    from grmp_plugin.evaluation.scoring import ImageScore
 
 SCALES = ("quality", "mos")
-ORDERS = ("input", "name", "best", "worst")
 
 
 def score(
@@ -47,7 +38,7 @@ def score(
     recursive: bool = True,
     pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     progress: bool | ProgressCallback = False,
-) -> "Scores":
+) -> Scores:
     """Score the quality of images.
 
     Args:
@@ -147,7 +138,7 @@ class Scoring:
                 report(Progress("scoring", self.done, self.total))
                 yield self._done[-1]
 
-    def scores(self) -> "Scores":
+    def scores(self) -> Scores:
         """The result of the rows so far; its run is marked as interrupted where rows are missing."""
         scored = [row for row in self._done if row.score is not None]
         median = statistics.median(_value(row) for row in scored) if scored else None
@@ -193,133 +184,6 @@ class Scoring:
         }
         device, seconds = str(self._scorer.device), self._watch.seconds
         return RunRecord("score", self._watch.date, device, seed=None, seconds=seconds, details=details)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Scores(Result):
-    """Scores of images, with the record of the run.
-
-    Attributes:
-        run: What produced the scores.
-        results: One entry per image.
-        median: Median score; None where no image has one.
-        best: The image of the best quality; None where no image has a score.
-        worst: The image of the worst quality; None where no image has a score.
-        failed: Number of images without a score.
-        mos_scale: The scale of predicted MOS; None for quality from 0 to 1.
-    """
-
-    run: RunRecord
-    results: "tuple[ImageScore, ...]"
-    median: float | None
-    best: "ImageScore | None"
-    worst: "ImageScore | None"
-    failed: int
-    mos_scale: MosScale | None
-    _sources: Mapping[str, ImageSource]
-    _scorer: "Scorer"
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """`image`, `score` and `error`."""
-        return ("image", "score", "error")
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """One mapping per image; `score` is None where `error` says why."""
-        return [{"image": row.image, "score": row.score, "error": row.error} for row in self.results]
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Paths or names of the N images."""
-        return tuple(row.image for row in self.results)
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """(N,) scores; nan where an image has none."""
-        return np.array([math.nan if row.score is None else row.score for row in self.results], np.float64)
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return str(self.run.details["model"])
-
-    @property
-    def precision(self) -> str:
-        """Precision of the computation, such as `fp32`."""
-        return str(self.run.details["precision"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """`run` and `images`, as `grmp score --format json` prints them."""
-        return {"run": self.run.to_dict(), "images": self.rows}
-
-    def sorted(self, order: str) -> "Scores":
-        """The same scores in another order.
-
-        Args:
-            order: `input` leaves the order as it is; `name` is natural order (`img2` before `img10`); `best`
-                and `worst` put that quality first and images without a score last.
-
-        Raises:
-            InputError: For another word.
-        """
-        if order not in ORDERS:
-            raise InputError(f"'{order}' is none of {', '.join(ORDERS)}", argument="order")
-        if order == "input":
-            return self
-        if order == "name":
-            return replace(self, results=tuple(sorted(self.results, key=lambda row: natural_key(row.image))))
-        low_first = (self.mos_scale is not None and self.mos_scale.lower_better) == (order == "best")
-        sign = 1 if low_first else -1
-        by_score = sorted(self.results, key=lambda row: (row.score is None, sign * (row.score or 0)))
-        return replace(self, results=tuple(by_score))
-
-    def draw_maps(
-        self, folder: str | os.PathLike[str], *, progress: bool | ProgressCallback = False
-    ) -> "list[MapFile]":
-        """Save a quality map of each scored image: where in the image the model sees low quality.
-
-        Args:
-            folder: Where to save the maps as PNG files; created if it does not exist.
-            progress: True for a progress bar, or a function to call with each `Progress`.
-
-        Returns:
-            One entry per scored image, in the order of the rows; see `report`.
-
-        Raises:
-            InputError: When the folder cannot be created or written to.
-        """
-        from grmp_plugin.evaluation.map_files import draw_maps
-
-        place = check_folder_path(folder, "folder")
-        scored = [self._sources[row.image] for row in self.results if row.score is not None]
-        limit = self._scorer.options.pixel_limit
-        return draw_maps(self._scorer.network, scored, place, progress_callback(progress), limit)
-
-    def report(self, path: str | os.PathLike[str], *, maps: "Sequence[MapFile]" = ()) -> Path:
-        """Write one self-contained HTML page: summary, distribution, best and worst images, all scores.
-
-        The page shows small copies of the best and worst images, which are read again for it; an image that
-        can no longer be read is shown as the reason why.
-
-        Args:
-            path: An .html file.
-            maps: What `draw_maps` returned, to be shown beside the images.
-
-        Raises:
-            InputError: For another extension, or a folder that is missing or not writable.
-            GRMPError: When the file cannot be written.
-        """
-        from grmp_plugin.report import scores_report
-
-        file = check_report_path(path, "path")
-        drawn = {one.image: one.path for one in maps if one.path is not None}
-        write_text(file, scores_report(self.to_dict(), maps=drawn, sources=self._sources))
-        return file
-
-    def __repr__(self) -> str:
-        median = "" if self.median is None else f", median {self.median:.4f}"
-        return f"<Scores of {len(self)} images by {self.model}: {self.failed} failed{median}>"
 
 
 def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> MosScale:

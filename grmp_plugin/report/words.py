@@ -56,8 +56,8 @@ def ratings(comparison: Comparison) -> str:
 
 def resampled(comparison: Comparison) -> str:
     """The resampled units of the intervals, unless these are the images."""
-    told = comparison.run.get("ratings", {}).get("resampled", "images")
-    return "" if told == "images" else f"; resampled: {told}"
+    units = comparison.run.get("ratings", {}).get("resampled", "images")
+    return "" if units == "images" else f"; resampled: {units}"
 
 
 def _with_ratings(comparison: Comparison) -> str:

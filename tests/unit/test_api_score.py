@@ -16,7 +16,8 @@ from PIL import Image
 
 import grmp_plugin as grmp
 from grmp_plugin.api.images import find_images
-from grmp_plugin.api.score import Scores, Scoring
+from grmp_plugin.api.score import Scoring
+from grmp_plugin.api.scores import Scores
 from grmp_plugin.errors import CheckpointError, GRMPError, InputError
 from grmp_plugin.network.checkpoint import write_checkpoint
 
