@@ -476,7 +476,7 @@ def test_mistakes_found_before_heavy_imports(grmp, mistakes, arguments, code, sa
         (["ratings.csv", "--protocol", "relesed", *OUT], 2, ["--protocol", "own or released", "'relesed'"]),
         (["ratings.csv", "--protocol", "reference", *OUT], 2, ["own or released", "now called 'released'"]),
         (["ratings.csv", "--sampling", "sprad", *OUT], 2, ["--sampling", "random or spread", "'sprad'"]),
-        (["ratings.csv", "--split-column", "side", *OUT], 2, ["--split-column: ratings.csv", "'side'", "'split'"]),
+        (["ratings.csv", "--split-column", "side", *OUT], 2, ["--split-column", "'side'", "'split'"]),
         (["ratings.csv", "--model", "grmp_iqa-tini", *OUT], 2, ["Did you mean 'grmp_iqa-tiny'?"]),
         (["ratings.csv", "--model", "no.safetensors", *OUT], 2, ["no checkpoint file no.safetensors"]),
         (["ratings.csv", "--device", "cuda", *OUT], 2, ["no CUDA device", "--device cpu"]),
