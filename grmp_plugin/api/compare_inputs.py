@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _RATINGS_SUFFIXES = (".csv", ".tsv", ".txt")
 
-OnePath: TypeAlias = "str | os.PathLike[str]"
+OnePath: TypeAlias = str | os.PathLike[str]
 ImagesOrRatings: TypeAlias = "OnePath | Sequence[OnePath] | pandas.DataFrame | Ratings"
 Metrics: TypeAlias = "Model | Sequence[Model]"
 
@@ -70,7 +70,7 @@ def compare_inputs(
     if means_ratings(images_or_ratings):
         word = _only(images_or_ratings)
         ratings = as_ratings(word, data_root=data_root, report=report, **options)
-        if word == DEMO:
+        if isinstance(word, str) and word == DEMO:
             notes.append(_about_demo())
         images = ratings.images
     else:
@@ -124,18 +124,20 @@ def resolve_metrics(metrics: Metrics, *, references: bool) -> "FoundMetrics":
     """
     from grmp_plugin.evaluation.metric_names import find_metrics
 
+    given: list[Any]
     if isinstance(metrics, str):
-        given: Sequence[Model] = [word.strip() for word in metrics.split(",") if word.strip()]
+        given = [word.strip() for word in metrics.split(",") if word.strip()]
     else:
-        given = metrics if isinstance(metrics, list | tuple) else [metrics]
+        given = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
     taken = {os.fspath(one) for one in given if isinstance(one, str | os.PathLike)}
     wanted: list[str | MetricSpec] = []
     for one in given:
         if isinstance(one, str | os.PathLike):
             wanted.append(os.fspath(one))
         else:
-            wanted.append(_in_memory(one, taken))
-            taken.add(wanted[-1].name)
+            spec = _in_memory(one, taken)
+            taken.add(spec.name)
+            wanted.append(spec)
     return find_metrics(wanted, references=references)
 
 
@@ -208,15 +210,15 @@ def _in_memory(model: Any, taken: set[str]) -> "MetricSpec":
     from grmp_plugin.network.checkpoint import Checkpoint
     from grmp_plugin.network.grmp_iqa import GRMPIQA
 
-    if isinstance(model, HasCheckpoint):
-        name, network = type(model).__name__.lower(), model.checkpoint
-    elif isinstance(model, Checkpoint):
-        name, network = (model.source if Path(model.source).is_file() else "network"), model
-    elif isinstance(model, GRMPIQA):
-        name, network = "network", model
-    else:
+    network = model.checkpoint if isinstance(model, HasCheckpoint) else model
+    if not isinstance(network, Checkpoint | GRMPIQA):
         kind = type(model).__name__
         raise InputError(f"expected names, checkpoint files or networks, found {kind}", argument="metrics")
+    name = "network"
+    if isinstance(model, HasCheckpoint):
+        name = type(model).__name__.lower()
+    elif isinstance(model, Checkpoint) and Path(model.source).is_file():
+        name = model.source
     return MetricSpec(_unique(name, taken), own=True, network=network)
 
 

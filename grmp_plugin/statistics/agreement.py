@@ -27,15 +27,15 @@ _MIN_SPLITS = 3
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of predictions with MOS; what is undefined is nan.
+    """Agreement of predictions with MOS; nan where undefined.
 
     Attributes:
-        images: how many were compared.
+        images: Number of images.
         srcc: Spearman's rank correlation.
         plcc: Pearson's correlation, without a fitted curve.
         krcc: Kendall's rank correlation, tau-b.
-        rmse: root mean squared error, without a fitted curve, in units of the MOS given.
-        srcc_interval: its 95% interval, as for the other three.
+        rmse: Root mean squared error, without a fitted curve, in units of the MOS.
+        srcc_interval: 95% interval; likewise for the other three.
     """
 
     images: int
@@ -49,20 +49,20 @@ class Agreement:
     rmse_interval: Interval
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, an interval as `[low, high]`, None in place of nan."""
+        """Plain data for JSON: intervals as `[low, high]`, None for nan."""
         return {name: _plain(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One statistic over repeated splits of a data set; what is undefined is nan.
+    """One statistic over repeated splits of a data set; nan where undefined.
 
     Attributes:
-        splits: how many.
-        median: over the splits.
+        splits: Number of splits.
+        median: Median over the splits.
         interval: 95% interval of the median.
-        min: lowest value.
-        max: highest value.
+        min: Lowest value.
+        max: Highest value.
     """
 
     splits: int
@@ -72,7 +72,7 @@ class Spread:
     max: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, the interval as `[low, high]`, None in place of nan."""
+        """Plain data for JSON: the interval as `[low, high]`, None for nan."""
         return {name: _plain(value) for name, value in vars(self).items()}
 
 
@@ -88,27 +88,26 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap interval of one statistic.
 
-    Resamples in which a correlation is undefined, because all values are equal, are left out.
+    Resamples with an undefined correlation, because all values are equal, are left out.
 
-    KRCC takes resamples x N**2 operations, in matrix products: a fraction of a second for a thousand images,
+    KRCC takes resamples x N**2 operations in matrix products: a fraction of a second for a thousand images,
     some seconds for ten thousand. The others are linear in N.
 
     Args:
         predicted: (N,) predicted quality.
         mos: (N,) mean opinion scores.
         statistic: `srcc`, `plcc`, `krcc` or `rmse`.
-        groups: (N,) which reference each image was made from; without it, every image stands for itself.
-        seed: of the resampling.
-        resamples: how many, at least 1.
-        level: probability of the interval, in (0, 1).
+        groups: (N,) reference of each image; whole groups are resampled. By default images are independent.
+        seed: Seed for the bootstrap.
+        resamples: Number of resamples, at least 1.
+        level: Coverage of the interval, in (0, 1).
 
     Returns:
-        Undefined for fewer than 5 images, for fewer than 3 groups, and when more than half of the resamples
-        had to be left out.
+        Undefined for fewer than 5 images, for fewer than 3 groups, and if more than half of the resamples
+        were left out.
 
     Raises:
-        InputError: when the arrays do not fit together or contain what is not a finite number, or the
-            statistic is unknown.
+        InputError: When lengths differ, a value is not a finite number, or the statistic is unknown.
     """
     chosen = _statistic(statistic)
     x, y = paired(predicted, mos)
@@ -130,26 +129,26 @@ def paired_difference(
     resamples: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, Interval]:
-    """Statistic of the first prediction minus that of the second, on the same images.
+    """Difference of a statistic between two predictions for the same images, first minus second.
 
-    Both are evaluated on the same resamples, so that what makes a resample easy or hard cancels out.
+    Both are evaluated on the same resamples, so that easy and hard resamples cancel out.
 
     Args:
         first: (N,) predicted quality.
         second: (N,) predicted quality of the same images, such as before adaptation.
         mos: (N,) mean opinion scores.
         statistic: `srcc`, `plcc`, `krcc` or `rmse`.
-        groups: (N,) which reference each image was made from.
-        seed: of the resampling.
-        resamples: how many, at least 1.
-        level: probability of the interval, in (0, 1).
+        groups: (N,) reference of each image.
+        seed: Seed for the bootstrap.
+        resamples: Number of resamples, at least 1.
+        level: Coverage of the interval, in (0, 1).
 
     Returns:
-        The difference, nan where either is undefined, and its interval, undefined as in
-        `bootstrap_interval`.
+        The difference, nan if either statistic is undefined, and its interval, undefined in the same cases
+        as for `bootstrap_interval`.
 
     Raises:
-        InputError: as for `bootstrap_interval`.
+        InputError: As for `bootstrap_interval`.
     """
     chosen = _statistic(statistic)
     a, y = paired(first, mos, "first prediction")
@@ -169,12 +168,12 @@ def agreement(
 
     Args:
         predicted: (N,) predicted quality.
-        mos: (N,) mean opinion scores, on the scale of the predictions if RMSE is to mean anything.
-        groups: (N,) which reference each image was made from.
-        seed: of the resampling.
+        mos: (N,) mean opinion scores; RMSE is meaningful only if they are on the scale of the predictions.
+        groups: (N,) reference of each image.
+        seed: Seed for the bootstrap.
 
     Raises:
-        InputError: as for `bootstrap_interval`.
+        InputError: As for `bootstrap_interval`.
     """
     x, y = paired(predicted, mos)
     results: dict[str, Any] = {}
@@ -185,20 +184,20 @@ def agreement(
 
 
 def spread(values: ArrayLike, seed: int = 0, resamples: int = 2000) -> Spread:
-    """Median of a statistic over repeated splits, with the 95% bootstrap interval of that median.
+    """Median of a statistic over repeated splits, with its 95% bootstrap interval.
 
-    Splits of one data set share images, so the interval is about the choice of the split, not of the images.
+    Splits of one data set share images, so the interval covers the choice of the split, not of the images.
 
     Args:
-        values: (K,) one value for each split.
-        seed: of the resampling.
-        resamples: how many, at least 1.
+        values: (K,) one value per split.
+        seed: Seed for the bootstrap.
+        resamples: Number of resamples, at least 1.
 
     Returns:
-        Its interval is undefined for fewer than 3 splits, all of it for none.
+        The interval is undefined for fewer than 3 splits; everything is for none.
 
     Raises:
-        InputError: when a value is not a finite number.
+        InputError: When a value is not a finite number.
     """
     array = vector(values, "values of the splits")
     splits = len(array)

@@ -1,4 +1,4 @@
-"""Lists of numbers as checked float64 arrays."""
+"""Convert lists of numbers to float64 arrays, and check them."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ Array = NDArray[np.float64]
 
 
 def paired(predicted: ArrayLike, mos: ArrayLike, name: str = "prediction") -> tuple[Array, Array]:
-    """Both as arrays, (N,), of float64; an InputError when they are not finite numbers of one length."""
+    """Convert both to (N,) float64; InputError unless they are finite numbers of the same length."""
     x, y = vector(predicted, name), vector(mos, "MOS")
     if len(x) != len(y):
-        raise InputError(f"the {name} has {len(x)} values but the MOS {len(y)}: one for each image is needed")
+        raise InputError(f"the {name} has {len(x)} values but the MOS {len(y)}: one per image is needed")
     return x, y
 
 
 def vector(values: ArrayLike, name: str) -> Array:
-    """A list of numbers as (N,) of float64; an InputError that says `name` when it is none, or not finite."""
+    """Convert a list of finite numbers to (N,) float64; any other raises an InputError with its `name`."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -34,7 +34,7 @@ def vector(values: ArrayLike, name: str) -> Array:
 
 
 def table(rows: Sequence[ArrayLike] | Array, name: str) -> Array:
-    """M lists of numbers of one length as (M, N) of float64; an InputError that says `name` otherwise."""
+    """Convert M lists of N finite numbers to (M, N) float64; others raise an InputError with their `name`."""
     vectors = [vector(row, f"{name} {number}") for number, row in enumerate(rows)]
     for number, values in enumerate(vectors):
         if len(values) != len(vectors[0]):

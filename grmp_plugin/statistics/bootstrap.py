@@ -2,8 +2,8 @@
 
 Images that share a reference are not independent: given `groups`, whole references are resampled.
 
-A resample is a row of multiplicities (how often it contains each image), not a list of images: resamples of
-whole groups need not have one length, and ranks follow from sorting the images once.
+A resample is represented by multiplicities (how often it contains each image) instead of a list of images:
+resamples of whole groups differ in length, and ranks follow from sorting the images once.
 """
 
 import math
@@ -17,17 +17,13 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.statistics.arrays import Array
 
 MIN_IMAGES = 5
-
-
 _MIN_GROUPS = 3
-
-
-# Multiplicities held at a time: 16 MB, with a few temporaries of the same size.
+# Multiplicities in memory at a time: 16 MB, and a few temporaries of the same size.
 _CHUNK = 2**21
 
 
 class Interval(NamedTuple):
-    """Bounds of an interval; both are nan where it is undefined."""
+    """Bounds of an interval; both are nan if it is undefined."""
 
     low: float
     high: float
@@ -43,20 +39,20 @@ def over_resamples(
     seed: int,
     resamples: int,
 ) -> Array:
-    """A function of multiplicities over bootstrap resamples, evaluated on a few resamples at a time.
+    """Evaluate a function of multiplicities on bootstrap resamples, a few at a time.
 
     Args:
-        evaluate: from (R, N) multiplicities to (R, ...) values.
-        images: N.
-        groups: (N,) which reference each image was made from; without it, every image stands for itself.
-        seed: of the resampling; with the same seed, images and groups the resamples are the same.
-        resamples: how many, at least 1.
+        evaluate: Function from (R, N) multiplicities to (R, ...) values.
+        images: Number of images, N.
+        groups: (N,) reference of each image; whole groups are resampled. By default images are independent.
+        seed: Seed for the bootstrap; equal seed, images and groups give equal resamples.
+        resamples: Number of resamples, at least 1.
 
     Returns:
         (resamples, ...) values, or (0,) for fewer than 5 images and for fewer than 3 groups.
 
     Raises:
-        InputError: when there is not one group for each image.
+        InputError: Unless there is one group per image.
     """
     units = _units(groups, images)
     count = len(set(units.tolist()))
@@ -72,14 +68,14 @@ def over_resamples(
 
 
 def _multiplicities(generator: np.random.Generator, resamples: int, count: int) -> Array:
-    """How often each resample contains each of `count` units: (R, U), every row adds up to U."""
+    """How often each resample contains each of `count` units: (R, U), each row with the sum U."""
     drawn = generator.integers(count, size=(resamples, count))
     drawn += count * np.arange(resamples)[:, None]
     return np.bincount(drawn.ravel(), minlength=resamples * count).reshape(drawn.shape).astype(np.float64)
 
 
 def percentiles(values: Array, level: float = 0.95) -> Interval:
-    """Percentile interval of (R,) bootstrap values: undefined without any, or if more than half are nan."""
+    """Percentile interval of (R,) bootstrap values; undefined if there are none or more than half are nan."""
     defined = values[~np.isnan(values)]
     if len(defined) == 0 or 2 * len(defined) < len(values):
         return UNDEFINED
@@ -88,10 +84,10 @@ def percentiles(values: Array, level: float = 0.95) -> Interval:
 
 
 def _units(groups: Sequence[Hashable] | None, images: int) -> NDArray[np.int64]:
-    """What is resampled, by number: (N,)."""
+    """Index of the unit (image or group) that each image belongs to: (N,)."""
     if groups is None:
         return np.arange(images)
     if len(groups) != images:
-        raise InputError(f"there are {len(groups)} groups for {images} images: one for each image is needed")
+        raise InputError(f"there are {len(groups)} groups for {images} images: one per image is needed")
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)

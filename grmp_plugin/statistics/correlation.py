@@ -17,21 +17,21 @@ def srcc(predicted: ArrayLike, mos: ArrayLike) -> float:
         mos: (N,) mean opinion scores, in any unit.
 
     Returns:
-        -1..1; nan when either is constant or there are fewer than two images.
+        Between -1 and 1; nan if either is constant or there are fewer than two images.
 
     Raises:
-        InputError: when the two are not finite numbers of one length.
+        InputError: Unless both are finite numbers of the same length.
     """
     x, y = paired(predicted, mos)
     return float(stats.spearmanr(x, y).statistic) if varies(x) and varies(y) else math.nan
 
 
 def plcc(predicted: ArrayLike, mos: ArrayLike) -> float:
-    """Pearson's correlation of the values as given; arguments, nan and errors as for `srcc`."""
+    """Pearson's correlation, without a fitted curve; arguments, nan and errors as for `srcc`."""
     x, y = paired(predicted, mos)
     if not (varies(x) and varies(y)):
         return math.nan
-    # Without the shift, differences that are small beside the values would lose digits, and scipy would warn.
+    # Without the shift, small differences of large values would lose digits, and scipy would warn.
     return float(stats.pearsonr(x - x[0], y - y[0]).statistic)
 
 

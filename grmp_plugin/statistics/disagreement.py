@@ -1,4 +1,4 @@
-"""Where metrics contradict each other; no ratings are needed."""
+"""On which images metrics disagree; no ratings are needed."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,16 @@ from scipy import stats
 
 from grmp_plugin.statistics.arrays import Array, table
 
-# Decimals to which deviations must differ for an order between them; beyond, they differ by rounding alone.
+# Deviations that agree to this many decimals differ only by rounding.
 _DECIMALS = 9
 
 
 class Disputes(NamedTuple):
-    """How much the metrics differ about each image.
+    """How much the metrics disagree on each image.
 
     Attributes:
-        order: (N,) the images by their numbers, the most disputed first; of equally disputed ones the lower
-            number first.
-        deviation: (N,) standard deviation over the metrics of an image's percentile rank, 0..50.
+        order: (N,) indices of the images, the most disputed first; ties in input order.
+        deviation: (N,) standard deviation of an image's percentile rank over the metrics, 0 to 50.
     """
 
     order: NDArray[np.int64]
@@ -28,17 +27,17 @@ class Disputes(NamedTuple):
 
 
 def rank_agreement(qualities: Sequence[ArrayLike] | Array) -> Array:
-    """Spearman's rank correlation of every pair of metrics; tied values share their average rank.
+    """Spearman's rank correlation of each pair of metrics; tied values share their average rank.
 
     Args:
-        qualities: (M, N) of M metrics, higher is better.
+        qualities: (M, N) qualities by M metrics, higher is better.
 
     Returns:
-        (M, M), symmetric, with 1 on the diagonal; nan in rows and columns of metrics whose values are all
-        equal, everywhere for fewer than two images.
+        (M, M), symmetric, with 1 on the diagonal; nan in rows and columns of constant metrics, and
+        everywhere for fewer than two images.
 
     Raises:
-        InputError: when they are not finite numbers, as many from each metric.
+        InputError: Unless all metrics have the same number of finite values.
     """
     ranks = np.asarray(stats.rankdata(table(qualities, "quality by metric"), axis=1), dtype=np.float64)
     centred = ranks - (ranks.shape[1] + 1) / 2
@@ -51,31 +50,31 @@ def rank_agreement(qualities: Sequence[ArrayLike] | Array) -> Array:
 
 
 def percentile_ranks(quality: Array) -> Array:
-    """The part of the images that are worse, plus half of those that are equally good, itself among them.
+    """Percentage of images that are worse, plus half the percentage of equal ones, including itself.
 
     Args:
-        quality: (..., N), finite, higher is better.
+        quality: (..., N) finite values, higher is better.
 
     Returns:
-        (..., N) in percent, above 0 and below 100.
+        (..., N) percentages, above 0 and below 100.
     """
     ranks = np.asarray(stats.rankdata(quality, axis=-1), dtype=np.float64)
     return 100 * (ranks - 0.5) / max(1, quality.shape[-1])
 
 
 def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:
-    """Which images the metrics rank most differently, by `percentile_ranks`.
+    """Find the images whose percentile ranks differ most between metrics.
 
-    Metrics whose values are all equal rank nothing and are left out.
+    Constant metrics are left out.
 
     Args:
-        qualities: (M, N) of M metrics, higher is better.
+        qualities: (M, N) qualities by M metrics, higher is better.
 
     Returns:
-        Deviations are nan, and the order is that given, where fewer than two metrics rank the images.
+        With fewer than two varying metrics, deviations are nan and the order is the input order.
 
     Raises:
-        InputError: as for `rank_agreement`.
+        InputError: As for `rank_agreement`.
     """
     values = table(qualities, "quality by metric")
     images = values.shape[1]

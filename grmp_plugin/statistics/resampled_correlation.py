@@ -1,4 +1,4 @@
-"""SRCC, PLCC, KRCC and RMSE of many bootstrap resamples at a time, from multiplicities."""
+"""SRCC, PLCC, KRCC and RMSE of many bootstrap resamples at once, from multiplicities."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from grmp_plugin.statistics.arrays import Array
 
-# Rows of the matrix of all pairs held at a time.
+# Rows of the matrix of all pairs in memory at a time.
 _BLOCK = 512
 
 
@@ -20,7 +20,7 @@ def rank_correlations(predictions: Array, mos: Array, counts: Array) -> Array:
         counts: (R, N) multiplicities.
 
     Returns:
-        (R, M), nan where either is constant in the resample.
+        (R, M), nan if either is constant in the resample.
     """
     mos_ranks, mos_scatter = _centred_ranks(mos, counts)
     weighted = counts * mos_ranks
@@ -33,9 +33,9 @@ def rank_correlations(predictions: Array, mos: Array, counts: Array) -> Array:
 
 
 def _centred_ranks(values: Array, counts: Array) -> tuple[Array, Array]:
-    """Average ranks without their mean, (R, N), of no meaning where an image is absent; their squares' sum.
+    """Average ranks minus their mean, (R, N), meaningless for absent images, and their sum of squares, (R,).
 
-    The sum, (R,), is that of n ranks with t of them tied at each value: (n**3 - sum of t**3) / 12.
+    For n ranks with t of them tied at each value, the sum of squares is (n**3 - sum of t**3) / 12.
     """
     inverse, together = _by_value(values, counts)
     total = counts.sum(axis=1)
@@ -57,7 +57,7 @@ def resampled_krcc(x: Array, y: Array, counts: Array) -> Array:
     """Tau-b of each resample: (R,).
 
     With multiplicities w and s = 1, 0, -1 for the concordant, tied and discordant pairs of images, the
-    numerator is the sum of w_i s_ij w_j over all i < j; copies of one image are tied with each other.
+    numerator is the sum of w_i s_ij w_j over all i < j; copies of an image are tied with each other.
     """
     # Integers below 2**24 are exact in float32, which makes the products twice as fast.
     codes = [np.unique(values, return_inverse=True)[1].astype(np.float32) for values in (x, y)]
@@ -87,28 +87,28 @@ def _correlations(x: Array, y: Array, counts: Array, defined: NDArray[np.bool_])
     covariance = np.einsum("rn,rn->r", weighted, y)
     x_deviation = np.sqrt(np.einsum("rn,rn->r", weighted, x))
     y_deviation = np.sqrt(np.einsum("rn,rn,rn->r", counts, y, y))
-    # Rounding leaves equal values a deviation that is not quite 0, hence `defined`.
+    # By rounding, the deviation of equal values is not exactly 0, hence `defined`.
     return np.clip(_quotients(covariance, x_deviation * y_deviation * defined), -1, 1)
 
 
 def _quotients(numerator: Array, denominator: Array) -> Array:
-    """Their quotients, nan where the denominator is 0."""
+    """Elementwise quotients, nan where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full(len(numerator), math.nan), where=denominator > 0)
 
 
 def both_vary(x: Array, y: Array, counts: Array) -> NDArray[np.bool_]:
-    """Whether neither is constant in each resample: x, y are (N,), counts (R, N), the result (R,), exact."""
+    """Whether both vary within each resample, exactly: x, y are (N,), counts (R, N), the result (R,)."""
     return (_untied_pairs(x, counts) > 0) & (_untied_pairs(y, counts) > 0)
 
 
 def _untied_pairs(values: Array, counts: Array) -> Array:
-    """In how many pairs of each resample the two values differ: (R,), exact."""
+    """Number of pairs with different values in each resample: (R,), exact."""
     _, together = _by_value(values, counts)
     return (counts.sum(axis=1) ** 2 - np.einsum("rv,rv->r", together, together)) / 2
 
 
 def _by_value(values: Array, counts: Array) -> tuple[NDArray[np.int64], Array]:
-    """Which of the V distinct values, in rising order, each image has, (N,), and their counts, (R, V)."""
+    """Index of each image's value among the V distinct ones, ascending, (N,), and their counts, (R, V)."""
     _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
     starts = np.cumsum(sizes) - sizes
     return inverse, np.add.reduceat(counts[:, np.argsort(inverse, kind="stable")], starts, axis=1)

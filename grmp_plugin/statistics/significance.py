@@ -1,13 +1,13 @@
-"""Which of several metrics agrees best with MOS, and which others cannot be told from it.
+"""The metric that agrees best with MOS, and the metrics not significantly different from it.
 
-Every metric is evaluated on the same bootstrap resamples, and two-sided p-values of the differences in SRCC
-come from how many resamples turn them round (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-section 15.4). They are corrected by the procedure of Holm, "A simple sequentially rejective multiple test
-procedure", Scandinavian Journal of Statistics 6, 1979.
+All metrics are evaluated on the same bootstrap resamples. Two-sided p-values of the differences in SRCC are
+derived from the number of resamples in which the sign of a difference flips (Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993, section 15.4), and corrected by the procedure of Holm, "A simple
+sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
 
-The best is chosen by the data that it is then tested with. A correction for its M - 1 comparisons would not
-know of that choice: among ten metrics that are equally good it finds a difference in more than one of ten
-data sets. Therefore all M (M - 1) / 2 pairs are corrected for, and those with the best are reported.
+The best metric is chosen on the data that it is tested on. A correction for its M - 1 comparisons ignores
+that choice: among ten equally good metrics it finds a difference in more than one of ten data sets. So all
+M (M - 1) / 2 pairs are corrected for, and those with the best are reported.
 """
 
 import math
@@ -24,23 +24,23 @@ from grmp_plugin.statistics.resampled_correlation import rank_correlations
 
 _LEVEL = 0.05
 _RESAMPLES = 4000
-# With R resamples no p-value is below 2 / (R + 1): for P pairs, 2 P / (R + 1) must be able to pass the level.
+# With R resamples no p-value is below 2 / (R + 1). For P pairs, 2 P / (R + 1) must be below the level.
 _RESAMPLES_PER_PAIR = 40
 
 
 @dataclass(frozen=True, eq=False)
 class BestMetric:
-    """The metric with the highest SRCC, and the others beside it; arrays and tuples have one entry a metric.
+    """The metric with the highest SRCC, and the others compared with it; one entry per metric.
 
     Attributes:
-        best: its number, the lowest of several with the same SRCC; None where no SRCC is defined.
-        srcc: (M,) SRCC of each; nan where undefined, as for constant predictions.
-        differences: (M,) SRCC less that of the best: 0 for itself, nan where undefined.
-        intervals: M paired 95% bootstrap intervals of the differences, each by itself.
+        best: Index of the best metric, the lowest of ties; None if no SRCC is defined.
+        srcc: (M,) SRCC; nan where undefined, as for constant predictions.
+        differences: (M,) SRCC minus that of the best: 0 for the best itself, nan where undefined.
+        intervals: M paired 95% bootstrap intervals of the differences, not corrected.
         p_values: (M,) two-sided and corrected; nan for the best itself and where undefined.
-        as_good: (M,) whether it cannot be told from the best at the 5% level; true of the best itself, false
-            where the SRCC is undefined.
-        resamples: how many were drawn.
+        as_good: (M,) whether a metric is the best, or not significantly different from it at the 5% level;
+            false where the SRCC is undefined.
+        resamples: Number of resamples drawn.
     """
 
     best: int | None
@@ -60,27 +60,27 @@ def best_metric(
     seed: int = 0,
     resamples: int | None = None,
 ) -> BestMetric:
-    """Finds the metric with the highest SRCC and tests the others against it.
+    """Find the metric with the highest SRCC and test the others against it.
 
-    Metrics with an undefined SRCC are named by nan and count in no correction. Resamples in which either
-    SRCC of a pair is undefined are left out for that pair.
+    Metrics with an undefined SRCC get nan and do not count for the correction. Resamples in which either SRCC
+    of a pair is undefined are left out for that pair.
 
-    Takes time in proportion to M x resamples x N: a second for ten metrics on a thousand images.
+    The time is proportional to M x resamples x N: a second for ten metrics on a thousand images.
 
     Args:
-        predictions: (M, N) of M metrics, higher is better.
+        predictions: (M, N) predictions by M metrics, higher is better.
         mos: (N,) mean opinion scores, higher is better.
-        groups: (N,) which reference each image was made from; without it, every image stands for itself.
-        seed: of the resampling.
-        resamples: how many; by default 4000, or 40 for each pair of metrics where that is more. With fewer
-            than that no p-value may be small enough to outlast the correction.
+        groups: (N,) reference of each image; whole groups are resampled. By default images are independent.
+        seed: Seed for the bootstrap.
+        resamples: Number of resamples; by default 4000, or 40 per pair of metrics if that is more. With
+            fewer, no p-value may be small enough to be significant after the correction.
 
     Returns:
-        Intervals and p-values are undefined, and all metrics with an SRCC are as good as the best, for fewer
-        than 5 images, for fewer than 3 groups, and when more than half of the resamples had to be left out.
+        For fewer than 5 images, for fewer than 3 groups, and if more than half of the resamples were left
+        out, intervals and p-values are undefined and all metrics with an SRCC count as good as the best.
 
     Raises:
-        InputError: when the arrays do not fit together or contain what is not a finite number.
+        InputError: When lengths differ or a value is not a finite number.
     """
     x, y = table(predictions, "prediction of metric"), vector(mos, "MOS")
     metrics = len(x)
@@ -109,7 +109,7 @@ def best_metric(
 
 
 def _corrected(values: Array, best: int) -> Array:
-    """p-values of (R, M) bootstrap SRCC against one of the metrics, corrected over all pairs: (M,)."""
+    """p-values of (R, M) bootstrap SRCC against the best metric, corrected for all pairs: (M,)."""
     first, second = np.triu_indices(values.shape[1], 1)
     uncorrected = np.array(
         [two_sided(values[:, i] - values[:, j]) for i, j in zip(first, second, strict=True)]
@@ -122,14 +122,14 @@ def _corrected(values: Array, best: int) -> Array:
 
 
 def two_sided(differences: Array) -> float:
-    """Bootstrap p-value of a difference of 0.
+    """Two-sided bootstrap p-value for the hypothesis of no difference.
 
     Args:
-        differences: (R,) of the resamples, nan where undefined.
+        differences: (R,) differences by resample, nan where undefined.
 
     Returns:
-        2 min((1 + number <= 0) / (R + 1), (1 + number >= 0) / (R + 1)), at most 1, of those that are defined;
-        nan where more than half are not.
+        2 min((1 + number <= 0) / (R + 1), (1 + number >= 0) / (R + 1)), at most 1, over the R defined ones;
+        nan if more than half are undefined.
     """
     defined = differences[~np.isnan(differences)]
     if 2 * len(defined) < len(differences):
@@ -139,19 +139,19 @@ def two_sided(differences: Array) -> float:
 
 
 def holm(p_values: ArrayLike) -> Array:
-    """p-values corrected for their number: each at most 0.05 rejects with a family-wise error of 5%.
+    """Correct p-values for multiple tests: rejecting those up to 0.05 has a family-wise error rate of 5%.
 
-    The k-th lowest of P, from k = 1, is multiplied by P + 1 - k; none may come out lower than the one before
-    it, nor above 1.
+    The k-th lowest of P p-values, from k = 1, is multiplied by P + 1 - k, then raised to the one before it if
+    that is higher, and limited to 1.
 
     Args:
-        p_values: (P,); nan are left out of the correction.
+        p_values: (P,) p-values; nan do not count.
 
     Returns:
-        (P,) in the order given, nan where nan was given.
+        (P,) in input order, nan for nan.
     """
     given = np.asarray(p_values, dtype=np.float64)
-    # nan are sorted to the end.
+    # Sorting puts nan last.
     order = np.argsort(given, kind="stable")[: np.count_nonzero(~np.isnan(given))]
     factors = np.arange(len(order), 0, -1)
     corrected = np.full(len(given), math.nan)

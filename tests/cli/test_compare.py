@@ -1,4 +1,4 @@
-"""`grmp compare` as it is typed: processes, their output, their files and their exit codes."""
+"""`grmp compare` in processes: output, files and exit codes."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from scipy import stats
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Environment of one user: scores are kept between these tests."""
+    """Environment with one cache of scores for all of these tests."""
     return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
 
 
@@ -41,7 +41,7 @@ def rated(tmp_path_factory, pictures):
 
 @pytest.fixture(scope="session")
 def first(grmp, rated, cache):
-    """One comparison with everything that can be asked for."""
+    """One comparison with all outputs."""
     result = grmp(
         *("compare", "ratings.csv", "--metrics", "grmp_iqa-tiny,piqe,psnr,gmsd,musiq,./copy.safetensors"),
         *("--ref", "originals", "--format", "json", "--out", "table.csv", "--scores", "scores.csv"),
@@ -112,7 +112,7 @@ def test_scores_are_those_of_grmp_score_and_of_pyiqa(first, rated, grmp):
     assert float(row["psnr"]) == pytest.approx(psnr, abs=1e-4)
 
 
-def test_metric_that_cannot_be_downloaded_costs_only_itself(first):
+def test_metric_that_cannot_be_downloaded_does_not_affect_others(first):
     failed = next(row for row in first.json["metrics"] if row["metric"] == "musiq")
     assert "could not be downloaded" in failed["error"]
     assert failed["images"] == 0
@@ -163,7 +163,7 @@ def test_second_run_creates_no_metric_and_decodes_no_image(first, rated, grmp, c
     assert b"created or decoded" in refused.stderr
 
 
-def test_without_ratings_metrics_are_set_against_each_other(grmp, photographs, cache):
+def test_without_ratings_metrics_are_compared_with_each_other(grmp, photographs, cache):
     csv_run, table_run = grmp.in_pairs(
         ("compare", "photos", "--metrics", "grmp_iqa-tiny,piqe", "-f", "csv"),
         ("compare", "photos", "--metrics", "grmp_iqa-tiny,piqe"),
@@ -179,7 +179,7 @@ def test_without_ratings_metrics_are_set_against_each_other(grmp, photographs, c
     assert "[red]x[/].png" in table_run.text
 
 
-def test_broken_images_are_said_and_left_out_for_all(grmp, broken_folder, cache):
+def test_broken_images_are_reported_and_left_out_for_all_metrics(grmp, broken_folder, cache):
     folder, kinds = broken_folder
     result = grmp(
         *(
@@ -203,8 +203,8 @@ def test_broken_images_are_said_and_left_out_for_all(grmp, broken_folder, cache)
 
 
 MISTAKES = [
-    (("compare", "ratings.csv", "--metrics", "pique"), "Did you mean piqe"),
-    (("compare", "ratings.csv", "--metrics", "ssim"), "--ref"),
+    (("compare", "ratings.csv", "--metrics", "pique"), "Did you mean 'piqe'"),
+    (("compare", "ratings.csv", "--metrics", "ssim"), "with --ref"),
     (("compare", "originals", "--metrics", "ssim", "--ref", "ratings"), "no such file or folder"),
     (("compare", "originals", "--metrics", "piqe", "--report", "report.pdf"), "report.html"),
     (("compare", "originals", "--metrics", "piqe", "--mos-column", "x"), "these are images"),
@@ -213,7 +213,7 @@ MISTAKES = [
     (("compare", "ratings.csv", "originals", "--metrics", "piqe"), "one ratings file"),
     (("compare", "originals", "--metrics", "piqe", "--maps", "maps"), "this package's models"),
     (("compare", "originals", "--metrics", ""), "no metrics were named"),
-    (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "the input"),
+    (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "is the input"),
     (("compare", "originals", "--metrics", "piqe", "--out", "a.csv", "--scores", "a.csv"), "--out"),
     (("compare", "ratings.csv", "--metrics", "piqe", "--std-column", "gone"), "--std-column"),
     (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "have no reference"),
@@ -223,7 +223,7 @@ MISTAKES = [
 
 @pytest.fixture(scope="module")
 def mistaken(grmp, rated, cache):
-    """What each of the mistakes ends in."""
+    """Result of each mistake."""
     return grmp.in_pairs(*(arguments for arguments, _ in MISTAKES), cwd=rated, environment=cache)
 
 
@@ -231,14 +231,14 @@ def mistaken(grmp, rated, cache):
     "number", range(len(MISTAKES)), ids=[" ".join(arguments[1:])[:60] for arguments, _ in MISTAKES]
 )
 def test_mistakes_say_what_to_type(mistaken, number):
-    result, said = mistaken[number], MISTAKES[number][1]
+    result, message = mistaken[number], MISTAKES[number][1]
     assert result.code == 2
-    assert said in result.err
+    assert message in result.err
     assert "Traceback" not in result.err
     assert result.out == b""
 
 
-def test_images_without_a_reference_are_left_out_if_asked(grmp, rated, cache, tmp_path):
+def test_images_without_a_reference_are_left_out_on_request(grmp, rated, cache, tmp_path):
     (tmp_path / "some").mkdir()
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
         (tmp_path / "some" / f"{name}.png").write_bytes((rated / "originals" / f"{name}.png").read_bytes())
@@ -253,21 +253,22 @@ def test_images_without_a_reference_are_left_out_if_asked(grmp, rated, cache, tm
     assert "--skip-bad" in refused.err
     assert done.code == 3
     assert {row["metric"]: row["images"] for row in done.csv_rows} == {"psnr": "24", "musiq": "0"}
-    # The reasons are on stderr whatever is printed.
+    # The reasons are on stderr whatever the format.
     assert "it has no reference" in done.err
     assert "musiq is left out" in done.err
     left_out = [row for row in _scores(tmp_path / "scores.csv") if row["error"]]
     assert {row["image"].rpartition("/")[2].partition("_")[0] for row in left_out} == {"china"}
 
 
-def test_ratings_of_the_other_direction_are_asked_about(grmp, rated, cache):
+def test_ratings_of_the_opposite_direction_are_noted(grmp, rated, cache):
     arguments = ("compare", rated / "ratings.csv", "--metrics", "psnr", "--ref", rated / "originals")
     result = grmp(*arguments, "--lower-better", environment=cache)
     assert result.code == 0
-    assert "psnr runs against the ratings" in result.err
+    assert "psnr correlates negatively with the ratings" in result.err
+    assert "--higher-better or --lower-better" in result.err
 
 
-def test_maps_are_named_apart_and_not_taken_for_images(grmp, pictures, tmp_path):
+def test_maps_have_distinct_names_and_are_not_scored(grmp, pictures, tmp_path):
     folder = tmp_path / "photos"
     for number, name in enumerate(("a/x.png", "b/x.png", "b/x-2.png")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
