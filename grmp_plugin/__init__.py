@@ -14,11 +14,13 @@ from grmp_plugin.registration import add_metrics_when_pyiqa_is_imported
 from grmp_plugin.version import __version__
 
 if TYPE_CHECKING:
-    from grmp_plugin.api.adapt import Adaptation, adapt
+    from grmp_plugin.api.adapt import adapt
+    from grmp_plugin.api.adaptation import Adaptation
     from grmp_plugin.api.compare import ComparisonResult, compare
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
-    from grmp_plugin.api.score import Scores, score
+    from grmp_plugin.api.score import score
+    from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import Ratings
     from grmp_plugin.data.ratings_file import read_ratings
     from grmp_plugin.errors import GRMPError
@@ -26,13 +28,13 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _LAZY = {
-    "Adaptation": "grmp_plugin.api.adapt",
+    "Adaptation": "grmp_plugin.api.adaptation",
     "ComparisonResult": "grmp_plugin.api.compare",
     "GRMPError": "grmp_plugin.errors",
     "Pretraining": "grmp_plugin.api.pretrain",
     "Progress": "grmp_plugin.progress",
     "Ratings": "grmp_plugin.data.ratings",
-    "Scores": "grmp_plugin.api.score",
+    "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
     "compare": "grmp_plugin.api.compare",
     "load": "grmp_plugin.api.models",

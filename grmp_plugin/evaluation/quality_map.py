@@ -128,7 +128,8 @@ class Windows:
             _interpolation(length, self.side, starts)
             for length, starts in ((self.height, self.tops), (self.width, self.lefts))
         )
-        return down @ table @ across.T
+        result: NDArray[np.float64] = down @ table @ across.T
+        return result
 
     def _view(self, top: int, left: int) -> Tensor:
         window = self._image[..., top : top + self.side, left : left + self.side]

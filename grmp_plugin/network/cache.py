@@ -51,7 +51,8 @@ class WeightCache:
             if entry is None or entry.identity != identity or not torch.equal(entry.probe, probe):
                 entry = _Entry(identity, tuple(weights), probe, compute())
                 self._entries[name] = entry
-            return entry.value
+            result: T = entry.value
+            return result
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "WeightCache":
         return WeightCache()

@@ -142,13 +142,15 @@ def _listed_architecture(name: str) -> dict[str, Any]:
     """
     listed = {file.stem: file for file in open_clip_file("model_configs").glob("*.json")}
     if name in listed:
-        return json.loads(listed[name].read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(listed[name].read_text(encoding="utf-8"))
+        return result
     import open_clip  # also knows models that were added at run time
 
     found = open_clip.get_model_config(name)
     if found is None:
         raise BackboneError(_unknown_name(name, open_clip.list_models()))
-    return found
+    result: dict[str, Any] = found
+    return result
 
 
 def _unknown_name(name: str, known: list[str]) -> str:

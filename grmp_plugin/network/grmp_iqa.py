@@ -151,7 +151,8 @@ class GRMPIQA(nn.Module):
                 self.clip, embeddings, tokens.end.to(embeddings.device) + self.config.context_tokens
             )
 
-        return self._remembered("quality", [self.text_prompt.ctx, *self._text_tower()], compute)
+        result: Tensor = self._remembered("quality", [self.text_prompt.ctx, *self._text_tower()], compute)
+        return result
 
     def scene_text_features(self) -> Tensor:
         """Features (scenes, D) of the scene texts, L2-normalised.
@@ -160,7 +161,10 @@ class GRMPIQA(nn.Module):
             VocabularyError: When the model has no embeddings for the scenes' words.
         """
         texts = [self.config.scene_text.format(scene=scene) for scene in self.config.scenes]
-        return self._remembered("scenes", list(self._text_tower()), lambda: self.text_features(texts))
+        result: Tensor = self._remembered(
+            "scenes", list(self._text_tower()), lambda: self.text_features(texts)
+        )
+        return result
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Features (T, D) of any texts from the text tower, without learned context; L2-normalised.
@@ -179,7 +183,8 @@ class GRMPIQA(nn.Module):
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
         # Logits are in the tens; in half precision their differences, which make the score, would be lost.
         with torch.autocast(images.device.type, enabled=False):
-            return self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
+            result: Tensor = self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
+            return result
 
     def _visual_keys_values(self, batch: int) -> list[KeysValues]:
         blocks = self.clip.visual.transformer.resblocks

@@ -31,7 +31,8 @@ def layer_norm(norm: nn.Module, x: Tensor) -> Tensor:
     Reduced-precision networks keep LayerNorm parameters in float32. An Identity is applied unchanged.
     """
     if not isinstance(norm, nn.LayerNorm):
-        return norm(x)
+        result: Tensor = norm(x)
+        return result
     # On CPUs float32 parameters may be mixed with reduced-precision input; elsewhere the input is cast.
     mixed = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16)
     y = x if mixed and norm.weight.dtype == torch.float32 else x.to(norm.weight.dtype)
@@ -170,7 +171,8 @@ def _block(
     if class_token_only:
         x = x[:, :1]
     x = x + block.ls_1(_attention(block.attn, normed, extra, causal=causal, queries=x.shape[1]))
-    return x + block.ls_2(block.mlp(layer_norm(block.ln_2, x)))
+    result: Tensor = x + block.ls_2(block.mlp(layer_norm(block.ln_2, x)))
+    return result
 
 
 def _attention(attn: Any, x: Tensor, extra: KeysValues | None, *, causal: bool, queries: int) -> Tensor:
@@ -187,9 +189,11 @@ def _attention(attn: Any, x: Tensor, extra: KeysValues | None, *, causal: bool, 
         k = torch.cat([extra.keys.to(k.dtype).expand(len(k), -1, -1, -1), k], dim=2)
         v = torch.cat([extra.values.to(v.dtype).expand(len(v), -1, -1, -1), v], dim=2)
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return attn.out_proj(out.transpose(1, 2).flatten(2))
+    result: Tensor = attn.out_proj(out.transpose(1, 2).flatten(2))
+    return result
 
 
 def _split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, L, width) -> (B, heads, L, head width)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    result: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return result

@@ -59,7 +59,8 @@ def percentile_ranks(quality: Array) -> Array:
         (..., N) percentages, above 0 and below 100.
     """
     ranks = np.asarray(stats.rankdata(quality, axis=-1), dtype=np.float64)
-    return 100 * (ranks - 0.5) / max(1, quality.shape[-1])
+    result: Array = 100 * (ranks - 0.5) / max(1, quality.shape[-1])
+    return result
 
 
 def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:

@@ -55,7 +55,8 @@ class SavedState:
                 "without resuming",
                 argument="resume",
             )
-        return content
+        result: dict[str, Any] = content
+        return result
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Replace what was saved, once the new state is complete.

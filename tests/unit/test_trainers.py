@@ -729,7 +729,9 @@ def test_paper_starts_each_task_from_the_meta_prompts(small_checkpoint, starts_a
 
 
 def test_released_chains_tasks_and_outer_steps(small_checkpoint, starts_and_ends):
-    trainer = make_pretrainer(small_checkpoint(), tasks_per_step=2, protocol="released", outer_learning_rate=0.01)
+    trainer = make_pretrainer(
+        small_checkpoint(), tasks_per_step=2, protocol="released", outer_learning_rate=0.01
+    )
     for number in range(1, 5):
         step(trainer, number, make_task(number))
         assert distance(starts_and_ends[-1][1], values(trainer).values()) == 0  # left as the task ended

@@ -41,7 +41,8 @@ class RatedViews:
     @property
     def crops(self) -> int:
         """How many random crops there are of each photograph."""
-        return self.view.shape[1] - self.scored
+        result: int = self.view.shape[1] - self.scored
+        return result
 
     def random(self, photographs: np.ndarray, crops: np.ndarray) -> TrunkStatistics:
         """The trunk's statistics of one random crop of each of B photographs, in float32."""
