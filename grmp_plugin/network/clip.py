@@ -149,8 +149,8 @@ def _listed_architecture(name: str) -> dict[str, Any]:
     found = open_clip.get_model_config(name)
     if found is None:
         raise BackboneError(_unknown_name(name, open_clip.list_models()))
-    result: dict[str, Any] = found
-    return result
+    configuration: dict[str, Any] = found
+    return configuration
 
 
 def _unknown_name(name: str, known: list[str]) -> str:
