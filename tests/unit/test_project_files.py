@@ -1,5 +1,6 @@
-"""The files that state versions and requirements agree with one another."""
+"""Files that state versions, requirements and names of tests agree with one another."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from slow_tests import SLOW_TESTS
 
 from grmp_plugin.version import __version__
 
@@ -61,3 +63,10 @@ def test_workflow_covers_the_declared_pythons():
     assert declared
     assert all(f'"{version}"' in workflow for version in declared)
     assert PROJECT["requires-python"] == f">={declared[0]}"
+
+
+@pytest.mark.parametrize("file", SLOW_TESTS)
+def test_slow_tests_exist(file):
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert set(SLOW_TESTS[file]) <= defined
