@@ -15,6 +15,7 @@ import grmp_plugin as grmp
 from grmp_plugin.api.split_result import MedianAgreement, MedianDifference
 from grmp_plugin.errors import ConfigError, InputError, TrainingError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from grmp_plugin.training import task_sources
 from grmp_plugin.training.presets import PRESETS, find_config, read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings, PretrainConfig, PretrainSettings
 from grmp_plugin.training.watch import Watch
@@ -322,9 +323,12 @@ def test_settings_of_the_backbone_then_config_then_arguments(folder):
     )
 
 
-def test_python_users_get_the_settings_of_the_backbone(folder):
-    (folder / "views.yml").write_text("training: {epochs: 1, views: 2}\n")
-    found = grmp.adapt(folder / "ratings.csv", SHOTS, config=folder / "views.yml")
+def test_python_users_get_the_settings_of_the_backbone(folder, small_checkpoint):
+    start = small_checkpoint()
+    tiny = dataclasses.replace(start.config.backbone, name="grmp-tiny")
+    start = dataclasses.replace(start, config=dataclasses.replace(start.config, backbone=tiny))
+    (folder / "epoch.yml").write_text("training: {epochs: 1}\n")
+    found = grmp.adapt(folder / "ratings.csv", SHOTS, start, config=folder / "epoch.yml")
     settings = found.run.details["settings"]
     assert (settings["epochs"], settings["learning_rate"], settings["shots"]) == (1, 0.05, SHOTS)
 
@@ -444,7 +448,11 @@ def test_pretraining_resumed_gives_the_same(pretrained, folder, small_checkpoint
         grmp.pretrain(**{**other, "model": small_checkpoint()}, resume=True)
 
 
-def test_drawn_pictures_and_adaptation_from_the_prompts(adapt, folder, small_checkpoint):
+def test_drawn_pictures_and_adaptation_from_the_prompts(adapt, folder, small_checkpoint, monkeypatch):
+    drawn_tasks = task_sources.drawn_tasks
+    monkeypatch.setattr(
+        task_sources, "drawn_tasks", lambda **options: drawn_tasks(**options, pictures_per_task=2)
+    )
     (folder / "least.yml").write_text("training: {tasks_per_step: 1, images_per_task: 4}\n")
     seen = []
     prompts = grmp.pretrain(
