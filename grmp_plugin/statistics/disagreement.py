@@ -58,9 +58,9 @@ def percentile_ranks(quality: Array) -> Array:
     Returns:
         (..., N) percentages, above 0 and below 100.
     """
-    ranks = np.asarray(stats.rankdata(quality, axis=-1), dtype=np.float64)
-    result: Array = 100 * (ranks - 0.5) / max(1, quality.shape[-1])
-    return result
+    ranks: Array = np.asarray(stats.rankdata(quality, axis=-1), dtype=np.float64)
+    percentages: Array = 100 * (ranks - 0.5) / max(1, quality.shape[-1])
+    return percentages
 
 
 def disputes(qualities: Sequence[ArrayLike] | Array) -> Disputes:

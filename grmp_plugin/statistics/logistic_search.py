@@ -95,8 +95,8 @@ def search(x: Array, y: Array, counts: Array, starts: Array) -> tuple[Array, Fit
 
 def scatter(y: Array, counts: Array) -> Array:
     """Sum of squared deviations from the mean of each resample: (R,)."""
-    result: Array = np.maximum(counts @ y**2 - (counts @ y) ** 2 / counts.sum(axis=1), 0)
-    return result
+    squares: Array = np.maximum(counts @ y**2 - (counts @ y) ** 2 / counts.sum(axis=1), 0)
+    return squares
 
 
 def _centre_bounds(x: Array, parameters: Array) -> tuple[Array, Array]:

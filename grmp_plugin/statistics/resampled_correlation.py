@@ -75,8 +75,8 @@ def resampled_krcc(x: Array, y: Array, counts: Array) -> Array:
 
 def resampled_rmse(x: Array, y: Array, counts: Array) -> Array:
     """RMSE in each resample; arguments as for `resampled_srcc`."""
-    result: Array = np.sqrt(counts @ (x - y) ** 2 / counts.sum(axis=1))
-    return result
+    errors: Array = np.sqrt(counts @ (x - y) ** 2 / counts.sum(axis=1))
+    return errors
 
 
 def _correlations(x: Array, y: Array, counts: Array, defined: NDArray[np.bool_]) -> Array:
@@ -94,10 +94,9 @@ def _correlations(x: Array, y: Array, counts: Array, defined: NDArray[np.bool_])
 
 def _quotients(numerator: Array, denominator: Array) -> Array:
     """Elementwise quotients, nan where the denominator is 0."""
-    result: Array = np.divide(
-        numerator, denominator, out=np.full(len(numerator), math.nan), where=denominator > 0
-    )
-    return result
+    quotients = np.full(len(numerator), math.nan)
+    np.divide(numerator, denominator, out=quotients, where=denominator > 0)
+    return quotients
 
 
 def both_vary(x: Array, y: Array, counts: Array) -> NDArray[np.bool_]:
@@ -108,8 +107,8 @@ def both_vary(x: Array, y: Array, counts: Array) -> NDArray[np.bool_]:
 def _untied_pairs(values: Array, counts: Array) -> Array:
     """Number of pairs with different values in each resample: (R,), exact."""
     _, together = _by_value(values, counts)
-    result: Array = (counts.sum(axis=1) ** 2 - np.einsum("rv,rv->r", together, together)) / 2
-    return result
+    pairs: Array = (counts.sum(axis=1) ** 2 - np.einsum("rv,rv->r", together, together)) / 2
+    return pairs
 
 
 def _by_value(values: Array, counts: Array) -> tuple[NDArray[np.int64], Array]:
