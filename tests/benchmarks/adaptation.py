@@ -19,12 +19,10 @@ Variants, all on the same draws of shots and on all other images:
   meta-cv               learning rate and epochs, or the start, chosen by cross-validation inside the shots
   meta-averaged         mean of the weights of meta and its start; meta-averaged-logits: of the logits
   ridge, svr            on image features of the backbone, mean over views
-  ridge-views           on their mean at each scale and deviation
-  ridge-class           on the class token before projection, mean and deviation over views
-  ridge-tokens          on mean and deviation of the tokens before the first block; ridge-all: on both
+  ridge-trunk           on the trunk's statistics, mean over views
+  ridge-both            on image features and the trunk's statistics
   ridge-logit           on image features and the logit of the start
   meta-start+ridge      on image features, beside a line on the logit of the start
-  meta-start+ridge-all  on the features of ridge-all, beside a line on the logit of the start
   meta+ridge            beside a line on the logit of meta; meta-cv+ridge: of meta-cv, the shots' logits by
                         networks that did not see them
 With metric in place of meta, and metric- before ridge and svr: the same on grmp_iqa-tiny.
@@ -52,7 +50,7 @@ from grmp_plugin.training.settings import AdaptConfig
 
 _USUAL = (
     *("zero-shot", "meta-start", "metric-start", "metric", "meta", "meta-1", "meta-0", "random", "random-0"),
-    *("ridge", "svr", "ridge-views", "ridge-class", "ridge-tokens", "ridge-all", "ridge-logit"),
+    *("ridge", "svr", "ridge-trunk", "ridge-both", "ridge-logit"),
     *("meta-start+ridge", "meta+ridge", "meta-averaged", "meta-averaged-logits", "meta-cv", "meta-cv+ridge"),
 )
 _FACTS = (("shots", ".3f"), ("moved", ".2%"), ("angle", ".1f"), ("projected", ".0%"))

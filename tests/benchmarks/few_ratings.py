@@ -30,7 +30,7 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import weights_digest
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
-from grmp_plugin.network.towers import encode_image, project_image
+from grmp_plugin.network.towers import embed_statistics, encode_image, project_image
 from grmp_plugin.statistics.correlation import plcc, srcc
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.embedded.captions import PLAIN_QUALITY_TEXTS
@@ -44,6 +44,9 @@ from grmp_plugin.training.settings import AdaptSettings
 METRIC, HONEST = "grmp_iqa-tiny", "grmp_iqa-tiny-meta"
 _SMALL = np.logspace(-3, 3, 13)  # alphas for features of length 1
 _LARGE = np.logspace(0, 6, 13)  # alphas for standardised features
+_PENALTIES = np.logspace(-3, 3, 25)
+_BLOCK_WEIGHTS = (0.5, 0.7, 1.0, 1.4, 2.0)  # of the image features beside the trunk's statistics
+_IMAGE_FEATURES = 192
 
 Row = dict[str, Any]
 """What a variant gave on a draw: `srcc` and `plcc` on the test images, with ` before` of the start; facts."""
@@ -197,9 +200,8 @@ class Bench:
     def features(self, model: str) -> dict[str, np.ndarray]:
         """What the frozen backbone makes of every image, view by view: (N, V, ...).
 
-        `plain`: image features without prompts. `class`: the class token before normalisation and projection.
-        `means`, `deviations`: of the tokens over the patches, before the first block. `zero`: probability of
-        good quality by hand-written texts, of each view.
+        `plain`: Image features without prompts. `trunk`: The trunk's standardised statistics of the view.
+        `zero`: Probability of good quality by hand-written texts.
         """
         if model not in self._features:
             file = self.kept / f"features {self.ratings.digest()[:8]} {_digest(model)}.npz"
@@ -216,15 +218,13 @@ class Bench:
         with torch.inference_mode():
             texts = network.text_features(PLAIN_QUALITY_TEXTS)
             for number in range(len(images)):
-                tokens = network.tokens(normalize(images.views(number).float() / 255, config))
-                class_token = encode_image(visual, tokens)
-                plain = project_image(visual, class_token)
+                pixels = normalize(images.views(number).float() / 255, config)
+                statistics = visual.conv1.net.statistics(pixels)
+                plain = project_image(visual, encode_image(visual, embed_statistics(visual, statistics)))
                 logits = network.clip.logit_scale.exp() * plain @ texts.T
                 each = {
                     "plain": plain,
-                    "class": class_token,
-                    "means": tokens[:, 1:].mean(1),
-                    "deviations": tokens[:, 1:].std(1),
+                    "trunk": visual.conv1.standardized_view(statistics.view),
                     "zero": logits.softmax(-1)[:, 0],
                 }
                 for name, value in each.items():
@@ -403,22 +403,53 @@ def beside_prompts(model: str, name: str, kind: str, pooling: str = "mean") -> C
 def pooled(bench: Bench, model: str, pooling: str) -> np.ndarray:
     """Features (N, D) of every image.
 
-    `mean`: image features, mean over views. `views`: their mean over the views of each scale, and deviation
-    over all views. `class`: mean and deviation over views of the class token. `tokens`: mean over views of
-    mean and deviation over patches, and deviation of the former over views. `all`: the last two together.
+    `mean`: Image features, mean over views. `trunk`: The trunk's statistics, mean over views. `both`: Image
+    features, then the trunk's statistics.
     """
     found = bench.features(model)
-    if pooling == "mean":
-        return found["plain"].mean(1)
-    if pooling == "views":
-        scales = len(starting_checkpoint(model, 0).config.preprocess.scales)
-        parts = np.array_split(found["plain"], scales, axis=1)
-        return np.hstack([*(part.mean(1) for part in parts), found["plain"].std(1)])
-    if pooling == "class":
-        return np.hstack([found["class"].mean(1), found["class"].std(1)])
-    if pooling == "tokens":
-        return np.hstack([found["means"].mean(1), found["deviations"].mean(1), found["means"].std(1)])
-    return np.hstack([pooled(bench, model, each) for each in ("class", "tokens")])
+    if pooling == "both":
+        return np.hstack([pooled(bench, model, each) for each in ("mean", "trunk")])
+    return found["plain" if pooling == "mean" else pooling].mean(1)
+
+
+class TwoBlockRidge:
+    """Ridge regression on two blocks of features, each scaled to the same mean length on the shots.
+
+    Scales and penalty are chosen by leave-one-out inside the shots.
+
+    Args:
+        first: How many features the first block has; 0 for a single block.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    def fit(self, features: np.ndarray, mos: np.ndarray) -> "TwoBlockRidge":
+        """Fit to features (N, D) and ratings (N,)."""
+        self._mean, self._mos_mean = features.mean(0), float(mos.mean())
+        centred, target = features - self._mean, mos - self._mos_mean
+        best = np.inf
+        for weight in _BLOCK_WEIGHTS if self._first else (1.0,):
+            scale = np.ones(features.shape[1])
+            for block, factor in ((slice(self._first), weight), (slice(self._first, None), 1.0)):
+                if centred[:, block].size:
+                    scale[block] = factor / np.sqrt((centred[:, block] ** 2).sum(1).mean())
+            scaled = centred * scale
+            values, vectors = np.linalg.eigh(scaled @ scaled.T)
+            values = np.maximum(values, 0)
+            for penalty in _PENALTIES:
+                smoother = (vectors * (values / (values + penalty))) @ vectors.T
+                residuals = (target - smoother @ target) / (1 - np.diag(smoother) - 1 / len(target))
+                error = float((residuals**2).mean())
+                if error < best:
+                    best = error
+                    dual = (vectors / (values + penalty)) @ (vectors.T @ target)
+                    self._weights = scale * (scaled.T @ dual)
+        return self
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predicted ratings (N,)."""
+        return (features - self._mean) @ self._weights + self._mos_mean
 
 
 def _small_ridge(mos: np.ndarray) -> Any:
@@ -463,13 +494,10 @@ def _variants_of(name: str, model: str, prefix: str) -> dict[str, Callable[[Benc
         f"{name}-start": unadapted(name),
         f"{prefix}ridge": on_features(model, "mean", _small_ridge),
         f"{prefix}svr": on_features(model, "mean", _svr),
-        f"{prefix}ridge-views": on_features(model, "views", _standardised),
-        f"{prefix}ridge-class": on_features(model, "class", _standardised),
-        f"{prefix}ridge-tokens": on_features(model, "tokens", _standardised),
-        f"{prefix}ridge-all": on_features(model, "all", _standardised),
+        f"{prefix}ridge-trunk": on_features(model, "trunk", lambda mos: TwoBlockRidge(0)),
+        f"{prefix}ridge-both": on_features(model, "both", lambda mos: TwoBlockRidge(_IMAGE_FEATURES)),
         f"{prefix}ridge-logit": beside_prompts(model, name, "feature"),
         f"{name}-start+ridge": beside_prompts(model, name, "start"),
-        f"{name}-start+ridge-all": beside_prompts(model, name, "start", "all"),
         f"{name}+ridge": beside_prompts(model, name, "adapted"),
         f"{name}-averaged": averaged(name, "weights"),
         f"{name}-averaged-logits": averaged(name, "logits"),
