@@ -1,4 +1,4 @@
-"""A model adapted by the installed command: the same scores everywhere; and a demo that runs alone."""
+"""A model adapted by the installed command scores the same everywhere; the demo needs no data."""
 
 import csv
 import json
@@ -68,7 +68,7 @@ def test_the_reported_numbers_are_those_of_the_written_model(scores, adapted, ra
     document, _ = adapted
     with (rated / "ratings.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    # Half of the originals are tested, and all of their images.
+    # Half of the references are tested, with all of their images.
     assert document["after"]["images"] == 12
     by_command = scores[0]
     candidates = []
@@ -121,13 +121,13 @@ def test_demo_draws_its_pictures_once_and_learns_from_them(installed, rated, tmp
     assert len(list(folder.glob("*.png"))) == 720
     with (folder / "ratings.csv").open() as stream:
         ratings = {row["image"]: float(row["mos"]) for row in csv.DictReader(stream)}
-    # Pinned: a change of pictures or ratings would be another demo, and takes another number.
+    # Pinned: a change of pictures or ratings needs a new version number of the demo.
     assert ratings["animal_00.png"] == pytest.approx(4.2667, abs=1e-4)
     assert np.mean(list(ratings.values())) == pytest.approx(3.0806, abs=1e-4)
 
 
 def test_comparison_with_an_adapted_model_from_the_wheel(installed, rated, adapted, scores, tmp_path):
-    """The installed command takes the file, and writes its page from the templates that are shipped."""
+    """The installed command accepts the file, and its package contains the page templates."""
     done = installed.run(
         *("grmp", "compare", rated / "ratings.csv", "--metrics", f"grmp_iqa-tiny,{adapted[1]},piqe"),
         *("--report", tmp_path / "page.html", "--scores", tmp_path / "scores.json", "--format", "json"),

@@ -86,9 +86,9 @@ def stand_ins(tmp_path_factory):
     return made
 
 
-# --- what is read of them -----------------------------------------------------------------------
+# --- reading them -----------------------------------------------------------------------
 
-# All in one process, as `import pyiqa` alone takes seconds, and because one must not change the next.
+# All in one process: `import pyiqa` alone takes seconds, and one reading must not change the next.
 _READ = """
 import contextlib, io, time
 from pathlib import Path
@@ -256,7 +256,7 @@ def test_one_reading_does_not_change_the_next(read):
     assert read["again"] == read["read"]
 
 
-def test_a_direction_that_pyiqa_knows_may_be_said(read):
+def test_a_direction_that_pyiqa_knows_may_be_given(read):
     assert read["the same direction"] == read["read"]["csiq"]
 
 
@@ -355,6 +355,6 @@ def test_the_papers_pretraining(runs):
     prompts = {name for name in start.tensors if name.startswith(("text_prompt.", "visual_prompts."))}
     assert "text_prompt.ctx" in changed
     assert changed <= prompts
-    # Outer steps of 1% of some inner steps of 1e-4: that is little, and it is there.
+    # Outer steps of 1% of some inner steps of 1e-4: small, but not zero.
     largest = max((checkpoint.tensors[name] - start.tensors[name]).abs().max().item() for name in changed)
     assert 1e-7 < largest < 1e-3

@@ -74,7 +74,7 @@ def shipped(name):
 
 
 def on_ratings(options, data, shots):
-    """Ratings of ours into the shipped options' data sets, and no more of them than they need."""
+    """Enter our ratings into the data sets of the options, with few shots."""
     for part in options["datasets"].values():
         if part["type"] == "GRMPShotsDataset":
             part.update(meta_info_file=str(data.ratings), dataroot_target=str(data.images), shots=shots)
@@ -142,7 +142,7 @@ def train(installed, folder, options):
 
 
 def remove(folder):
-    """pyiqa writes beside its own installation, which is not ours alone."""
+    """Remove what pyiqa wrote beside its own installation, which other runs may share."""
     if folder is not None and folder.parent.name == "experiments":
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # other runs may be there
@@ -220,7 +220,7 @@ def wrong_options(data):
 
 @pytest.fixture(scope="module")
 def runs(installed, data, pairs, tmp_path_factory):
-    """Both trainings, the registries, and what is said of wrong options."""
+    """Both trainings, the registries, and the errors for wrong options."""
     folder, wrong = tmp_path_factory.mktemp("options"), tmp_path_factory.mktemp("wrong")
     for name, options in wrong_options(data).items():
         (wrong / f"{name}.yml").write_text(yaml.safe_dump({**options, "name": name}))
@@ -289,7 +289,7 @@ def test_meta_learning_is_logged(runs):
         assert 0.1 < line["l_query"] < 5
         assert line["lr"] == pytest.approx(1e-3)
     assert len({line["l_support"] for line in log}) == 4
-    # An outer step comes after two tasks; the second one goes on from the first.
+    # An outer step follows every two tasks; the second one starts from the first.
     assert ["moved" in line for line in log] == [False, True, False, True]
     assert 0 < log[1]["moved"] < log[3]["moved"] < 1
 

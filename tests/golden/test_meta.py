@@ -125,7 +125,7 @@ def test_batches_are_those_of_the_authors(meta_numbers):
 def test_float64(in_float64, meta_numbers):
     stages, losses = in_float64
     assert losses[0] == pytest.approx(meta_numbers["losses_f64"][0], rel=1e-12)
-    # Adam's first steps magnify what noise there is in a gradient near zero.
+    # Adam's first steps amplify noise in gradients near zero.
     np.testing.assert_allclose(losses, meta_numbers["losses_f64"][:4], rtol=1e-7)
     assert compare(stages, meta_numbers, "f64", 1e-9, 0.02) == 2 * 7
 

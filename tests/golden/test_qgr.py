@@ -74,7 +74,7 @@ def test_losses_and_angle(stepped, golden):
     log = trainer.log_dict
     assert log["l_quality"] == pytest.approx(float(values[f"xe_loss_{precision}"]), abs=tolerance)
     assert log["l_semantic"] == pytest.approx(float(values[f"kl_loss_{precision}"]), abs=tolerance)
-    # The angle hangs on dots, which have a noise of their own.
+    # The angle depends on dot products, which have rounding noise of their own.
     angle = {"f64": 1e-8, "f32": 5e-3}[precision]
     assert log["angle"] == pytest.approx(float(values[f"angle_deg_{precision}"]), abs=angle)
 

@@ -1,4 +1,4 @@
-"""Gradient regularization, on vectors that can be worked out by hand."""
+"""Gradient regularization, on vectors that can be computed by hand."""
 
 import math
 
@@ -25,7 +25,7 @@ def one(quality, semantic, strength):
 
 @pytest.mark.parametrize(
     ("strength", "expected"),
-    # <Gq, Gs> = 6 and |Gs|^2 = 4: what is taken away is strength * (3, 0).
+    # <Gq, Gs> = 6 and |Gs|^2 = 4: strength * (3, 0) is subtracted.
     [(0, (3, 4)), (1, (0, 4)), (2, (-3, 4)), (5, (-12, 4))],
 )
 def test_agreeing_gradient_loses_its_semantic_part(strength, expected):
@@ -61,7 +61,7 @@ def test_component_along_the_semantic_gradient(strength):
     assert before > 0
     _, gradient = one(quality, semantic, strength)
     along = (gradient * semantic).sum().item()
-    # Gone at 1, where the rest is orthogonal; turned around above.
+    # Zero at strength 1, which leaves the orthogonal part; reversed above.
     assert along == pytest.approx((1 - strength) * before, abs=1e-12 * semantic.square().sum().item())
     across = [g - semantic * ((g * semantic).sum() / semantic.square().sum()) for g in (gradient, quality)]
     torch.testing.assert_close(*across)
@@ -70,7 +70,7 @@ def test_component_along_the_semantic_gradient(strength):
 
 def test_each_tensor_is_judged_on_its_own():
     quality = [vector(1, 0), vector(1, 0), torch.tensor([[2.0], [1.0]])]
-    # All together, the first pair's agreement is outweighed by the second's opposition.
+    # Over all tensors, the second pair's opposition outweighs the first pair's agreement.
     semantic = [vector(1, 1), vector(-9, 0), torch.tensor([[0.0], [1.0]])]
     result = regularize(quality, semantic, 1.0)
     assert [g.tolist() for g in result.gradients] == [[0.5, -0.5], [1, 0], [[2], [0]]]
@@ -78,7 +78,7 @@ def test_each_tensor_is_judged_on_its_own():
     assert result.share_projected == pytest.approx(2 / 3)
 
 
-def test_what_is_given_is_left_as_it_is():
+def test_arguments_are_not_changed():
     quality, semantic = vector(3, 4), vector(2, 0)
     one(quality, semantic, 5)
     assert (quality.tolist(), semantic.tolist()) == ([3, 4], [2, 0])
@@ -89,7 +89,7 @@ def test_different_numbers_of_tensors_are_an_error():
         regularize([vector(1), vector(1)], [vector(1)], 1.0)
 
 
-# Where one of the gradients is missing or of no use
+# Missing or unusable gradients
 
 
 @pytest.mark.parametrize("semantic", [None, vector(0, 0)])
@@ -102,7 +102,7 @@ def test_unreached_tensor_keeps_its_quality_gradient(semantic):
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-def test_semantic_gradient_that_is_not_finite_is_left_aside(value):
+def test_semantic_gradient_that_is_not_finite_is_ignored(value):
     result = regularize([vector(3, 4), vector(3, 4)], [vector(2, value), vector(2, 0)], 1.0)
     assert [g.tolist() for g in result.gradients] == [[3, 4], [0, 4]]
     assert result.projected == (False, True)
@@ -161,7 +161,7 @@ def test_angle(quality, semantic, degrees, strength):
 
 
 @pytest.mark.parametrize(("quality", "semantic"), [(vector(0, 0), vector(1, 0)), (vector(1, 0), None)])
-def test_no_angle_to_nothing(quality, semantic):
+def test_no_angle_to_a_zero_gradient(quality, semantic):
     assert math.isnan(one(quality, semantic, 1)[0].angle)
 
 
@@ -196,7 +196,7 @@ def test_many_values_in_half_precision():
 
 
 def test_small_values_in_half_precision():
-    # Their squares are 0 in float16, which would pass for a tensor that is not reached.
+    # Their squares are 0 in float16, which would look like a tensor that is not reached.
     quality, semantic = vector(2**-12, 2**-13, dtype=torch.float16), vector(2**-14, 0, dtype=torch.float16)
     result, gradient = one(quality, semantic, 1)
     assert result.unreached == 0

@@ -1,4 +1,4 @@
-"""First-order meta-learning on a linear function, against a loop that is written out in numpy."""
+"""First-order meta-learning on a linear function, against an explicit loop in numpy."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def by_hand(linear, order):
         (2, 2, "s0 q0 s1 q1"),
         (3, 2, "s0 q0 s1 q1 s2 q0"),
         (5, 2, "s0 q0 s1 q1 s2 q0 s3 q1 s4 q0"),
-        (2, 4, "s0 q0 s1 q1"),  # the rest of the query is not looked at
+        (2, 4, "s0 q0 s1 q1"),  # the rest of the query is not used
     ],
 )
 def test_inner_steps(linear, supports, queries, order):
@@ -76,7 +76,7 @@ def test_inner_steps(linear, supports, queries, order):
     assert isinstance(losses.support[0], float)
 
 
-def test_gradients_left_behind_play_no_part(linear):
+def test_old_gradients_have_no_effect(linear):
     support, query = batches(2, 1), batches(1, 2)
     weight, _, _ = by_hand(linear, [support[0], query[0], support[1], query[0]])
     for parameter in linear.parameters():
@@ -96,7 +96,7 @@ def test_only_the_optimizers_parameters_move(linear):
 
 
 def test_no_graph_is_kept(linear):
-    """First order: each step's graph is gone with the step, and nothing of it leads to the outer step."""
+    """First order: each step's graph is freed, and no gradient flows to the outer step."""
     theta = [p.detach().clone() for p in linear.parameters()]
     values = []
     loss = squared_error(linear)
@@ -123,7 +123,7 @@ def test_displacements_add_up():
     assert [d.tolist() for d in first] == [[1, -2], [[-0.5]]]
     both = displace(first, theta, [torch.tensor([0.5, 2.0]), torch.tensor([[1.0]])])
     assert [d.tolist() for d in both] == [[1.5, -2], [[1.5]]]
-    # What was given is not written to: a state that is being saved may hold it.
+    # Arguments are not written to, as a state that is being saved may refer to them.
     assert [d.tolist() for d in first] == [[1, -2], [[-0.5]]]
     assert [t.tolist() for t in theta] == [[1, 2], [[3]]]
 

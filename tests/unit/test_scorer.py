@@ -1,4 +1,4 @@
-"""Scoring rated images again and again, with their tokens remembered."""
+"""Scoring rated images repeatedly, with cached tokens."""
 
 from collections import Counter
 
@@ -33,7 +33,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture
 def scorer_for(paths):
-    """A function of a network that gives a scorer of all images."""
+    """A function from a network to a scorer of all images."""
     return lambda network: RatedScorer(RatedViews(paths, np.zeros(IMAGES), network.config.preprocess))
 
 
@@ -51,7 +51,7 @@ def embedded(monkeypatch):
 
 
 def adapted(network, amount=0.1):
-    """The network with other values of all that few-shot adaptation learns."""
+    """The network, with changed values of all parameters that few-shot adaptation learns."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name in adaptation_names(network):
@@ -79,7 +79,7 @@ def test_scores_are_those_of_the_network(small_network, paths, scorer_for, embed
     assert embedded == Counter(set(order))  # once each, before and after adaptation
 
 
-def test_scores_hang_on_nothing_remembered(small_network, scorer_for, monkeypatch, embedded):
+def test_scores_do_not_depend_on_the_cache(small_network, scorer_for, monkeypatch, embedded):
     network = small_network("vit", "crops")
     everything = list(range(IMAGES))
     size = scorer_for(network).embed(network, [0])[0].numel() * 4

@@ -1,4 +1,4 @@
-"""Shots and test set: by the seed alone, of the right sizes, and never of one reference."""
+"""Shots and test set: determined by the seed, of the right sizes, without a common reference."""
 
 import re
 from collections import Counter
@@ -32,7 +32,7 @@ def grouped(sizes, seed=0):
 
 
 def check(split, count, shots):
-    """What holds for every split."""
+    """Check what holds for every split."""
     for index in (split.shots, split.test):
         assert np.issubdtype(index.dtype, np.integer)
         assert (np.diff(index) > 0).all()
@@ -70,7 +70,7 @@ def test_all_other_images_are_the_test(sampling):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize(("share", "tested"), [(0.2, 6), (0.15, 5), (0.5, 15), (0.05, 2), (0.9, 27)])
 def test_a_share_of_the_images(sampling, share, tested):
-    """0.15 of 30 are 4.5: halves go up."""
+    """0.15 of 30 is 4.5, rounded up."""
     ratings = rated(np.arange(30.0))
     for seed in range(10):
         split = draw_split(ratings, 3, seed, sampling=sampling, test_share=share)
@@ -101,7 +101,7 @@ def test_few_random_shots_are_part_of_more():
 @pytest.mark.parametrize("options", [{}, {"test_share": 0.4}])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_every_image_is_drawn_equally_often(sampling, options):
-    """Both samplings: strata of equal size leave every image the same chance."""
+    """With both samplings: strata of equal size give every image the same chance."""
     count, shots, seeds = 20, 4, 1500
     ratings = rated(np.arange(count) % 7, None)
     drawn, tested = Counter(), Counter()
@@ -150,7 +150,7 @@ def test_the_order_of_the_file_does_not_choose_the_references():
 
 @pytest.mark.parametrize(("count", "shots"), [(100, 10), (103, 10), (50, 48), (7, 2), (60, 60 - 2)])
 def test_spread_takes_one_shot_of_each_part(count, shots):
-    """An oracle by ranks: the parts are of equal size, but for one image."""
+    """An oracle by ranks: part sizes differ by at most one image."""
     rng = np.random.default_rng(count)
     mos = rng.permutation(count) ** 2.0
     ranks = np.sqrt(mos).astype(int)
@@ -167,7 +167,7 @@ def test_spread_covers_the_range_better_than_random():
     ratings = rated(mos)
 
     def coverage(sampling):
-        """Means over seeds: part of the range between the extreme shots, and of deciles that have a shot."""
+        """Means over seeds: share of the range that the shots span, and of deciles with a shot."""
         deciles = np.searchsorted(np.quantile(mos, np.linspace(0.1, 0.9, 9)), mos)
         span, hit = [], []
         for seed in range(100):
@@ -190,7 +190,7 @@ def test_spread_among_equal_ratings_is_left_to_chance():
         shots = draw_split(ratings, 10, seed, sampling="spread").shots
         assert (shots < 50).sum() == 5
         drawn.update(shots.tolist())
-        # Were ties in the order of the file, each run of ten images would give exactly one shot.
+        # If ties were in the order of the file, every ten images would give exactly one shot.
         drawn["one of each ten"] += sorted(shots // 10) == list(range(10))
     assert drawn.pop("one of each ten") < 20
     assert set(drawn) == set(range(100))
@@ -244,7 +244,7 @@ def test_no_reference_is_on_both_sides(sampling, test_share):
 
 
 def test_a_split_that_ignores_references_would_leak():
-    """The check above can fail: without its references the same set is torn apart."""
+    """The check above can fail: without references, the same set leaks."""
     ratings = grouped([4] * 10)
     assert leaked(ratings, draw_split(rated(ratings.mos), 10, 0))
 
@@ -258,7 +258,7 @@ def test_half_of_the_references_are_tested(groups, tested):
 
 
 def test_references_from_a_file_keep_their_sides(tmp_path):
-    """From the names of files to the split: TID2013's mix of capitals must not part a reference."""
+    """From file names to the split: TID2013's mix of capitals must not separate a reference."""
     rows = ["image,mos"]
     for reference in range(1, 9):
         for distortion in range(1, 5):
@@ -341,7 +341,7 @@ def test_column_without_train_or_test(words):
     assert f"{words.count(words[0])} x '{words[0]}'" in message
 
 
-# --- too few images, wrong options ----------------------------------------------------------------
+# --- too few images, wrong arguments ----------------------------------------------------------------
 
 
 def test_too_few_images():
@@ -378,7 +378,7 @@ def test_too_few_images_of_the_references():
 
 
 def test_sides_that_are_too_small_by_chance():
-    """Of two references one has one image: whichever side it falls to is too small."""
+    """One of two references has a single image; the side that it is on is too small."""
     messages = {error_of(rated(range(4), "aaab"), 2, seed) for seed in range(20)}
     assert len(messages) == 2
     pool, test = sorted(messages, key=lambda message: "for the test" in message)
@@ -412,7 +412,7 @@ def test_shots_of_one_value():
         ({"test_share": 0.5, "column": "split"}, "contradict"),
     ],
 )
-def test_options_without_meaning(options, words):
+def test_invalid_arguments(options, words):
     ratings = rated(range(20), None, split=["train", "test"] * 10)
     with pytest.raises(GRMPError, match=re.escape(words)) as caught:
         draw_split(ratings, **{"shots": 5, "seed": 0, **options})

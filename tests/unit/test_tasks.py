@@ -26,14 +26,14 @@ LEVELS = (1, 2, 3, 4, 5)
 
 
 def write(path: Path, height: int, width: int, seed: int = 0) -> str:
-    """A file of noise; which noise tells files apart."""
+    """A file of noise, different for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return str(path)
 
 
 def rated(folder: Path, pattern: str, distortions: int, references: int, **options) -> Ratings:
-    """A data set whose MOS is its level, but for a tenth of its reference."""
+    """A data set whose MOS is its level plus a tenth of its reference."""
     paths, mos = [], []
     for reference in range(1, references + 1):
         for distortion in range(1, distortions + 1):
@@ -167,7 +167,7 @@ def test_few_decoded_tasks_are_kept(tmp_path):
         source.draw("01", seed=0)
 
 
-def test_what_cannot_be_learned_from_is_left_out(tmp_path):
+def test_distortions_without_information_are_left_out(tmp_path):
     ratings = tid(tmp_path, distortions=4, references=1)
     mos = ratings.mos.copy()
     mos[5:10] = 3.0
@@ -177,7 +177,7 @@ def test_what_cannot_be_learned_from_is_left_out(tmp_path):
         RatedTasks(few.subset(np.array([5, 6, 7, 8, 9, 10, 11])), "tid2013")
 
 
-def test_name_that_tells_no_distortion(tmp_path):
+def test_name_without_a_distortion(tmp_path):
     ratings = tid(tmp_path, distortions=1, references=1)
     odd = Ratings("a test", (*ratings.images, "photos/holiday.png"), np.arange(6.0))
     with pytest.raises(InputError, match=r"tid2013: .*'photos/holiday.png'.*TID2013 \(i01_08_5.bmp\)"):
@@ -336,7 +336,7 @@ def test_pristine_picture_that_cannot_be_read(tmp_path):
         source.draw("jpeg", seed=0)
 
 
-def test_folder_with_too_little_in_it(tmp_path):
+def test_folder_with_too_few_images(tmp_path):
     with pytest.raises(InputError, match="no images in this folder"):
         pristine_tasks(tmp_path)
     path = write(tmp_path / "one.png", 100, 100)
@@ -347,7 +347,7 @@ def test_folder_with_too_little_in_it(tmp_path):
             pristine_tasks(no_folder)
 
 
-def test_folder_called_as_standard_input_is(tmp_path, monkeypatch):
+def test_folder_named_like_standard_input(tmp_path, monkeypatch):
     (tmp_path / "-").mkdir()
     for number in range(2):
         write(tmp_path / "-" / f"{number}.png", 100, 100)
@@ -365,7 +365,7 @@ def test_drawn_pictures_are_the_nine_kinds_of_scenes_in_turn():
     assert np.array_equal(pictures[13], draw_scene(kinds[13], int(seeds[13]), 256, 256))
 
 
-def test_drawn_seeds_are_nobody_elses():
+def test_drawn_seeds_are_used_for_nothing_else():
     names = [DrawnPictures(300, seed).name(number) for seed in range(4) for number in range(300)]
     seeds = [int(name.split("-")[1]) for name in names]
     assert len(set(seeds)) == len(seeds)
@@ -417,6 +417,6 @@ def test_negative_seed(tmp_path):
         ({"kinds": []}, "kinds is empty"),
     ],
 )
-def test_options_that_cannot_work(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(InputError, match=message):
         drawn_tasks(**options)

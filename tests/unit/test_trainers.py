@@ -89,7 +89,7 @@ def through_a_file(state):
     return torch.load(file, weights_only=True)
 
 
-# Few-shot adaptation: what learns
+# Few-shot adaptation: which parameters learn
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_frozen_stays(small_checkpoint, kind, side, views, strength):
     changed = {name for name, t in trainer.net.state_dict().items() if not torch.equal(t, start[name])}
     assert changed == set(trainer.learned) == set(adaptation_names(trainer.net))
     assert trainer.moved() > 1e-4
-    assert all(p.grad is None for p in trainer.net.parameters())  # nothing is held between steps
+    assert all(p.grad is None for p in trainer.net.parameters())  # no gradient is kept between steps
 
 
 # Few-shot adaptation: the step
@@ -173,7 +173,7 @@ def test_without_regularization_a_step_is_plain_sgd(small_checkpoint):
         step(trainer, number + 1, batch)
         assert set(trainer.log_dict) == {"l_quality"}
 
-        torch.manual_seed(seed * 1_000_003 + number)  # of the prompts' dropout
+        torch.manual_seed(seed * 1_000_003 + number)  # for the prompts' dropout
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         pixels = pick_views(batch["img"], SQUASH, generator).float() / 255
         quality = network.quality_logits(network.image_features(normalize(pixels, SQUASH))).softmax(-1)[:, 0]
@@ -197,7 +197,7 @@ def test_regularization_makes_a_difference_and_is_logged(small_checkpoint):
     assert regularized.log_dict["l_quality"] == plain.log_dict["l_quality"]
     assert 0 < regularized.log_dict["angle"] < 180
     assert 0 < regularized.log_dict["projected"] < 1
-    assert regularized.regularized.unreached == 1  # the context, which the scenes' texts do not have
+    assert regularized.regularized.unreached == 1  # the context, which the scene texts lack
     ctx = "text_prompt.ctx"
     assert torch.equal(values(regularized)[ctx], values(plain)[ctx])
     assert not same(values(regularized), values(plain))
@@ -234,7 +234,7 @@ def test_bytes_and_floats_are_the_same_images(small_checkpoint, kind, side, view
     assert not same(ends[0], trainer.start_values)
 
 
-def test_one_view_of_each_image_needs_no_dimension_of_its_own(small_checkpoint):
+def test_a_single_view_needs_no_view_dimension(small_checkpoint):
     ends = []
     for convert in (lambda images: images, lambda images: images[:, 0]):
         trainer = make_trainer(GRMPAdaptModel, small_checkpoint())
@@ -244,7 +244,7 @@ def test_one_view_of_each_image_needs_no_dimension_of_its_own(small_checkpoint):
     assert same(*ends)
 
 
-def test_trying_leaves_the_weights_alone(small_checkpoint):
+def test_trying_does_not_change_weights(small_checkpoint):
     trainer = make_trainer(GRMPAdaptModel, small_checkpoint())
     trainer.try_gradients(shots())
     assert same(values(trainer), trainer.start_values)
@@ -256,11 +256,11 @@ def test_trying_leaves_the_weights_alone(small_checkpoint):
     assert not same(values(trainer), tried)
 
 
-# Few-shot adaptation: what is remembered of the shots
+# Few-shot adaptation: cached outputs for the shots
 
 
 def counted(trainer):
-    """How many images have been embedded, in a list of calls."""
+    """List of the number of images embedded per call."""
     calls, embed = [], trainer.net.tokens
 
     def tokens(pixels):
@@ -281,7 +281,7 @@ ORDERS = [(0, 3, 5), (5, 1), (3, 0, 7, 2), (5,), (7, 5, 3, 1, 0), (2, 1)]
 
 
 @pytest.mark.parametrize("strength", [0, 5])
-def test_remembered_and_computed_anew_are_the_same(small_checkpoint, monkeypatch, strength):
+def test_cached_and_recomputed_outputs_are_the_same(small_checkpoint, monkeypatch, strength):
     checkpoint = small_checkpoint("vit", "crops")
     room = frozen._ROOM
     ends, calls, logs = [], [], []
@@ -299,13 +299,13 @@ def test_remembered_and_computed_anew_are_the_same(small_checkpoint, monkeypatch
     assert same(ends[0], ends[2])
     assert logs[0] == logs[1] == logs[2]
     uses = sum(map(len, ORDERS))
-    assert calls[0] == [6] * 6  # each of the six shots that came up
+    assert calls[0] == [6] * 6  # once for each of the six shots drawn
     assert calls[1] == [6] * uses
     # 0, 3 and 5 came first; all others are computed each time.
     assert calls[2] == [6] * (3 + sum(number not in (0, 3, 5) for order in ORDERS for number in order))
 
 
-def test_what_is_remembered_is_the_view_that_is_picked(small_checkpoint):
+def test_cached_outputs_are_those_of_the_picked_views(small_checkpoint):
     trainer = make_trainer(GRMPAdaptModel, small_checkpoint("vit", "crops"))
     batch, flips = mixed_batch(range(8)), set()
     for seed in range(4):
@@ -319,7 +319,7 @@ def test_what_is_remembered_is_the_view_that_is_picked(small_checkpoint):
     assert flips == {True, False}
 
 
-def test_what_is_remembered_of_an_image_does_not_hang_on_its_batch(small_checkpoint):
+def test_cached_outputs_do_not_depend_on_the_batch(small_checkpoint):
     one, other = (make_trainer(GRMPAdaptModel, small_checkpoint("vit", "crops")) for _ in range(2))
     step(one, 1, mixed_batch((4, 6)))
     one.set_learned(one.start_values)
@@ -328,7 +328,7 @@ def test_what_is_remembered_of_an_image_does_not_hang_on_its_batch(small_checkpo
     assert same(values(one), values(other))
 
 
-def test_squashed_images_are_not_remembered(small_checkpoint):
+def test_squashed_images_are_not_cached(small_checkpoint):
     trainer = make_trainer(GRMPAdaptModel, small_checkpoint())
     calls = counted(trainer)
     for number in range(1, 4):
@@ -336,11 +336,11 @@ def test_squashed_images_are_not_remembered(small_checkpoint):
     assert calls == [4, 4, 4]
 
 
-# Few-shot adaptation: which view
+# Few-shot adaptation: choice of the view
 
 
 def coordinates(count, height, width):
-    """Images whose first two channels tell the row and the column, and the third the image."""
+    """Images whose channels encode row, column and number of the image."""
     image = torch.zeros(count, 1, 3, height, width)
     image[:, :, 0] = torch.arange(height)[:, None]
     image[:, :, 1] = torch.arange(width)
@@ -349,7 +349,7 @@ def coordinates(count, height, width):
 
 
 def place(view):
-    """Where a view was cut: top, left, whether it is flipped."""
+    """Position of a view: top, left, whether it is flipped."""
     columns = view[1, 0]
     flipped = bool(columns[0] > columns[-1])
     left = int(columns.min())
@@ -362,7 +362,7 @@ def test_the_authors_offsets():
     config = PreprocessConfig()
     views = pick_views(coordinates(3, 244, 244), config, torch.Generator().manual_seed(14))
     assert views.shape == (3, 3, 224, 224)
-    assert [place(view) for view in views] == [(15, 8, True)] * 3  # one place for the whole batch
+    assert [place(view) for view in views] == [(15, 8, True)] * 3  # one position for the whole batch
     assert views[:, 2, 0, 0].tolist() == [0, 1, 2]
 
 
@@ -371,7 +371,9 @@ def test_flipped_in_the_left_half():
     seen = {}
     for seed in range(120):
         torch.manual_seed(seed)
-        top, left, _ = torch.randint(0, 20, (3,)).tolist()  # as the authors draw, from the global generator
+        top, left, _ = torch.randint(
+            0, 20, (3,)
+        ).tolist()  # as in the authors' code, from the global generator
         (view,) = pick_views(images, config, torch.Generator().manual_seed(seed))
         assert place(view) == (top, left, left < 10)
         seen[left] = True
@@ -392,7 +394,7 @@ def test_each_image_shows_one_of_its_crops():
         ]
         assert len(found) == 1
         counts[found[0]] += 1
-    assert counts.min() > 15  # of 33: every crop, as it is and flipped
+    assert counts.min() > 15  # of 33: every crop, flipped and not
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (36, 40), (40, 36)])
@@ -401,7 +403,7 @@ def test_images_that_no_view_fits(shape):
         pick_views(torch.zeros(1, 1, 3, *shape), SQUASH, torch.Generator())
 
 
-# Few-shot adaptation: going on
+# Few-shot adaptation: resuming
 
 
 def test_a_step_is_a_function_of_seed_and_number(small_checkpoint):
@@ -421,7 +423,7 @@ def test_a_step_is_a_function_of_seed_and_number(small_checkpoint):
     assert not same(once, after(seed=2, number=7))
 
 
-def test_seeds_do_not_meet_at_other_steps(small_checkpoint):
+def test_seeds_do_not_collide_at_different_steps(small_checkpoint):
     drawn = set()
     for seed in range(3):
         trainer = make_trainer(GRMPAdaptModel, small_checkpoint(), seed=seed, strength=0)
@@ -431,7 +433,7 @@ def test_seeds_do_not_meet_at_other_steps(small_checkpoint):
     assert len(drawn) == 3 * 300
 
 
-def test_adaptation_goes_on_bit_for_bit(small_checkpoint):
+def test_adaptation_resumes_bit_for_bit(small_checkpoint):
     def make():
         return make_trainer(
             GRMPAdaptModel,
@@ -453,7 +455,7 @@ def test_adaptation_goes_on_bit_for_bit(small_checkpoint):
     train(second, range(4, 7))
     assert same(values(second), values(whole))
     assert second.get_current_learning_rate() == whole.get_current_learning_rate() == pytest.approx([0])
-    # Momentum and schedule matter here: without the state the end is another one.
+    # Momentum and schedule matter here: without the state, the result differs.
     third = make()
     third.set_learned(values(first))
     train(third, range(4, 7))
@@ -461,7 +463,7 @@ def test_adaptation_goes_on_bit_for_bit(small_checkpoint):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_steps_that_are_not_finite_are_left_out(small_checkpoint, value):
+def test_steps_with_non_finite_gradients_are_skipped(small_checkpoint, value):
     trainer = make_trainer(GRMPAdaptModel, small_checkpoint(), optim={"type": "SGD", "lr": 0.05})
     good, bad = shots(), shots()
     bad["mos_label"][1] = value
@@ -471,7 +473,7 @@ def test_steps_that_are_not_finite_are_left_out(small_checkpoint, value):
         step(trainer, 2 + number, bad)
         assert trainer.log_dict["skipped"] == number + 1
     assert same(values(trainer), before)
-    step(trainer, 11, good)  # and the count starts anew
+    step(trainer, 11, good)  # resets the count
     assert "skipped" not in trainer.log_dict
     before = values(trainer)
     for number in range(9):
@@ -490,14 +492,14 @@ def scores(network):
         return network.eval()(images)
 
 
-def test_checkpoint_without_a_backbone_to_be_had_is_complete(small_checkpoint, tmp_path):
+def test_checkpoint_without_a_downloadable_backbone_is_complete(small_checkpoint, tmp_path):
     start = dataclasses.replace(small_checkpoint(), info={"licence": "MIT", "origin": "here", "seed": 3})
     trainer = make_trainer(GRMPAdaptModel, start)
     step(trainer, 1, shots())
     trainer.info = {"stage": "adapted"}
     checkpoint = trainer.checkpoint()
     assert checkpoint.tensors.keys() == start.tensors.keys() == trainer.net.state_dict().keys()
-    # The licence goes along; facts about how the start came to be do not.
+    # The licence is kept; facts about the training of the start are not.
     assert checkpoint.info == {"licence": "MIT", "origin": "here", "stage": "adapted"}
     write_checkpoint(checkpoint, tmp_path / "mine.safetensors")
     read = read_checkpoint(tmp_path / "mine.safetensors")
@@ -514,7 +516,7 @@ def test_checkpoint_is_not_changed_by_further_steps(small_checkpoint):
 
 @pytest.fixture(scope="module")
 def backbone_elsewhere(small_checkpoint, tmp_path_factory):
-    """A start that carries its prompts only, and names a file for all the rest."""
+    """A start with prompts only, which names a file for the rest."""
     config = small_checkpoint().config
     file = tmp_path_factory.mktemp("backbone") / "clip.safetensors"
     with torch.random.fork_rng(devices=[]):
@@ -528,7 +530,7 @@ def backbone_elsewhere(small_checkpoint, tmp_path_factory):
 
 
 @pytest.mark.parametrize("cls", [GRMPAdaptModel, GRMPPretrainModel])
-def test_checkpoint_with_a_backbone_to_be_had_keeps_what_differs(backbone_elsewhere, tmp_path, cls):
+def test_checkpoint_with_a_downloadable_backbone_stores_the_difference(backbone_elsewhere, tmp_path, cls):
     start = backbone_elsewhere
     trainer = make_trainer(cls, start, **({"tasks_per_step": 1} if cls is GRMPPretrainModel else {}))
     step(trainer, 1, shots() if cls is GRMPAdaptModel else make_task())
@@ -539,7 +541,7 @@ def test_checkpoint_with_a_backbone_to_be_had_keeps_what_differs(backbone_elsewh
     assert read_tensors(tmp_path / "mine.safetensors").keys() == kept.tensors.keys()
     read = GRMPIQA(read_checkpoint(tmp_path / "mine.safetensors"))
     assert same(read.state_dict(), trainer.net.state_dict())
-    # And once more from there: what the first stage learned is not lost in the second.
+    # Again from there: the second stage keeps what the first one learned.
     again = make_trainer(GRMPAdaptModel, read_checkpoint(tmp_path / "mine.safetensors"))
     step(again, 1, shots())
     assert again.checkpoint().tensors.keys() >= kept.tensors.keys()
@@ -603,7 +605,7 @@ def make_task(seed=0, source=0, support=5, query=3):
 
 
 def make_pretrainer(checkpoint, **options):
-    """Without dropout, which each step draws anew: then a task is the same wherever it stands."""
+    """Without dropout, which depends on the step: a task then has the same effect at any position."""
     options = {"support_batch": 2, "query_batch": 2, "optim": {"type": "SGD", "lr": 0.5}, **options}
     trainer = make_trainer(GRMPPretrainModel, checkpoint, **options)
     trainer.net.visual_prompts.dropout.p = 0.0
@@ -652,7 +654,7 @@ def test_losses_are_means_over_the_inner_steps(small_checkpoint):
 
 
 def ends(checkpoint, tasks, **options):
-    """The meta-prompts after a round of tasks."""
+    """The trainer after one group of tasks."""
     trainer = make_pretrainer(checkpoint, tasks_per_step=len(tasks), outer_learning_rate=0.5, **options)
     for number, seed in enumerate(tasks, 1):
         step(trainer, number, make_task(seed))
@@ -725,7 +727,7 @@ def test_paper_starts_each_task_from_the_meta_prompts(small_checkpoint, starts_a
     assert distance(befores[0], start) == distance(befores[1], start) == distance(thetas[0], start) == 0
     assert distance(thetas[1], start) > 1e-3
     assert distance(befores[2], thetas[1]) == distance(befores[3], thetas[1]) == 0
-    assert len({id(optimizer) for _, _, optimizer in starts_and_ends}) == 4  # and with a new optimizer
+    assert len({id(optimizer) for _, _, optimizer in starts_and_ends}) == 4  # each with a new optimizer
 
 
 def test_released_chains_tasks_and_outer_steps(small_checkpoint, starts_and_ends):
@@ -734,7 +736,7 @@ def test_released_chains_tasks_and_outer_steps(small_checkpoint, starts_and_ends
     )
     for number in range(1, 5):
         step(trainer, number, make_task(number))
-        assert distance(starts_and_ends[-1][1], values(trainer).values()) == 0  # left as the task ended
+        assert distance(starts_and_ends[-1][1], values(trainer).values()) == 0  # as at the end of the task
     for (_, end, _), (begin, _, _) in itertools.pairwise(starts_and_ends):
         assert distance(end, begin) == 0
     # theta moves by 1% of the way to the mean of where the tasks ended.
@@ -760,7 +762,7 @@ def test_moved(small_checkpoint):
     assert trainer.moved() == 0
     step(trainer, 1, make_task(1))
     adapted = values(trainer)
-    assert trainer.moved() == 0  # the meta-prompts are where they were, whatever the last task did
+    assert trainer.moved() == 0  # the meta-prompts have not moved, whatever the last task did
     assert "moved" not in trainer.log_dict
     assert same(values(trainer), adapted)
     assert not same(adapted, trainer.start_values)
@@ -775,7 +777,7 @@ def test_moved(small_checkpoint):
 
 @pytest.mark.parametrize("protocol", ["paper", "released"])
 def test_in_the_middle_of_an_outer_step(small_checkpoint, protocol):
-    """What is saved and what is validated are the meta-prompts."""
+    """The meta-prompts are saved and validated, not the prompts of the last task."""
     trainer = make_pretrainer(small_checkpoint(), tasks_per_step=2, protocol=protocol)
     for number in range(1, 4):
         step(trainer, number, make_task(number))
@@ -791,13 +793,13 @@ def test_in_the_middle_of_an_outer_step(small_checkpoint, protocol):
     with torch.no_grad():
         expected = GRMPIQA(checkpoint).score_views(views.float() / 255)
     torch.testing.assert_close(trainer.output_score, expected)
-    assert same(values(trainer), inner)  # and training goes on from where it was
+    assert same(values(trainer), inner)  # training continues from there
     assert trainer.net.training
 
 
 @pytest.mark.parametrize("protocol", ["paper", "released"])
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_pretraining_goes_on_bit_for_bit(small_checkpoint, protocol, cut):
+def test_pretraining_resumes_bit_for_bit(small_checkpoint, protocol, cut):
     def make():
         options = {"tasks_per_step": 3, "protocol": protocol, "support_batch": 2, "query_batch": 2}
         return make_trainer(GRMPPretrainModel, small_checkpoint(), **options)  # Adam, and with dropout
@@ -817,7 +819,7 @@ def test_pretraining_goes_on_bit_for_bit(small_checkpoint, protocol, cut):
     assert distance(whole.theta, whole.start_values.values()) > 1e-3
 
 
-def test_prompts_are_drawn_anew_from_the_seed(small_checkpoint, tmp_path):
+def test_new_prompts_are_drawn_from_the_seed(small_checkpoint, tmp_path):
     file = tmp_path / "start.safetensors"
     write_checkpoint(small_checkpoint(), file)
     one, again, other = (make_trainer(GRMPPretrainModel, str(file), seed=seed) for seed in (1, 1, 2))
@@ -839,7 +841,7 @@ def test_two_tasks_in_a_batch_are_refused(small_checkpoint):
 
 
 class Flat:
-    """Images of one colour each, which tells them apart, and sizes that differ."""
+    """Images of one colour each, all different, and of different sizes."""
 
     def __init__(self, name, distortions, count=10, mos=None):
         self.name = name
@@ -860,7 +862,7 @@ def task_views(*sources, preprocess=SQUASH, seed=0, **settings):
 
 
 def numbers_of(views):
-    """Which images views of one colour are of."""
+    """The image that each single-coloured view shows."""
     assert torch.equal(views, views[:, :1, :1, :1].expand_as(views))
     return (views[:, 0, 0, 0] // 10).tolist()
 
@@ -890,7 +892,7 @@ def test_labels_are_normalised_within_each_side():
         assert (labels.min(), labels.max()) == (0, 1)
 
 
-def test_one_value_for_all_is_the_middle():
+def test_equal_labels_become_the_middle():
     item = task_views(Flat("a", 1, mos=[3, 3, 3, 3, 3])).draw(0, 0)
     assert item["support_quality"].tolist() == [0.5] * 4
     assert item["query_quality"].tolist() == [0.5]
@@ -903,7 +905,7 @@ def test_images_per_task():
         item = tasks.draw(0, visit)
         assert (len(item["support"]), len(item["query"])) == (4, 1)
         seen |= {*numbers_of(item["support"]), *numbers_of(item["query"])}
-    assert seen == set(range(10))  # drawn anew each time
+    assert seen == set(range(10))  # another draw each time
     assert len(task_views(Flat("a", 1, 4), images_per_task=5).draw(0, 0)["support"]) == 3
 
 
@@ -924,7 +926,7 @@ def test_every_epoch_visits_all_tasks():
 
 def test_released_order_is_source_after_source():
     tasks = task_views(Flat("a", 3), Flat("b", 4), protocol="released", tasks_per_step=3)
-    # As many of every source as make an outer step: b3 is never seen.
+    # As many of every source as in an outer step: b3 is never used.
     assert tasks.tasks == [(0, "a0"), (0, "a1"), (0, "a2"), (1, "b0"), (1, "b1"), (1, "b2")]
     orders = [tasks.order(epoch) for epoch in range(8)]
     for order in orders:
@@ -958,7 +960,7 @@ def test_tasks_are_functions_of_seed_index_and_visit(preprocess):
     assert not equal(once, drawn(index=0))
 
 
-def test_sources_get_a_seed_that_follows_from_ours():
+def test_seeds_of_sources_are_derived_from_ours():
     first, again, other = Flat("a", 1), Flat("a", 1), Flat("a", 1)
     for source, seed in ((first, 0), (again, 0), (other, 1)):
         tasks = task_views(source, seed=seed)
@@ -980,7 +982,7 @@ def test_loader_draws_by_torchs_generator():
 
 
 def ramp(height=60, width=90):
-    """Brighter from left to right, so that a mirror image tells itself."""
+    """Brighter from left to right, so that a mirror image is recognizable."""
     row = np.linspace(0, 250, width).round().astype(np.uint8)
     return np.broadcast_to(row[:, None], (height, width, 3)).copy()
 
@@ -991,14 +993,14 @@ def ramps(preprocess, **settings):
     return task_views(source, preprocess=preprocess, **settings)
 
 
-def test_squashed_query_images_are_seen_whole():
+def test_squashed_query_images_are_whole():
     expected = cv2.resize(ramp(), (32, 32), interpolation=cv2.INTER_CUBIC)
     for view in ramps(SQUASH).draw(0, 0)["query"]:
         found = view.permute(1, 2, 0).numpy().astype(int)
         assert np.abs(found - expected).max() <= 1
 
 
-def test_squashed_support_images_are_cut_from_a_little_more():
+def test_squashed_support_images_are_cropped():
     whole = cv2.resize(ramp(), (37, 37), interpolation=cv2.INTER_CUBIC).astype(int)  # 256 to 224, as 37 to 32
     places, flips = set(), 0
     for visit in range(12):
@@ -1015,7 +1017,7 @@ def test_squashed_support_images_are_cut_from_a_little_more():
 
 
 def test_crops_keep_the_proportions():
-    # Enlarged or reduced as in scoring, a ramp has a slope of its own at each scale: never the squashed one.
+    # Resized as in scoring, a ramp has a different slope at each scale, never the squashed one.
     slopes = {
         "support": set(),
         "query": set(),
@@ -1030,7 +1032,7 @@ def test_crops_keep_the_proportions():
                 mirrored[side] += slope < 0
                 found.add(round(abs(slope)))
     per_pixel = 250 / 89
-    # Half of 60 rows is below a view's 32: then a view takes in all 60 rows, 60/32 as steep.
+    # Half of 60 rows is less than a view's 32: the view then spans all 60 rows, 60/32 as steep.
     assert slopes["query"] == slopes["support"] == {round(per_pixel), round(per_pixel * 60 / 32)}
     assert mirrored["query"] == 0
     assert 20 < mirrored["support"] < 60  # of 80
@@ -1109,7 +1111,7 @@ def test_training_views_are_a_function_of_seed_and_number(pictures):
     assert crops(1, 3).shape == (6, 3, 32, 32)
     assert torch.equal(crops(1, 3), crops(1, 3))
     assert not torch.equal(crops(1, 3), crops(2, 3))
-    # Images of one size get places of their own, too.
+    # Images of the same size get different crops, too.
     same_picture = RatedViews([pictures[0]] * 2, np.zeros(2), CROPS, training_views=6)
     assert not torch.equal(same_picture.views(0), same_picture.views(1))
 
@@ -1136,18 +1138,18 @@ def test_problems_come_in_order(pictures, tmp_path):
     for number in (0, 2, 5):
         reason = found[number][1]
         assert reason
-        assert paths[number] not in reason  # whoever lists reasons names the file beside
+        assert paths[number] not in reason  # the caller adds the file
         with pytest.raises(ImageError) as raised:
             images[number]
         assert str(raised.value) == f"{paths[number]}: {reason}"
     assert len({found[number][1] for number in (0, 2, 5)}) == 3
 
 
-# The released code's way to end
+# How the released code ends training
 
 
 class Learner:
-    """As much of a trainer as `BestOnTest` looks at."""
+    """The part of a trainer that `BestOnTest` uses."""
 
     def __init__(self, rate=1e-3):
         self.learned = {"weight": torch.nn.Parameter(torch.zeros(2))}
@@ -1190,20 +1192,20 @@ def follow(measured, rate=1e-3, epochs=1000):
     return learner, choose, fell, asked
 
 
-def test_it_measures_at_the_start_and_every_five_epochs():
+def test_it_evaluates_at_the_start_and_every_five_epochs():
     assert follow({}, epochs=29)[3] == [0, 5, 10, 15, 20, 25]
     assert follow({}, epochs=30)[3] == [0, 5, 10, 15, 20, 25, 30]
 
 
-def test_rate_falls_after_six_measurements_without_a_better_one():
+def test_learning_rate_falls_after_six_evaluations_without_improvement():
     learner, choose, fell, _ = follow({0: 1.0}, epochs=70)
     assert fell == [30, 60]
     assert [group["lr"] for group in learner.optimizer.param_groups] == pytest.approx([0.09e-3, 0.18e-3])
     assert choose.best_epoch == 0
 
 
-def test_a_better_measurement_starts_the_count_anew():
-    # 1.2 at 15, equalled at 40, which is no better one; then 1.3 at 75.
+def test_an_improvement_resets_the_count():
+    # 1.2 at 15, equalled at 40, which is no improvement; then 1.3 at 75.
     learner, choose, fell, _ = follow({0: 1.0, 15: 1.2, 20: 1.1, 40: 1.2, 75: 1.3}, epochs=106)
     assert fell == [15 + 30, 75 + 30]
     assert choose.best_epoch == 75
@@ -1211,23 +1213,23 @@ def test_a_better_measurement_starts_the_count_anew():
     assert learner.learned["weight"].tolist() == [75, 75]
 
 
-def test_the_fifth_measurement_without_a_better_one_is_tolerated():
+def test_five_evaluations_without_improvement_are_tolerated():
     _, choose, fell, _ = follow({0: 1.0, 30: 1.1, 60: 1.2, 90: 1.3}, epochs=100)
     assert fell == []
     assert choose.best_epoch == 90
 
 
-def test_it_ends_once_the_rate_is_too_small():
+def test_it_ends_when_the_learning_rate_is_too_small():
     learner, choose, fell, _ = follow({0: 1.0})
-    # 1e-3 * 0.3^6 = 7.29e-7 goes on, 0.3^7 = 2.19e-7 is below 5e-7.
+    # 1e-3 * 0.3^6 = 7.29e-7 continues, 0.3^7 = 2.19e-7 is below 5e-7.
     assert fell == [30, 60, 90, 120, 150, 180, 210]
     assert learner.learned["weight"].tolist() == [210, 210]
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.3**7)
     choose.restore(learner)
-    assert learner.learned["weight"].tolist() == [0, 0]  # the start was the best there was
+    assert learner.learned["weight"].tolist() == [0, 0]  # the start was the best
 
 
-def test_it_goes_on_while_the_rate_is_large_enough():
+def test_it_continues_while_the_learning_rate_is_large_enough():
     assert follow({0: 1.0}, rate=1.7e-6, epochs=59)[2] == [30]  # 5.1e-7
     assert follow({0: 1.0}, rate=1.6e-6, epochs=59)[0].learned["weight"][0] == 30  # 4.8e-7
 
@@ -1243,7 +1245,7 @@ def test_the_best_weights_do_not_follow_training():
 
 
 @pytest.mark.parametrize("cut", [3, 5, 17, 29, 34])
-def test_choice_goes_on_from_a_saved_state(cut):
+def test_choice_resumes_from_a_saved_state(cut):
     measured = {0: 1.0, 5: 1.1, 20: 1.05}
     whole, choose_whole, _, _ = follow(measured, epochs=60)
     first, choose_first, _, _ = follow(measured, epochs=cut)
