@@ -197,10 +197,9 @@ def test_decoding_pool_drops_work_that_has_not_begun():
         begun.set()
         time.sleep(0.2)
 
-    with pytest.raises(RuntimeError, match="stop"), decoding_pool(1) as pool:
+    with decoding_pool(1) as pool:
         first, others = pool.submit(slow), [pool.submit(slow) for _ in range(3)]
         begun.wait()
-        raise RuntimeError("stop")
     assert first.done()
     assert not first.cancelled()
     assert all(other.cancelled() for other in others)
