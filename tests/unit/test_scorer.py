@@ -1,5 +1,7 @@
 """Scoring rated images repeatedly, with cached tokens."""
 
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -11,6 +13,7 @@ from grmp_plugin.data.images import read_image
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.errors import ImageError
 from grmp_plugin.network.learned import adaptation_names, first_learned_block, tensors_before
+from grmp_plugin.threads import decoding_pool
 from grmp_plugin.training import scorer as scorer_module
 from grmp_plugin.training.few_shot import FewShot
 from grmp_plugin.training.rated_views import RatedViews
@@ -185,3 +188,18 @@ def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monk
         # Protocol released may keep the start.
         assert (changes[-1] > 1e-4) == (with_memory.best_epoch != 0)
     assert max(changes) > 1e-4
+
+
+def test_decoding_pool_drops_work_that_has_not_begun():
+    begun = threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        time.sleep(0.2)
+
+    with decoding_pool(1) as pool:
+        first, others = pool.submit(slow), [pool.submit(slow) for _ in range(3)]
+        begun.wait()
+    assert first.done()
+    assert not first.cancelled()
+    assert all(other.cancelled() for other in others)
