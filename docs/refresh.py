@@ -83,19 +83,19 @@ def _square(path: Path) -> Image.Image:
 
 
 def photograph_report(path: Path) -> None:
-    """The report of a comparison on the example photographs, as a browser shows it."""
+    """The report of `grmp score` on the example photographs, as a browser shows it."""
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if browser is None:
         sys.exit("no Chromium is installed")
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder) / "report.html", Path(folder) / "report.png"
-        _grmp("compare", "examples/", "--metrics", "grmp_iqa-tiny,piqe,entropy", "--report", str(page))
+        _grmp("score", "examples/", "--report", str(page))
         options = (
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
             "--hide-scrollbars",
-            "--window-size=1000,900",
+            "--window-size=1000,1130",
         )
         profile = f"--user-data-dir={folder}/profile"
         subprocess.run([browser, *options, profile, f"--screenshot={shot}", page.as_uri()], check=True)
