@@ -239,10 +239,13 @@ def _about_demo() -> Note:
 def _about_left_out(found: "FoundMetrics") -> list[Note]:
     if not found.left_out:
         return []
+    from grmp_plugin.evaluation.metric_names import NEEDS_REFERENCES
+
     reasons = sorted({reason for _, reason in found.left_out})
     count = len(found.left_out)
     metrics = "1 metric is" if count == 1 else f"{count} metrics are"
-    return [Note(f"{metrics} left out: {'; '.join(reasons)}")]
+    see = ("references",) if NEEDS_REFERENCES in reasons else ()
+    return [Note(f"{metrics} left out: {'; '.join(reasons)}", see)]
 
 
 def _described(images_or_ratings: Any) -> str:

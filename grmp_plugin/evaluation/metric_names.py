@@ -24,6 +24,9 @@ _OFFLINE = frozenset(
 # Architectures that compare sets of images and have no score for a single one.
 _OF_SETS = frozenset(("FID", "InceptionScore"))
 
+NEEDS_REFERENCES = "full-reference metrics need reference images"
+"""Reason why a metric is left out."""
+
 
 @dataclass(frozen=True)
 class MetricSpec:
@@ -97,7 +100,7 @@ def find_metrics(wanted: Sequence[str | MetricSpec], *, references: bool) -> Fou
     if not found:
         reasons = "; ".join(sorted(set(left_out.values()))) or "no metrics were named"
         names = ",".join(word for word in wanted if isinstance(word, str))
-        see = ("references",) if left_out else ()
+        see = ("references",) if NEEDS_REFERENCES in left_out.values() else ()
         raise InputError(f"{names}: nothing to compare: {reasons}", argument="metrics", see=see)
     return FoundMetrics(tuple(found.values()), tuple(left_out.items()))
 
@@ -158,7 +161,7 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
 
 def _unusable(spec: MetricSpec, references: bool) -> str | None:
     if spec.architecture in _OF_SETS:
-        return "it compares whole sets of images, and has no score for a single one"
+        return "metrics of whole sets of images have no score for a single one"
     if spec.reference and not references:
-        return "it needs reference images"
+        return NEEDS_REFERENCES
     return None

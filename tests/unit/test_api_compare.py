@@ -157,7 +157,7 @@ def test_images_that_cannot_be_read(folder, tmp_path):
 def test_notes(ratings, folder):
     result = compare(ratings, ["entropy", "*ssim*"])
     texts = [note.message for note in result.notes]
-    assert any("left out: it needs reference images" in text for text in texts)
+    assert any("left out: full-reference metrics need reference images" in text for text in texts)
     unknown = next(note for note in result.notes if "number of raters is unknown" in note.message)
     assert unknown.see == ("raters",)
     reversed_ = compare(ratings, "psnr", references=folder / "originals", lower_better=True)
@@ -220,7 +220,7 @@ def test_interruption_keeps_scores(ratings, monkeypatch):
         (["gone.csv", "piqe"], {}, None, "no such file"),
         ([["ratings.csv", "photos"], "piqe"], {}, None, "one ratings file or data set at a time"),
         (["photos", "pique"], {}, "metrics", "Did you mean 'piqe'"),
-        (["photos", "ssim"], {}, "metrics", "needs reference images"),
+        (["photos", "ssim"], {}, "metrics", "need reference images"),
         (["photos", [3]], {}, "metrics", "found int"),
         (["photos", ""], {}, "metrics", "no metrics were named"),
         (["photos", "ssim"], {"references": "gone"}, "references", "no such file or folder"),

@@ -57,8 +57,8 @@ def test_wildcards_work_as_in_pyiqa():
         (["no*such"], "matches no metric's name"),
         (["gone.safetensors"], "no such checkpoint file"),
         (["folder/gone"], "no such checkpoint file"),
-        (["ssim"], r"metrics: ssim: it needs reference images \(see references\)"),
-        (["*ssim*"], "nothing to compare: it needs reference images"),
+        (["ssim"], r"metrics: ssim: full-reference metrics need reference images \(see references\)"),
+        (["*ssim*"], "nothing to compare: full-reference metrics need reference images"),
         ([], "no metrics were named"),
     ],
 )
