@@ -8,9 +8,7 @@ import typer
 
 from grmp_plugin.errors import TrainingInterrupted
 
-# Imported from here by `grmp compare`.
-from .choices import Device, DeviceOption, ReportOption  # noqa: F401
-from .choices import FormatOrFileOption as RowsFormatOption  # noqa: F401
+from .choices import Device
 from .output import error
 
 _INTERRUPTED = 130

@@ -1,6 +1,6 @@
 """Options about the ratings file, and the list of ratings that were not used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ import typer
 from .output import note
 
 if TYPE_CHECKING:
-    from grmp_plugin.data.ratings import BadRow, Ratings
+    from grmp_plugin.data.ratings import BadRow
 
 _PANEL = "Ratings file"
 _LISTED = 20  # skipped rows to list
@@ -69,24 +69,6 @@ RawOption = Annotated[
 SkipBadOption = Annotated[
     bool, ratings_option("--skip-bad", help="Leave out bad rows and unreadable images, and list them.")
 ]
-
-
-def find_ratings(
-    name: str | None, data_root: Path, on_picture: Callable[[int, int], None], **options: Any
-) -> "Ratings":
-    """Use `grmp_plugin.api.ratings.as_ratings`; kept for `grmp compare` until it does."""
-    from grmp_plugin.api.ratings import DEMO, as_ratings
-
-    return as_ratings(
-        name or DEMO, data_root=data_root, report=lambda at: on_picture(at.done, at.total), **options
-    )
-
-
-def is_ratings_file(name: str) -> bool:
-    """Use `grmp_plugin.api.ratings.is_ratings_file`; kept for `grmp compare` until it does."""
-    from grmp_plugin.api.ratings import is_ratings_file as is_file
-
-    return is_file(name)
 
 
 def list_skipped(skipped: "Sequence[BadRow]") -> None:
