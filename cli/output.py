@@ -1,26 +1,13 @@
 """Where a command's words go: data to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from grmp_plugin.printable import printable
-from grmp_plugin.tables import (
-    check_file_path,
-    check_folder_path,
-    check_report_path,
-    check_table_path,
-    csv_text,
-    json_text,
-    jsonl_text,
-    without_nan,
-    write_table,
-)
-from grmp_plugin.tables import write_text as _write_text
+from grmp_plugin.tables import csv_text, json_text, jsonl_text
 
 from .choices import Format
 
@@ -76,68 +63,3 @@ def print_data(text: str) -> None:
     sys.stdout.flush()
     buffer.write(text.encode("utf-8", "surrogateescape"))
     buffer.flush()
-
-
-# For commands that do not call `grmp_plugin.tables` themselves yet; to be removed with their last use.
-
-
-def check_out(path: Path, option: str = "--out") -> None:
-    """Use `grmp_plugin.tables.check_table_path`."""
-    check_table_path(path, _argument(option))
-
-
-def check_place(path: Path, option: str = "--out") -> None:
-    """Use `grmp_plugin.tables.check_file_path`."""
-    check_file_path(path, _argument(option))
-
-
-def check_report(path: Path) -> None:
-    """Use `grmp_plugin.tables.check_report_path`."""
-    check_report_path(path, "report")
-
-
-def check_folder(path: Path) -> None:
-    """Use `grmp_plugin.tables.check_folder_path`."""
-    check_folder_path(path, "maps")
-
-
-def write_text(path: Path, text: str, option: str) -> None:
-    """Use `grmp_plugin.tables.write_text`."""
-    _write_text(path, text)
-
-
-def write_rows(
-    path: Path,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str],
-    document: Any,
-    option: str = "--out",
-) -> None:
-    """Use `grmp_plugin.tables.write_table`."""
-    write_table(path, rows, columns, document)
-
-
-def _argument(option: str) -> str:
-    return option.removeprefix("--").replace("-", "_")
-
-
-__all__ = [
-    "Format",
-    "check_folder",
-    "check_out",
-    "check_place",
-    "check_report",
-    "csv_text",
-    "error",
-    "fits",
-    "json_text",
-    "jsonl_text",
-    "messages",
-    "note",
-    "print_data",
-    "print_result",
-    "print_table",
-    "without_nan",
-    "write_rows",
-    "write_text",
-]
