@@ -67,13 +67,13 @@ def new_network(recipe: Recipe, photographs: Sequence[Photograph]) -> GRMPIQA:
 def train_backbone(
     recipe: Recipe, photographs: Sequence[Photograph], corpus: Corpus, state: Path
 ) -> Checkpoint:
-    """Train from nothing, or from where an interrupted run stopped.
+    """Train from scratch, or resume an interrupted run.
 
     Args:
-        recipe: network, steps and seed.
-        photographs: P, the corpus' own.
-        corpus: their versions.
-        state: file of the resumable state.
+        recipe: Network, steps and seed.
+        photographs: The P photographs of the corpus.
+        corpus: Their distorted versions.
+        state: File for the state of an interrupted run.
     """
     settings = recipe.backbone
     network = new_network(recipe, photographs)

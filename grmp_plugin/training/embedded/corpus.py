@@ -1,4 +1,4 @@
-"""The training data: photographs, distorted versions, their pseudo-MOS, and what the trunk sees in them.
+"""The training data: photographs, distorted versions, their pseudo-MOS, and the trunk's statistics of them.
 
 Made in shards of a few photographs, each a function of the recipe and its number alone, so that an
 interrupted run goes on where it stopped.
@@ -44,8 +44,8 @@ class Corpus:
     """All training data: P photographs with Q versions and V views each.
 
     Attributes:
-        cells: (P, Q, V, cells, local), float16: what the trunk sees in each cell.
-        view: (P, Q, V, global), float16: what it sees in the whole view.
+        cells: (P, Q, V, cells, local), float16: the trunk's statistics of each cell.
+        view: (P, Q, V, global), float16: the trunk's statistics of the whole view.
         appearance: (P, Q, V, 4), float32: see `targets.appearance`.
         quality: (P, Q), pseudo-MOS.
         kinds: (P, Q, 2), numbers in `KINDS` of the distortions applied, 0 where none.
@@ -68,13 +68,13 @@ class Corpus:
 
 
 def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path, processes: int) -> Corpus:
-    """Make what is missing of the corpus, and open it.
+    """Open the corpus, after making the shards that are missing.
 
     Args:
-        recipe: how to distort and cut.
-        photographs: from where.
-        folder: where it is kept.
-        processes: how many to work with.
+        recipe: How to distort and crop.
+        photographs: What to distort.
+        folder: Where the corpus is stored.
+        processes: Number of worker processes.
 
     Raises:
         ImageError: when a photograph cannot be read, or is smaller than 96 pixels.

@@ -15,9 +15,9 @@ def digests_of(files: Mapping[str, str], kept: Path, processes: int) -> dict[str
     """Digest of the decoded pixels of each image, by name.
 
     Args:
-        files: path of each, by its name.
+        files: Path of each image by its name.
         kept: JSON file where they are kept; read where it is there.
-        processes: how many to work with.
+        processes: Number of worker processes.
     """
     if not kept.exists():
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:

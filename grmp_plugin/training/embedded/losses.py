@@ -11,7 +11,7 @@ def ranking_loss(score: Tensor, quality: Tensor, margin: float = 0.03) -> Tensor
     Args:
         score: (rows, N), unbounded; higher is better.
         quality: (rows, N).
-        margin: of quality.
+        margin: Smallest difference in quality that counts.
     """
     wanted = quality.unsqueeze(-1) - quality.unsqueeze(-2) > margin
     if not bool(wanted.any()):

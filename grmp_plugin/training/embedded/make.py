@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def make_models(recipe: Recipe, folder: Path, ratings_file: Path, work: Path, processes: int) -> list[Path]:
-    """Make what is missing of the models.
+    """Make the models, skipping the stages that are complete.
 
     Args:
-        recipe: how.
-        folder: of photographs to distort.
+        recipe: Settings of all stages.
+        folder: Photographs to distort.
         ratings_file: CSV of photographs that people rated.
-        work: folder of the corpus, of what is resumed from, and of the checkpoints.
-        processes: how many to distort with.
+        work: Folder for the corpus, the state of interrupted stages and the checkpoints.
+        processes: Number of worker processes.
 
     Returns:
         The files of `grmp_iqa-tiny-meta` and `grmp_iqa-tiny`, in half precision.

@@ -1,7 +1,7 @@
 """The metric: everything above the trunk learns from people's ratings and from pseudo-MOS.
 
 Starts from the meta-prompts. The trunk stays frozen: a step looks at statistics that are known. Views that
-nobody rated are labelled by a readout which was fitted to the ratings, and by pseudo-MOS.
+nobody rated are labelled by pseudo-MOS and by a readout fitted to the ratings.
 """
 
 from pathlib import Path
@@ -36,15 +36,15 @@ def train_metric(
     learned_from: np.ndarray,
     state: Path,
 ) -> Checkpoint:
-    """Train from the meta-prompts, or from where an interrupted run stopped.
+    """Train from the meta-prompts, or resume an interrupted run.
 
     Args:
-        recipe: steps and seed.
-        start: the network with meta-prompts.
-        corpus: distorted photographs with pseudo-MOS.
-        rated: photographs with people's ratings.
-        learned_from: numbers of those rated photographs that are learned from.
-        state: file of the resumable state.
+        recipe: Steps and seed.
+        start: The network with meta-prompts.
+        corpus: Distorted photographs with pseudo-MOS.
+        rated: Photographs with people's ratings.
+        learned_from: Indices of the rated photographs to learn from.
+        state: File for the state of an interrupted run.
     """
     settings = recipe.metric
     network = GRMPIQA(start)
@@ -103,8 +103,8 @@ class _Learner:
         self._rated, self._learned_from = rated, learned_from
         self._training, _ = split_photographs(recipe, len(corpus.quality))
         told = _told_by_readout(network, corpus, rated, learned_from)
-        # The readout has met photographs as cameras make them and knows little of other faults: the graver a
-        # distortion, the more it is pseudo-MOS that says what is left of the undistorted quality.
+        # The readout was fitted to camera photographs and knows little about other distortions: the stronger
+        # one is, the more pseudo-MOS decides how much of the undistorted quality remains.
         pseudo = corpus.quality[..., None]
         left = pseudo * told[:, :1].mean(-1, keepdims=True)
         self._told = pseudo * told + (1 - pseudo) * left

@@ -1,8 +1,7 @@
-"""The photographs of a folder, with what is said of them in its `manifest.csv`.
+"""The photographs of a folder, with their descriptions in its `manifest.csv`.
 
-Columns read: `image` (path relative to the folder), `caption` (several captions separated by " | "), `label`
-and
-`set`, all but the first optional. A folder without a manifest gives its images without a word.
+Columns: `image` (path relative to the folder), `caption` (several captions separated by " | "), `label` and
+`set`; all but the first are optional. Without a manifest the images have no descriptions.
 """
 
 import csv
@@ -16,7 +15,7 @@ from grmp_plugin.errors import InputError
 
 MANIFEST = "manifest.csv"
 
-# Words that tell a scene, in the order in which they decide: a person in a street is `human`.
+# Words that imply a scene, in order of precedence: a person in a street is `human`.
 # fmt: off
 _WORDS = {
     "night": "night neon starry twilight nebula lunar moon planet",
@@ -51,11 +50,11 @@ class Photograph:
     """One photograph.
 
     Attributes:
-        path: the file.
-        name: relative to the folder.
-        captions: what is said to be in it; may be empty.
-        scene: number in `SCENES` that the words tell; None where nothing is said.
-        set: name of the collection it comes from; empty where unknown.
+        path: The file.
+        name: Path relative to the folder.
+        captions: Descriptions of the content; may be empty.
+        scene: Index in `SCENES` that the words imply; None without a description.
+        set: Name of the source collection; empty if unknown.
     """
 
     path: str
@@ -85,7 +84,7 @@ def photographs(folder: Path) -> list[Photograph]:
 
 
 def scene_of(text: str) -> int | None:
-    """Number in `SCENES` of the scene that a text tells, `others` for unknown words; None for no text."""
+    """Index in `SCENES` of the scene that a text describes: `others` for unknown words, None for no text."""
     words = set(re.findall(r"[a-z]+", text.lower().replace("_", " ")))
     if not words:
         return None

@@ -1,6 +1,6 @@
-"""Meta-prompts on the embedded backbone, which has seen no quality label: the method's role, by itself.
+"""Meta-prompts on the embedded backbone, which has seen no quality label.
 
-With that backbone they make a model in which the method's modules can be seen at work.
+Together they are a model on which the effect of each module of the method can be measured.
 """
 
 import dataclasses
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 def learn_prompts(
     recipe: Recipe, backbone: Checkpoint, photographs: Sequence[Photograph], state: Path, device: str = "cpu"
 ) -> Checkpoint:
-    """Learn prompts over tasks of distorted photographs, or go on where an interrupted run stopped.
+    """Learn prompts over tasks of distorted photographs, or resume an interrupted run.
 
     Args:
-        recipe: seed, kinds of distortion held out, and how.
-        backbone: the backbone, with untrained prompts.
-        photographs: to take tasks from; those without faults of their own are distorted.
-        state: file of the resumable state.
-        device: `cpu` or `cuda`.
+        recipe: Seed, distortions to hold out, and training settings.
+        backbone: The backbone, with untrained prompts.
+        photographs: Sources of the tasks; photographs with authentic distortions are not used.
+        state: File for the state of an interrupted run.
+        device: Device of the training.
 
     Returns:
         The backbone with these prompts.

@@ -1,4 +1,4 @@
-"""Photographs that people rated: their quality, and what the frozen trunk sees in random crops of them."""
+"""Rated photographs: their quality, and the frozen trunk's statistics of their views."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RatedViews:
-    """R rated photographs in K views: the V that scoring looks at, then random crops.
+    """R rated photographs in K views: the V scoring views, then random crops.
 
     Attributes:
         cells: (R, K, cells, local), float16.
@@ -40,7 +40,7 @@ class RatedViews:
 
     @property
     def crops(self) -> int:
-        """How many random crops there are of each photograph."""
+        """Number of random crops per photograph."""
         result: int = self.view.shape[1] - self.scored
         return result
 
@@ -66,23 +66,23 @@ def rated_views(
     file: Path,
     processes: int,
 ) -> RatedViews:
-    """Cut and look at crops of rated photographs, or read what was kept of it.
+    """Compute the trunk's statistics of rated photographs, or read them from `file`.
 
     Args:
-        ratings: the photographs; their scale must be known.
-        trunk: what looks.
-        network: how scoring cuts views.
-        crops: of each photograph, every other one flipped.
-        seed: of the places where they are cut.
-        file: where they are kept.
-        processes: how many to work with.
+        ratings: The photographs; the scale must be known.
+        trunk: The frozen trunk.
+        network: How scoring makes views.
+        crops: Random crops per photograph; every other one is flipped.
+        seed: Random seed of the crop positions.
+        file: Where the statistics are stored.
+        processes: Number of worker processes.
 
     Raises:
         ImageError: when a photograph cannot be read.
     """
     quality = ratings.scale(np.arange(len(ratings.images))).to_quality(ratings.mos).clip(0, 1)
     if not file.exists():
-        log.info("looking at %d crops of each of %d rated photographs", crops, len(ratings.images))
+        log.info("computing %d crops of each of %d rated photographs", crops, len(ratings.images))
         work: Callable[[int], TrunkStatistics] = partial(_look, ratings.images, trunk, network, crops, seed)
         with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
             seen = list(pool.map(work, range(len(ratings.images)), chunksize=8))

@@ -1,8 +1,8 @@
-"""A readout of the backbone's features, fitted to ratings: it labels views that nobody rated.
+"""A readout of the backbone's features, fitted to ratings, which labels views that nobody rated.
 
-A few hundred ratings are too few for the whole network, which memorises them. They suffice for a ridge
-regression on the trunk's statistics and a support vector regression on the image features, whose mean
-predicts new photographs well. The metric learns what it says of the corpus' views, beside the ratings.
+The whole network would memorise a few hundred ratings. The mean of a ridge regression on the trunk's
+statistics and a support vector regression on the image features predicts new photographs well from them. The
+metric learns these predictions on the views of the corpus, beside the ratings themselves.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class Readout:
     """Mean of two regressions.
 
     Args:
-        view: (N, global), the trunk's statistics, averaged over each photograph's views.
-        features: (N, D), the backbone's image features, averaged alike.
+        view: (N, global), the trunk's statistics, averaged over the views of each photograph.
+        features: (N, D), the backbone's image features, averaged likewise.
         quality: (N,) in [0, 1].
     """
 
@@ -35,7 +35,7 @@ class Readout:
         self._svr = make_pipeline(StandardScaler(), regression).fit(features, quality)
 
     def predict(self, view: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Quality (N,), a little inside of [0, 1], of statistics (N, global) and features (N, D)."""
+        """Quality (N,), strictly inside [0, 1], from statistics (N, global) and features (N, D)."""
         parts: Sequence[tuple[Pipeline, np.ndarray]] = ((self._ridge, view), (self._svr, features))
         mean = sum(regression.predict(inputs) for regression, inputs in parts) / len(parts)
         return np.asarray(mean, np.float32).clip(*_ENDS)

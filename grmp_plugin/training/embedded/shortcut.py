@@ -1,9 +1,9 @@
 """A linear shortcut from the trunk's statistics to the score, fitted to ratings by ridge regression.
 
-Trained on a few hundred ratings, the blocks learn what ridge regression on the trunk's statistics does not,
-and the reverse: their sum predicts new photographs better than either. The sum needs no new part of the
-network: one hidden unit of the summary carries the regression, and adds it to the class token in the
-direction that moves the score.
+After training on a few hundred ratings, the blocks and a ridge regression on the trunk's statistics make
+different errors: their sum predicts new photographs better than either. The sum needs no new part of the
+network: one hidden unit of the summary computes the regression and adds it to the class token, along the
+direction that changes the score most.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from grmp_plugin.network.towers import embed_class_token
 from grmp_plugin.network.trunk import TrunkStatistics
 
 _ALPHAS = np.logspace(0, 6, 13)
-# The unit stays where GELU is a straight line: the regression's deviation is 1, and it hardly reaches 4.
+# Keeps the unit where GELU is linear: the regression has a standard deviation of 1 and rarely reaches 4.
 _MIDDLE = 6.0
 _SUMMARY = "clip.visual.conv1.summary"
 
@@ -30,10 +30,10 @@ def with_shortcut(
     """The checkpoint with the shortcut in place of the summary's least used hidden unit.
 
     Args:
-        checkpoint: the trained metric.
-        statistics: of R rated photographs' V scoring views: cells (R V, cells, local), view (R V, global).
+        checkpoint: The trained metric.
+        statistics: Of the V scoring views of R photographs: cells (R V, cells, local), view (R V, global).
         quality: (R,) in [0, 1].
-        strength: length of what one standard deviation of the quality adds to the class token.
+        strength: Length of the vector that one standard deviation of quality adds to the class token.
     """
     network = GRMPIQA(checkpoint)
     with torch.no_grad():

@@ -21,19 +21,19 @@ _LOG_EVERY, _SAVE_EVERY = 50, 200  # steps
 
 
 class StepSettings(Protocol):
-    """What the loop reads of a stage's settings."""
+    """Settings of a stage that the loop reads."""
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """Number of steps."""
 
     @property
     def warmup(self) -> int:
-        """Steps until the learning rate is reached."""
+        """Steps of linear warm-up."""
 
     @property
     def weight_decay(self) -> float:
-        """AdamW's."""
+        """Weight decay of AdamW."""
 
 
 def run_steps(
@@ -45,16 +45,16 @@ def run_steps(
     seed: int,
     state_file: Path,
 ) -> float:
-    """Take all steps of a stage, or those that an interrupted run left.
+    """Take all steps of a stage, or those that remain of an interrupted run.
 
     Args:
-        name: of the stage, for the log.
-        network: what learns, in place.
-        groups: the optimizer's, each with its learning rate `lr`.
-        losses: the parts of a step's loss, by name, given the step's number.
-        settings: how many steps, and how.
-        seed: of everything random in a step.
-        state_file: where the state is kept.
+        name: Name of the stage, for the log.
+        network: The network, trained in place.
+        groups: Parameter groups, each with its learning rate `lr`.
+        losses: Returns the named parts of the loss for a step number.
+        settings: Number of steps and schedule.
+        seed: Random seed of the steps.
+        state_file: File for the state of an interrupted run.
 
     Returns:
         Minutes that the stage took, interrupted ones included.

@@ -1,4 +1,4 @@
-"""Which captions fit an image: soft targets, one distribution over the texts of each group."""
+"""Soft targets for the captions of an image: one distribution over the texts of each group."""
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +27,9 @@ def caption_targets(appearance: Tensor, scenes: Tensor, kinds: Tensor, levels: T
 
     Args:
         appearance: (B, 4), see `corpus.appearance`.
-        scenes: (B,) numbers of the scenes; -1 where unknown, which gives a row of zeros.
+        scenes: (B,) indices of the scenes; -1 where unknown, which gives a row of zeros.
         kinds: (B, 2) numbers in `corpus.KINDS`, 0 where there is none.
-        levels: (B, 2) levels of the two, 0 where there is none.
+        levels: (B, 2) their levels, 0 where there is none.
     """
     strongest = levels.amax(1)
     known = (scenes >= 0).float()[:, None]
