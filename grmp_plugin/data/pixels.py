@@ -5,10 +5,21 @@ ignores ICC profiles.
 """
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from grmp_plugin.data.icc import to_srgb
 from grmp_plugin.errors import ImageError
+
+# EXIF orientation -> the operation that turns the stored pixels upright; 1 needs none.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
@@ -19,7 +30,7 @@ def as_shown(image: Image.Image) -> np.ndarray:
     """Convert a loaded image of any mode to upright, opaque, 8-bit sRGB.
 
     Args:
-        image: Turned in place if its EXIF data say so.
+        image: Unchanged, even if its EXIF data turn the result.
 
     Returns:
         (H, W, 3) uint8, writable and contiguous.
@@ -27,7 +38,7 @@ def as_shown(image: Image.Image) -> np.ndarray:
     Raises:
         ImageError: The value of white is unknown: signed, 32-bit, or floating-point pixels outside [0, 1].
     """
-    _turn_upright(image)
+    image = _upright(image)
     colour, alpha = split_alpha(image)
     rgb = to_srgb(colour, image.info.get("icc_profile"))
     if alpha is not None:
@@ -37,14 +48,17 @@ def as_shown(image: Image.Image) -> np.ndarray:
     return np.array(rgb)
 
 
-def _turn_upright(image: Image.Image) -> None:
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data say.
+
+    `ImageOps.exif_transpose` would change the caller's image or copy every image, and rejects damaged EXIF.
+    """
     try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except MemoryError:
-        raise
+        turn = _UPRIGHT.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
     # Damaged EXIF raises nearly anything, and viewers show such an image as it is stored.
     except Exception:
-        return
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def reduce_colour_key(image: Image.Image) -> None:

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, IMAGE_SUFFIXES, read_image
+from grmp_plugin.data.pixels import as_shown, split_alpha
 from grmp_plugin.errors import ImageError
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -295,6 +296,15 @@ def test_damaged_exif_is_ignored(save, damaged, name):
     np.testing.assert_array_equal(read_image(path), plain)
 
 
+def test_a_callers_image_is_not_turned(save):
+    path = save(picture(), "a.png", exif=exif_with(6))
+    with Image.open(path) as image:
+        for _ in range(2):
+            np.testing.assert_array_equal(as_shown(image), UPRIGHT[6](picture()))
+        np.testing.assert_array_equal(np.asarray(image), picture())
+        assert image.getexif()[0x0112] == 6
+
+
 # --- transparency ---------------------------------------------------------------------------------
 
 
@@ -356,9 +366,7 @@ def test_palette_with_alpha_band(save):
     image, colours, _ = palette_picture()
     pa = image.convert("PA")
     pa.putalpha(Image.new("L", pa.size, 40))
-    from grmp_plugin.data.pixels import split_alpha  # no common format stores PA, but plugins may return it
-
-    colour, alpha = split_alpha(pa)
+    colour, alpha = split_alpha(pa)  # no common format stores PA, but plugins may return it
     np.testing.assert_array_equal(np.asarray(colour), colours)
     assert (np.asarray(alpha) == 40).all()
 
