@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from grmp_plugin.api.result import Result
 
 if TYPE_CHECKING:
-    from grmp_plugin.api.score import Scores
+    from grmp_plugin.api.scores import Scores
     from grmp_plugin.network.checkpoint import Checkpoint
 
 

@@ -29,8 +29,7 @@ class BestOnTest:
     """
 
     def __init__(self, trainer: GRMPTrainer, evaluate: Callable[[], float]) -> None:
-        # Constant predictions have correlation NaN, which would compare as neither better nor worse.
-        self._evaluate = lambda: -math.inf if math.isnan(found := evaluate()) else found
+        self._criterion = evaluate
         self._latest = self._best = self._evaluate()
         self._weights = _copy(trainer)
         self._since_best = 0
@@ -54,6 +53,11 @@ class BestOnTest:
     def restore(self, trainer: GRMPTrainer) -> None:
         """Load the best weights into the trainer."""
         trainer.set_learned(self._weights)
+
+    def _evaluate(self) -> float:
+        found = self._criterion()
+        # Constant predictions have correlation NaN, which would compare as neither better nor worse.
+        return -math.inf if math.isnan(found) else found
 
     def state(self) -> dict[str, Any]:
         """The state for `load_state`."""
