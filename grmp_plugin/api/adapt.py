@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from grmp_plugin.network.checkpoint import Checkpoint
     from grmp_plugin.training.few_shot import FewShot
 
+__all__ = ["Adaptation", "adapt"]
+
 # Details of a run that decide its result: only a state with the same ones is resumed.
 _IDENTITY = ("model", "weights_sha256", "ratings_sha256", "split_column", "settings", "splits")
 

@@ -29,8 +29,7 @@ class BestOnTest:
     """
 
     def __init__(self, trainer: GRMPTrainer, evaluate: Callable[[], float]) -> None:
-        # Constant predictions have correlation NaN, which would compare as neither better nor worse.
-        self._evaluate: Callable[[], float] = lambda: _or_least(evaluate())
+        self._criterion = evaluate
         self._latest = self._best = self._evaluate()
         self._weights = _copy(trainer)
         self._since_best = 0
@@ -55,6 +54,11 @@ class BestOnTest:
         """Load the best weights into the trainer."""
         trainer.set_learned(self._weights)
 
+    def _evaluate(self) -> float:
+        found = self._criterion()
+        # Constant predictions have correlation NaN, which would compare as neither better nor worse.
+        return -math.inf if math.isnan(found) else found
+
     def state(self) -> dict[str, Any]:
         """The state for `load_state`."""
         return {
@@ -69,10 +73,6 @@ class BestOnTest:
         """Continue from a saved state."""
         self._latest, self._best, self._weights = state["latest"], state["best"], state["weights"]
         self._since_best, self.best_epoch = state["since_best"], state["best_epoch"]
-
-
-def _or_least(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _copy(trainer: GRMPTrainer) -> dict[str, Tensor]:

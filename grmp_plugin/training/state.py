@@ -37,7 +37,8 @@ class SavedState:
             )
         try:
             saved = torch.load(self.path, weights_only=True, map_location="cpu")
-            run, content = json.loads(saved["run"]), saved["content"]
+            run: dict[str, Any] = json.loads(saved["run"])
+            content: dict[str, Any] = saved["content"]
         # torch raises many kinds of errors on a damaged file.
         except Exception as error:
             raise TrainingError(

@@ -28,7 +28,7 @@ _PYIQAS = ("optim", "scheduler", "total_iter", "total_epoch", "warmup_iter")
 T = TypeVar("T")
 
 
-class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc]  # pyiqa has no types
+class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
     """A GRMP-IQA network in training, for `python -m pyiqa.train` and for this project's own loop.
 
     All randomness is a function of `manual_seed` and the step, so that a resumed training takes the same
@@ -166,8 +166,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc]  # pyiqa has no types
             float((p.detach() - self.start_values[name]).square().sum()) for name, p in self.learned.items()
         )
         norm = sum(float(value.square().sum()) for value in self.start_values.values())
-        result: float = (distance / norm) ** 0.5
-        return result
+        return float((distance / norm) ** 0.5)
 
     def training_state(self) -> dict[str, Any]:
         """Everything that changed since the trainer was made, for `load_training_state`."""
