@@ -1,7 +1,7 @@
 """Which images a model learned from: known by their pixels, so that no evaluation counts what was learned.
 
-A checkpoint's history has a section `learned_from`: collections (`ratings`, `photographs`, `originals`) of names
-and SHA-256 digests of decoded pixels. Other versions of an original that was learned from count as learned, too.
+A checkpoint's history has a section `learned_from`: collections (`ratings`, `photographs`, `originals`) of
+names and SHA-256 digests of decoded pixels. Other versions of an original that was learned from count, too.
 """
 
 import os
@@ -42,7 +42,7 @@ def with_learned(
     Args:
         info: History of the start.
         source: The start, for messages.
-        **learned: For each collection, paths and digests beside those of the start; only file names are recorded.
+        **learned: For each collection, paths and digests beside those of the start; names are recorded.
 
     Raises:
         CheckpointError: As for `learned_digests`.

@@ -191,7 +191,7 @@ def _sides_of_references(
     )
 
 
-def test_rows(ratings: Ratings, column: str) -> np.ndarray:
+def rows_to_test(ratings: Ratings, column: str) -> np.ndarray:
     """The rows that a split column says are for testing.
 
     Args:
