@@ -24,6 +24,7 @@ from .ratings import (
     DirectionOption,
     ImageColumnOption,
     ImagesOption,
+    IncludeLearnedOption,
     MosColumnOption,
     RangeOption,
     RawOption,
@@ -31,6 +32,7 @@ from .ratings import (
     SkipBadOption,
     SplitColumnOption,
     list_skipped,
+    ratings_option,
 )
 
 HELP = (
@@ -80,8 +82,8 @@ def adapt(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="own: never uses test ratings. released: chooses the best epoch on the test ratings, as the "
-            "authors' released code does. [dim]default: own[/]",
+            help="own: never uses test ratings. released: as the authors' released code, tests a fifth of "
+            "the images and chooses the best of up to 2000 epochs on their ratings. [dim]default: own[/]",
             show_default=False,
         ),
     ] = None,
@@ -97,10 +99,19 @@ def adapt(
     mos_column: MosColumnOption = None,
     reference_column: ReferenceColumnOption = None,
     split_column: SplitColumnOption = None,
+    split_by: Annotated[
+        str | None,
+        ratings_option(
+            help="reference: versions of one original are on one side. image, with --protocol released only: "
+            "as in the authors' released code, they need not be. [dim]default: reference[/]",
+            show_default=False,
+        ),
+    ] = None,
     lower_better: DirectionOption = None,
     mos_range: RangeOption = None,
     raw: RawOption = False,
     skip_bad: SkipBadOption = False,
+    include_learned: IncludeLearnedOption = False,
     config: ConfigOption = None,
     data_root: DataRootOption = DATA_ROOT,
     device: TrainingDeviceOption = Device.auto,
@@ -132,6 +143,8 @@ def adapt(
                 protocol=protocol,
                 sampling=sampling,
                 split_column=split_column,
+                split_by=split_by,
+                include_learned=include_learned,
                 device=device.value,
                 resume=resume,
                 data_root=data_root,

@@ -21,7 +21,14 @@ def print_adaptation(adaptation: "Adaptation") -> None:
     tested = f"{adaptation.before.images} images"
     if len(adaptation.splits) > 1:
         tested += f", medians of {len(adaptation.splits)} splits"
-    print_data(f"{run['model']} adapted to {shots} ratings of {run['data']}; on {tested} not learned from\n")
+    learned = run["learned_before"]
+    if learned["used"] and learned["images"]:
+        tested += (
+            f", none a shot; before, {run['model']} learned from {learned['images']} of all rated images"
+        )
+    else:
+        tested += " not learned from"
+    print_data(f"{run['model']} adapted to {shots} ratings of {run['data']}; on {tested}\n")
     table = Table()
     table.add_column("", no_wrap=True)
     for title in ("before", "after", "difference"):

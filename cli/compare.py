@@ -17,6 +17,7 @@ from .ratings import (
     DirectionOption,
     ImageColumnOption,
     ImagesOption,
+    IncludeLearnedOption,
     MosColumnOption,
     RangeOption,
     RawOption,
@@ -33,7 +34,8 @@ HELP = (
     "PATHS are images, folders or glob patterns: see how the metrics agree with each other, and which images "
     "they dispute. Or PATHS is one ratings file (CSV with the columns image and mos), one of pyiqa's data "
     "sets, or demo: see which metric agrees best with people, and which differences are significant.\n\n"
-    "A metric that fails does not affect the others; all others are judged on the same images. Scores are "
+    "A metric that fails does not affect the others; all others are judged on the same images, without those "
+    "that one of this package's models learned from. Scores are "
     "kept, so that a second run is fast. Exit codes: 0 done, 3 done without some metrics or images, 2 wrong "
     "usage, 1 failed.\n\n"
     "Examples: grmp compare photos/ --metrics grmp_iqa-tiny,piqe,entropy · grmp compare ratings.csv "
@@ -97,10 +99,17 @@ def compare(
         int | None,
         ratings_option(min=2, help="Number of people who rated each image.", show_default=False),
     ] = None,
+    split_column: Annotated[
+        str | None,
+        ratings_option(
+            help="Column that says train or test; metrics are judged on the test rows.", show_default=False
+        ),
+    ] = None,
     lower_better: DirectionOption = None,
     mos_range: RangeOption = None,
     raw: RawOption = False,
     skip_bad: SkipBadOption = False,
+    include_learned: IncludeLearnedOption = False,
     data_root: DataRootOption = DATA_ROOT,
     device: DeviceOption = Device.auto,
 ) -> None:
@@ -118,6 +127,8 @@ def compare(
                 metrics,
                 references=ref,
                 raters=raters,
+                split_column=split_column,
+                include_learned=include_learned,
                 device=device.value,
                 data_root=data_root,
                 progress=bar,

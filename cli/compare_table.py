@@ -29,11 +29,21 @@ def print_comparison(comparison: "Comparison") -> None:
     if not working or not judged:
         return
     metrics = "1 metric" if len(working) == 1 else f"{len(working)} metrics"
-    print_data(f"{metrics} on {judged} of {count} images{rated}\n")
+    print_data(f"{metrics} on {judged} of {count} images{rated}{_learned(comparison)}\n")
     if comparison.mos is None:
         _print_ranks(comparison)
     else:
         _print_agreement(comparison)
+
+
+def _learned(comparison: "Comparison") -> str:
+    learned = comparison.learned_images()
+    if not learned:
+        return ""
+    names = printable(", ".join(comparison.learners()))
+    if comparison.include_learned:
+        return f", {learned} of which {names} learned from: too good"
+    return f"; not on {learned} that {names} learned from"
 
 
 def _print_agreement(comparison: "Comparison") -> None:

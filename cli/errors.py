@@ -18,6 +18,7 @@ _REMEDIES = {
     "device": "Use --device cpu.",
     "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
+    "include_learned": "Use them all the same with --include-learned.",
     "lower_better": "Pass --higher-better or --lower-better.",
     "model": "Name another model with --model.",
     "mos_column": "Name the column of the ratings with --mos-column.",
@@ -38,6 +39,7 @@ _REMEDIES = {
     "shots": "Set the number of shots with --shots.",
     "skip_bad": "Fix these, or pass --skip-bad to leave them out.",
     "split_column": "Name a split column with --split-column.",
+    "split_by": "Keep them on one side with --split-by reference.",
     "splits": "Repeat with other shots: --splits 10.",
 }
 

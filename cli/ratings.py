@@ -45,6 +45,14 @@ SplitColumnOption = Annotated[
         help="Column that says train or test; shots are drawn from the train rows.", show_default=False
     ),
 ]
+IncludeLearnedOption = Annotated[
+    bool,
+    ratings_option(
+        "--include-learned",
+        help="Also use images that a model learned from, or other versions of their originals: its numbers "
+        "are then too good.",
+    ),
+]
 DirectionOption = Annotated[
     bool | None,
     ratings_option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before
+from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before, notes_on_learned
 from grmp_plugin.api.adaptation import Adaptation
 from grmp_plugin.api.ratings import DEMO, as_ratings, is_ratings_file
 from grmp_plugin.api.split_result import SplitResult, split_result
@@ -49,6 +49,8 @@ def adapt(
     protocol: str | None = None,
     sampling: str | None = None,
     split_column: str | None = None,
+    split_by: str | None = None,
+    include_learned: bool = False,
     device: str = "auto",
     resume: bool = False,
     data_root: str | os.PathLike[str] = "datasets",
@@ -57,8 +59,11 @@ def adapt(
 ) -> Adaptation:
     """Adapt a model to ratings, and compare its predictions with the unused ratings before and after.
 
-    Settings are the paper's, replaced by those measured for the model's backbone, by `config`, and by
-    arguments, in this order.
+    Default settings are replaced by those measured for the model's backbone, by those of the protocol, by
+    `config`, and by arguments, in this order.
+
+    Images that the model has learned from before are left out, and so are other versions of their originals:
+    they would make it look better than it is. The adapted model records what it learned from.
 
     Args:
         ratings: A ratings file, a data frame, the name of one of pyiqa's data sets, or `demo` (default):
@@ -71,9 +76,12 @@ def adapt(
         seed: Random seed of the first split; each further split adds 1. 0 by default.
         config: A YAML file, or a preset such as `paper/livec`.
         protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
-            authors' released code does.
+            authors' released code does, out of up to 2000, and tests a fifth of the images.
         sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
         split_column: Column that says `train` or `test`; shots are drawn from the train rows.
+        split_by: `reference` (default) keeps versions of one original on one side; `image`, with protocol
+            `released` only, does not, as the authors' released code.
+        include_learned: Whether to use images that the model learned from before.
         device: `auto`, `cpu` or `cuda`.
         resume: Whether to continue an interrupted run with the same arguments; needs `out`.
         data_root: Folder of pyiqa's data sets, also where they are downloaded to.
@@ -92,7 +100,7 @@ def adapt(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
-    given = read_config(AdaptConfig, config)
+    given = read_config(AdaptConfig, config, protocol=protocol)
     wanted = given.data or DEMO if ratings is None else ratings
     # A mistake in a file or data frame is reported before the imports below, which take seconds.
     at_once = not isinstance(wanted, str) or is_ratings_file(wanted)
@@ -102,8 +110,12 @@ def adapt(
 
     seed = given.seed if seed is None else seed
     start = _find_start(model, given.model, config, seed)
-    merged = read_config(AdaptConfig, config, backbone=start.checkpoint.config.backbone.name)
-    settings = with_arguments(merged.training, shots=shots, protocol=protocol, sampling=sampling)
+    merged = read_config(
+        AdaptConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
+    )
+    settings = with_arguments(merged.training, shots=shots, sampling=sampling, split_by=split_by)
+    if settings.protocol == "released" and settings.test_share is None and split_column is None:
+        settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)
     if options.get("mos_range") is not None and settings.protocol == "released":
         raise InputError(
             "not used by protocol released, whose scale is the range of the shots", argument="mos_range"
@@ -124,11 +136,16 @@ def adapt(
         watch=watch,
         skip_bad=bool(options.get("skip_bad")),
         split_column=split_column,
+        include_learned=include_learned,
+    )
+    _pass_on(
+        about_learned := notes_on_learned(few_shot.learned, start.checkpoint.source, include_learned), watch
     )
     details = {
         **_details(start, few_shot.ratings, settings),
         "splits": merged.splits if splits is None else splits,
         "split_column": split_column,
+        "learned_before": {"images": few_shot.learned, "used": include_learned},
     }
     results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
     skipped = (*rated.skipped, *few_shot.unreadable)
@@ -140,7 +157,7 @@ def adapt(
         run=RunRecord("adapt", clock.date, used, seed, clock.seconds, details),
         splits=results,
         checkpoint=checkpoint,
-        notes=(*notes, *about_ratings, *notes_after(results)),
+        notes=(*notes, *about_ratings, *about_learned, *notes_after(results)),
         skipped=skipped,
     )
 

@@ -54,7 +54,31 @@ def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:
                 see=("protocol",),
             )
         )
+    if settings.split_by == "image" and rated.references is not None:
+        notes.append(
+            Note(
+                "versions of one original are both shots and test images, as in the authors' released code, "
+                "which makes the test easier",
+                see=("split_by",),
+            )
+        )
     return notes
+
+
+def notes_on_learned(images: int, start: str, included: bool) -> list[Note]:
+    """What is worth knowing about images that the start learned from.
+
+    Args:
+        images: How many there are.
+        start: Name of the model to adapt.
+        included: Whether they are used.
+    """
+    if not images:
+        return []
+    learned = f"{images} rated images, as {start} learned from them or from other versions of their originals"
+    if included:
+        return [Note(f"used in spite of it: {learned}. The numbers before and after are too good")]
+    return [Note(f"left out: {learned}", see=("include_learned",))]
 
 
 def verdict(shots: int, splits: int, difference: Difference) -> str:

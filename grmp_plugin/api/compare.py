@@ -19,6 +19,7 @@ from grmp_plugin.api.compare_inputs import (
     compare_inputs,
     resolve_metrics,
 )
+from grmp_plugin.api.compare_learned import check_left, learned_details, notes_on_learned
 from grmp_plugin.api.compare_rows import (
     comparison_document,
     image_columns,
@@ -27,6 +28,7 @@ from grmp_plugin.api.compare_rows import (
     metric_rows,
 )
 from grmp_plugin.api.result import Result
+from grmp_plugin.data.learned_images import original_files
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
@@ -55,6 +57,8 @@ def compare(
     *,
     references: OnePath | None = None,
     raters: int | None = None,
+    split_column: str | None = None,
+    include_learned: bool = False,
     device: str = "auto",
     data_root: OnePath = "datasets",
     progress: bool | ProgressCallback = False,
@@ -64,6 +68,10 @@ def compare(
 
     All metrics are judged on the same images. A metric that fails is left out with the reason, and does not
     affect the others. Scores are kept in the user's cache, so that a second comparison is fast.
+
+    With ratings, no metric is judged on images that one of this package's models learned from, nor on other
+    versions of their originals: a model would look better than it is. What pyiqa's metrics learned from is
+    not known.
 
     Args:
         images_or_ratings: Ratings: a CSV file, a data frame, what `read_ratings` returned, the name of one
@@ -75,6 +83,8 @@ def compare(
             or one file, the reference of all images.
         raters: Number of people who rated each image. With the standard deviations of the ratings, it allows
             the analysis of pairs by Krasula et al.
+        split_column: Column that says `train` or `test`; the metrics are judged on the test rows.
+        include_learned: Whether to judge on images that a model learned from, too.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
         data_root: Folder of pyiqa's data sets, also where they are downloaded to.
         progress: True for a progress bar, or a function to call with each `Progress`.
@@ -85,26 +95,49 @@ def compare(
         One row per metric, the best first and failed ones last. If no metric works, all rows have errors.
 
     Raises:
-        InputError: When there are no such ratings, images, references or metrics, or an argument cannot be
-            used.
+        InputError: When there are no such ratings, images, references or metrics, an argument cannot be
+            used, or too few images are left that no metric learned from.
+        CheckpointError: When a checkpoint's record of what it learned from is damaged.
         DataUnavailableError: When a data set would have to be downloaded and cannot be.
         ComparisonInterrupted: After Ctrl-C, where the scores so far are kept.
     """
     watch = Stopwatch()
     report = progress_callback(progress)
-    inputs = compare_inputs(images_or_ratings, metrics, references, raters, data_root, report, options)
+    inputs = compare_inputs(
+        images_or_ratings,
+        metrics,
+        references,
+        raters,
+        data_root,
+        report,
+        options,
+        split_column=split_column,
+        include_learned=include_learned,
+    )
     from grmp_plugin.evaluation.compare_scores import compare_scores
+    from grmp_plugin.evaluation.judging import learned_by_metrics, learned_images
     from grmp_plugin.evaluation.metrics import Metrics as MetricFactory
 
     factory = MetricFactory(device)
-    scores, cache_notes = _score(inputs, factory, report)
-    comparison = compare_scores(inputs.images, scores, inputs.subjective, seed=_SEED)
-    run = RunRecord("compare", watch.date, str(factory.device), _SEED, watch.seconds, inputs.details)
+    learned = {} if inputs.subjective is None else learned_by_metrics(inputs.metrics)
+    scores, cache_notes = _score(inputs, factory, report, recognise=bool(learned))
+    groups = None if inputs.subjective is None else inputs.subjective.groups
+    comparison = compare_scores(
+        inputs.images,
+        scores,
+        inputs.subjective,
+        seed=_SEED,
+        learned_by=() if scores.pixels is None else learned_images(learned, scores.pixels, groups),
+        include_learned=include_learned,
+    )
+    check_left(comparison)
+    details = {**inputs.details, **learned_details(comparison)}
+    run = RunRecord("compare", watch.date, str(factory.device), _SEED, watch.seconds, details)
     return ComparisonResult(
         run=run,
         comparison=dataclasses.replace(comparison, run=run.to_dict()),
         ratings=inputs.ratings,
-        notes=(*inputs.notes, *cache_notes, *_notes_on(comparison)),
+        notes=(*inputs.notes, *cache_notes, *notes_on_learned(comparison), *_notes_on(comparison)),
         _metrics=inputs.metrics,
     )
 
@@ -162,7 +195,10 @@ class ComparisonResult(Result):
 
     @property
     def left_out_images(self) -> list[tuple[str, str]]:
-        """(image, reason) of images on which no metric is judged, so that all are judged on the same."""
+        """(image, reason) of images on which no metric is judged, so that all are judged on the same.
+
+        Without those that a metric learned from, which a note counts.
+        """
         comparison = self.comparison
         found = list(zip(comparison.images, comparison.errors, strict=True))
         for number in sorted(comparison.working()):
@@ -182,11 +218,14 @@ class ComparisonResult(Result):
 
     @property
     def complete(self) -> bool:
-        """Whether all metrics worked on all images, and all rows of the ratings could be used."""
+        """Whether all metrics worked on all images, and all rows of the ratings could be used.
+
+        Images that are left out because a metric learned from them do not count.
+        """
         skipped = () if self.ratings is None else self.ratings.skipped
         return (
             all(metric.error is None for metric in self.comparison.metrics)
-            and bool(self.comparison.judged.all())
+            and bool((self.comparison.judged | self.comparison.left_out()).all())
             and all(row.repeated for row in skipped)
         )
 
@@ -256,7 +295,7 @@ class ImageScores(Result):
 
     @property
     def columns(self) -> Sequence[str]:
-        """`image`, `mos` if there are ratings, one column per metric, `judged` and `error`."""
+        """`image`, `mos` if there are ratings, one column per metric, `judged`, `learned_by` and `error`."""
         return image_columns(self.comparison)
 
     @property
@@ -273,14 +312,19 @@ class ImageScores(Result):
 
 
 def _score(
-    inputs: CompareInputs, factory: "MetricFactory", report: ProgressCallback
+    inputs: CompareInputs, factory: "MetricFactory", report: ProgressCallback, *, recognise: bool
 ) -> "tuple[ScoreTable, list[Note]]":
     from grmp_plugin.evaluation.metric_scores import score_images
     from grmp_plugin.evaluation.score_cache import ScoreCache
 
+    originals = None
+    if recognise and inputs.ratings is not None:
+        originals = inputs.references or original_files(inputs.ratings)
     cache = ScoreCache()
     try:
-        scores = score_images(inputs.images, inputs.references, inputs.metrics, factory, cache, report)
+        scores = score_images(
+            inputs.images, inputs.references, inputs.metrics, factory, cache, report, originals
+        )
     except KeyboardInterrupt as interruption:
         if cache.problem is None:
             raise ComparisonInterrupted from interruption

@@ -13,6 +13,7 @@ from grmp_plugin.data.paths import STDIN, expand_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.data.reference_files import find_references
+from grmp_plugin.data.splits import rows_to_test
 from grmp_plugin.errors import InputError
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
@@ -62,6 +63,9 @@ def compare_inputs(
     data_root: OnePath,
     report: ProgressCallback,
     options: RatingsOptions,
+    *,
+    split_column: str | None = None,
+    include_learned: bool = False,
 ) -> CompareInputs:
     """Find everything that a comparison needs; see `grmp_plugin.api.compare.compare`."""
     if raters is not None and raters < 2:
@@ -70,11 +74,15 @@ def compare_inputs(
     if means_ratings(images_or_ratings):
         word = _only(images_or_ratings)
         ratings = as_ratings(word, data_root=data_root, report=report, **options)
+        if split_column is not None:
+            ratings = ratings.subset(rows_to_test(ratings, split_column))
         if isinstance(word, str) and word == DEMO:
             notes.append(_about_demo())
         images = ratings.images
     else:
-        _refuse_ratings_options(options, raters)
+        _refuse_ratings_options(
+            {**options, "raters": raters, "split_column": split_column, "include_learned": include_learned}
+        )
         images = tuple(expand_paths(_paths(images_or_ratings)))
     found_references = None
     if references is not None:
@@ -92,7 +100,7 @@ def compare_inputs(
         "references_from": None if references is None else os.fspath(references),
     }
     if ratings is not None:
-        details["ratings"] = _ratings_details(ratings, options, raters)
+        details["ratings"] = _ratings_details(ratings, options, raters, split_column)
     return CompareInputs(images, found_references, ratings, subjective, found.metrics, details, tuple(notes))
 
 
@@ -196,9 +204,9 @@ def _paths(images: Any) -> list[str]:
     return [os.fsdecode(one) for one in given]
 
 
-def _refuse_ratings_options(options: RatingsOptions, raters: int | None) -> None:
+def _refuse_ratings_options(options: Mapping[str, Any]) -> None:
     """Refuse options that would have no effect."""
-    given = [name for name, value in {**options, "raters": raters}.items() if value and name != "skip_bad"]
+    given = [name for name, value in options.items() if value and name != "skip_bad"]
     if given:
         raise InputError("applies to ratings, and these are images", argument=min(given))
 
@@ -256,7 +264,9 @@ def _described(images_or_ratings: Any) -> str:
     return "data frame"
 
 
-def _ratings_details(ratings: Ratings, options: RatingsOptions, raters: int | None) -> dict[str, Any]:
+def _ratings_details(
+    ratings: Ratings, options: RatingsOptions, raters: int | None, split_column: str | None
+) -> dict[str, Any]:
     """Everything that determines the ratings."""
     groups = None if ratings.references is None else len(set(ratings.references))
     columns = ("image_column", "mos_column", "reference_column", "deviation_column", "raters_column")
@@ -268,6 +278,7 @@ def _ratings_details(ratings: Ratings, options: RatingsOptions, raters: int | No
         "lower_better": ratings.lower_better,
         "resampled": "images" if groups is None else f"{groups} references, by {ratings.references_source}",
         "raters": raters,
+        "split_column": split_column,
         **{name: options.get(name) for name in (*columns, "mos_range")},
         "raw": bool(options.get("raw")),
     }

@@ -20,7 +20,7 @@ def metric_columns(comparison: "Comparison") -> list[str]:
         for name in _WITH_INTERVAL:
             columns += [name, f"{name}_low", f"{name}_high"]
         columns += ["difference", "difference_low", "difference_high", "p_value", "best"]
-        columns += ["different_similar", "better_worse", "remark"]
+        columns += ["different_similar", "better_worse", "learned_images", "remark"]
     return [*columns, "error"]
 
 
@@ -34,20 +34,23 @@ def metric_rows(comparison: "Comparison") -> list[dict[str, Any]]:
             for other, value in zip(comparison.metrics, comparison.ranks[number].tolist(), strict=True):
                 row[f"srcc_with_{other.metric}"] = _number(value)
         else:
-            row |= _flat(comparison.agreements[number])
+            row |= _flat(comparison.agreements[number]) | _learned(comparison, metric)
         rows.append(row)
     return rows
 
 
 def image_columns(comparison: "Comparison") -> list[str]:
     """Columns of the table of images."""
-    mos = [] if comparison.mos is None else ["mos"]
-    return ["image", *mos, *(metric.metric for metric in comparison.metrics), "judged", "error"]
+    names = [metric.metric for metric in comparison.metrics]
+    if comparison.mos is None:
+        return ["image", *names, "judged", "error"]
+    return ["image", "mos", *names, "judged", "learned_by", "error"]
 
 
 def image_rows(comparison: "Comparison") -> list[dict[str, Any]]:
     """One row per image, in input order: the unchanged score of each metric."""
     rows = []
+    learners = comparison.learned_by or ((),) * len(comparison.images)
     for number, image in enumerate(comparison.images):
         row: dict[str, Any] = {"image": image}
         if comparison.mos is not None:
@@ -58,6 +61,8 @@ def image_rows(comparison: "Comparison") -> list[dict[str, Any]]:
             reason = metric.errors[number]
             reasons.append(None if reason is None else f"{metric.metric}: {reason}")
         row["judged"] = bool(comparison.judged[number])
+        if comparison.mos is not None:
+            row["learned_by"] = "; ".join(learners[number]) or None
         row["error"] = "; ".join(reason for reason in reasons if reason) or None
         rows.append(row)
     return rows
@@ -70,7 +75,7 @@ def comparison_document(comparison: "Comparison") -> dict[str, Any]:
         metric = comparison.metrics[number]
         row = _facts(comparison, metric) | {"identity": dict(metric.identity)}
         if comparison.mos is not None:
-            row |= _nested(comparison.agreements[number])
+            row |= _nested(comparison.agreements[number]) | _learned(comparison, metric)
         metrics.append(row)
     names = [metric.metric for metric in comparison.metrics]
     pairs = [
@@ -101,6 +106,11 @@ def _facts(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
         "images_per_second": _number(metric.images_per_second),
         "error": metric.error,
     }
+
+
+def _learned(comparison: "Comparison", metric: "MetricScores") -> dict[str, Any]:
+    """How many of the images the metric learned from."""
+    return {"learned_images": comparison.learners().get(metric.metric, 0)}
 
 
 def _flat(agreement: "MetricAgreement | None") -> dict[str, Any]:

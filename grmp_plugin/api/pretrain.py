@@ -82,8 +82,8 @@ def pretrain(
 ) -> Pretraining:
     """Learn prompts over kinds of distortion, each with support and query images.
 
-    Settings are the paper's, replaced by those measured for the model's backbone, by `config`, and by
-    arguments, in this order.
+    Default settings are replaced by those measured for the model's backbone, by those of the protocol, by
+    `config`, and by arguments, in this order. The model records what it learned from.
 
     Args:
         data: Where the tasks come from: `drawn` (scenes, which need no file), or pyiqa's data sets with
@@ -94,7 +94,7 @@ def pretrain(
         outer_steps: Number of outer steps.
         seed: Random seed; 0 by default.
         protocol: `paper` (default) starts each task from the current prompts; `released` chains tasks, as the
-            authors' released code does.
+            authors' released code does, over all kinds of distortion.
         config: A YAML file, or a preset such as `paper/pretrain`.
         out: A .safetensors file for the model. The state of an interrupted run is kept beside it.
         resume: Whether to continue an interrupted run with the same arguments; needs `out`.
@@ -120,7 +120,7 @@ def pretrain(
             "cannot be combined with other data: both are sources of tasks; give one of them",
             argument="pristine",
         )
-    given = read_config(PretrainConfig, config)
+    given = read_config(PretrainConfig, config, protocol=protocol)
     # These imports take seconds.
     import torch
 
@@ -132,8 +132,10 @@ def pretrain(
 
     seed = given.seed if seed is None else seed
     start = find_start(given.model if model is None else model, seed)
-    merged = read_config(PretrainConfig, config, backbone=start.checkpoint.config.backbone.name)
-    settings = with_arguments(merged.training, outer_steps=outer_steps, protocol=protocol)
+    merged = read_config(
+        PretrainConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
+    )
+    settings = with_arguments(merged.training, outer_steps=outer_steps)
     names = [data] if isinstance(data, str) else list(merged.data if data is None else data)
     used = training_device(device)
     for note in notes:

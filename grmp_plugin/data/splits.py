@@ -10,9 +10,13 @@ from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.errors import ConfigError, InputError
 
 SAMPLINGS = ("random", "spread")
+SPLITS_BY = ("reference", "image")
 
 LEAST_SHOTS = 2
 LEAST_TEST = 2  # a correlation needs two
+
+# As for references. Shots spread over the ratings of all images would depend on ratings of the test.
+_SHARE_BESIDE_SPREAD = 0.5
 
 # Added to the user's seed, so that the split is independent of all else that is drawn with it.
 _STREAM = 0x59117
@@ -51,36 +55,44 @@ def draw_split(
     sampling: str = "random",
     test_share: float | None = None,
     column: str | None = None,
+    split_by: str = "reference",
 ) -> Split:
     """Draw the shots and the test set.
 
-    Independent images: without `test_share`, every image that is no shot is tested. Images with references:
-    each reference is on one side only, half of them on the test side unless `test_share` says otherwise;
-    images on the side of the shots that are not drawn are not used. With `column`, shots are drawn from its
-    `train` rows, except those that share a reference with its `test` rows, which are the test set; other
-    rows are not used.
+    Independent images: without `test_share`, every image that is no shot is tested if the shots are drawn at
+    random; `spread` looks at ratings, so half of the images are set aside for the test before. Images with
+    references: each reference is on one side only, half of them on the test side unless `test_share` says
+    otherwise; images on the side of the shots that are not drawn are not used. With `column`, shots are drawn
+    from its `train` rows, except those that share a reference with its `test` rows, which are the test set;
+    other rows are not used.
 
     Args:
         ratings: N rated images.
         shots: Number of images to adapt to, at least 2.
         seed: Random seed, 0 or larger.
         sampling: "random" draws uniformly, and fewer shots are a subset of more; "spread" sorts by MOS,
-            divides into as many equal parts as there are shots, and draws one image from each.
+            divides into as many equal parts as there are shots, and draws one image from each; it never looks
+            at ratings of the test set.
         test_share: Share of the images, or of the references, in the test set, in (0, 1).
         column: Name of a split column.
+        split_by: "reference" keeps versions of one reference on one side; "image" takes all images as
+            independent, as the authors' released code does, which makes the test easier.
 
     Raises:
         InputError: When an argument has no valid value, or there are too few images.
-        ConfigError: When both `test_share` and `column` are given.
+        ConfigError: When `column` is given together with `test_share` or with splitting by image.
     """
-    _check_arguments(shots, seed, sampling, test_share, column)
+    _check_arguments(shots, seed, sampling, split_by)
+    _check_column(column, test_share, split_by)
     # The test set is drawn first, so that it does not depend on the number of shots or their sampling.
     chance = np.random.default_rng([seed, _STREAM])
     if column is not None:
         sides = _sides_of_column(ratings, column)
-    elif ratings.references is not None:
+    elif ratings.references is not None and split_by == "reference":
         sides = _sides_of_references(ratings.references, test_share, chance)
     else:
+        if test_share is None and sampling == "spread":
+            test_share = _SHARE_BESIDE_SPREAD
         sides = _sides_of_images(len(ratings.images), test_share, chance)
     _check_sizes(ratings.source, sides, shots)
 
@@ -95,21 +107,28 @@ def draw_split(
     return Split(shots=drawn, test=test)
 
 
-def _check_arguments(
-    shots: int, seed: int, sampling: str, test_share: float | None, column: str | None
-) -> None:
+def _check_arguments(shots: int, seed: int, sampling: str, split_by: str) -> None:
     if shots < LEAST_SHOTS:
         raise InputError(f"must be at least {LEAST_SHOTS}, not {shots}", argument="shots")
     if seed < 0:
         raise InputError(f"must be 0 or larger, not {seed}", argument="seed")
     if sampling not in SAMPLINGS:
         raise InputError(f"must be {' or '.join(SAMPLINGS)}, not '{sampling}'", argument="sampling")
+    if split_by not in SPLITS_BY:
+        raise InputError(f"must be {' or '.join(SPLITS_BY)}, not '{split_by}'", argument="split_by")
+
+
+def _check_column(column: str | None, test_share: float | None, split_by: str) -> None:
     if test_share is not None and not 0 < test_share < 1:
         raise InputError(f"must be between 0 and 1, not {test_share}", argument="test_share")
     if test_share is not None and column is not None:
         raise ConfigError(
             f"contradicts test_share {test_share}: the column '{column}' determines the test set",
             argument="split_column",
+        )
+    if split_by == "image" and column is not None:
+        raise ConfigError(
+            f"contradicts split_by image: the column '{column}' determines the sides", argument="split_column"
         )
 
 
@@ -172,18 +191,48 @@ def _sides_of_references(
     )
 
 
-def _sides_of_column(ratings: Ratings, column: str) -> _Sides:
+def rows_to_test(ratings: Ratings, column: str) -> np.ndarray:
+    """The rows that a split column says are for testing.
+
+    Args:
+        ratings: N rated images.
+        column: Name of a split column.
+
+    Returns:
+        (T,) sorted indices.
+
+    Raises:
+        InputError: When there is no such column, or it has no `test` rows.
+    """
+    test = np.flatnonzero(_values_of(ratings, column) == "test")
+    if not len(test):
+        raise InputError(
+            f"{ratings.source}: the split column '{column}' has no 'test' rows; it has "
+            f"{_counts(ratings, column)}",
+            see=("split_column",),
+        )
+    return test
+
+
+def _values_of(ratings: Ratings, column: str) -> np.ndarray:
     if column not in ratings.splits:
         present = ", ".join(f"'{name}'" for name in ratings.splits)
         hint = f"Split columns: {present}" if present else "No column has 'split' in its name"
         raise InputError(f"{ratings.source}: no split column '{column}'. {hint}", argument="split_column")
-    values = np.array(ratings.splits[column])
+    return np.array(ratings.splits[column])
+
+
+def _counts(ratings: Ratings, column: str) -> str:
+    return ", ".join(f"{count} x '{value}'" for value, count in Counter(ratings.splits[column]).items())
+
+
+def _sides_of_column(ratings: Ratings, column: str) -> _Sides:
+    values = _values_of(ratings, column)
     pool, test = np.flatnonzero(values == "train"), np.flatnonzero(values == "test")
     if not len(pool) or not len(test):
-        counts = ", ".join(f"{count} x '{value}'" for value, count in Counter(ratings.splits[column]).items())
         raise InputError(
             f"{ratings.source}: the split column '{column}' needs rows 'train' for the shots and 'test' "
-            f"for the test set; it has {counts}",
+            f"for the test set; it has {_counts(ratings, column)}",
             see=("split_column",),
         )
     words = f"the split column '{column}' has {len(pool)} train rows"

@@ -37,7 +37,13 @@ class SubjectiveScores:
 
 
 def compare_scores(
-    images: Sequence[str], scores: ScoreTable, subjective: SubjectiveScores | None, seed: int = 0
+    images: Sequence[str],
+    scores: ScoreTable,
+    subjective: SubjectiveScores | None,
+    seed: int = 0,
+    *,
+    learned_by: Sequence[tuple[str, ...]] = (),
+    include_learned: bool = False,
 ) -> Comparison:
     """Compare metrics on the images that all of them have scored.
 
@@ -46,12 +52,19 @@ def compare_scores(
         scores: Scores of the N images by each metric.
         subjective: Ratings of the N images, if there are any.
         seed: Seed for the bootstrap.
+        learned_by: N tuples of the metrics that learned from each image; empty if none did.
+        include_learned: Whether the metrics are judged on such images, too.
     """
     metrics = scores.metrics
     working = [number for number, metric in enumerate(metrics) if metric.error is None]
     judged = np.array([error is None for error in scores.errors], bool)
     for number in working:
         judged &= np.isfinite(metrics[number].scores)
+    # A metric that failed is not judged, so what it learned from does not matter.
+    names = {metrics[number].metric for number in working}
+    learners = tuple(tuple(name for name in found if name in names) for found in learned_by)
+    if learners and not include_learned:
+        judged &= np.array([not found for found in learners], bool)
     ranks = np.full((len(metrics), len(metrics)), math.nan)
     dispute = np.full(len(images), math.nan)
     disputed = np.zeros(0, np.int64)
@@ -73,6 +86,8 @@ def compare_scores(
         ranks=ranks,
         disputed=disputed,
         dispute=dispute,
+        learned_by=learners,
+        include_learned=include_learned,
     )
 
 

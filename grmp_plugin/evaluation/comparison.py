@@ -4,6 +4,7 @@ Plain data, so that tables and pages need nothing that produced it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,8 @@ class Comparison:
         images: N paths.
         errors: N reasons why an image or its reference cannot be read, None where both can.
         metrics: M metrics in the order given, including failed ones.
-        judged: (N,) which images the metrics are judged on: those scored by every metric that works.
+        judged: (N,) which images the metrics are judged on: those scored by every metric that works, except
+            those that one of them learned from, unless these are included.
         mos: (N,) mean opinion scores; None without ratings.
         mos_lower_better: Whether a low MOS means good quality.
         agreements: M agreements with MOS, None for failed metrics; empty without ratings.
@@ -117,6 +119,9 @@ class Comparison:
         dispute: (N,) standard deviation of an image's percentile rank (0 to 100) over the metrics that
             work; nan for images that are not judged.
         run: What produced it, as plain data: inputs, settings, versions, seed, date.
+        learned_by: N tuples of the metrics that work and learned from the image, or from another version of
+            its original; empty if no metric says what it learned from.
+        include_learned: Whether such images are judged on.
     """
 
     images: tuple[str, ...]
@@ -130,6 +135,22 @@ class Comparison:
     disputed: NDArray[np.int64]
     dispute: Array
     run: Mapping[str, Any] = field(default_factory=dict)
+    learned_by: tuple[tuple[str, ...], ...] = ()
+    include_learned: bool = False
+
+    def left_out(self) -> NDArray[np.bool_]:
+        """(N,) which images are left out because a metric learned from them."""
+        if self.include_learned or not self.learned_by:
+            return np.zeros(len(self.images), bool)
+        return np.array([bool(names) for names in self.learned_by], bool)
+
+    def learned_images(self) -> int:
+        """Number of images that a metric learned from."""
+        return sum(bool(names) for names in self.learned_by)
+
+    def learners(self) -> dict[str, int]:
+        """Numbers of images that the metrics learned from, by the names of those that did."""
+        return dict(Counter(name for names in self.learned_by for name in names))
 
     def agreement_of(self, number: int) -> MetricAgreement | None:
         """Agreement of a metric with MOS; None without ratings and for a failed metric."""

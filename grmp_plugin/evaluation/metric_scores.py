@@ -16,6 +16,7 @@ from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.comparison import MetricScores
 from grmp_plugin.evaluation.metric_names import MetricSpec
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
+from grmp_plugin.evaluation.pixel_digests import PixelDigests
 from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
 from grmp_plugin.files import sha256
 from grmp_plugin.progress import Progress, ProgressCallback
@@ -25,11 +26,22 @@ _DECODERS = 2
 _KEEP_EVERY = 20  # scores
 
 
+class PixelTable(NamedTuple):
+    """Digests of the decoded pixels of N images and of their originals, None where unknown."""
+
+    images: tuple[str | None, ...]
+    originals: tuple[str | None, ...]
+
+
 class ScoreTable(NamedTuple):
-    """Scores by metric, and N reasons why images cannot be read, None where they can."""
+    """Scores by metric, and N reasons why images cannot be read, None where they can.
+
+    `pixels` is None unless it was asked for.
+    """
 
     metrics: tuple[MetricScores, ...]
     errors: tuple[str | None, ...]
+    pixels: PixelTable | None = None
 
 
 def score_images(
@@ -39,6 +51,7 @@ def score_images(
     metrics: Metrics,
     cache: ScoreCache,
     report: ProgressCallback,
+    originals: Sequence[str | None] | None = None,
 ) -> ScoreTable:
     """Score images with several metrics, one after the other.
 
@@ -52,27 +65,28 @@ def score_images(
         metrics: Creates them.
         cache: Keeps scores from run to run.
         report: Called after each image, with the metric's name as the stage.
+        originals: N paths of the images' originals, None where unknown. If given, images and originals are
+            also identified by their pixels, as they are decoded.
     """
-    files = _Files(images, references)
+    files = _Files(images, references, None if originals is None else PixelDigests(cache))
     results = [_one_metric(spec, files, metrics, cache, report) for spec in specs]
-    return ScoreTable(tuple(results), tuple(files.errors))
+    pixels = None if originals is None else files.pixel_table(originals, report)
+    return ScoreTable(tuple(results), tuple(files.errors), pixels)
 
 
 class _Files:
     """Images and references, their digests, and their errors."""
 
-    def __init__(self, images: Sequence[str], references: Sequence[str | None] | None) -> None:
-        self.images, self.references = images, references
+    def __init__(
+        self,
+        images: Sequence[str],
+        references: Sequence[str | None] | None,
+        pixels: PixelDigests | None,
+    ) -> None:
+        self.images, self.references, self._pixels = images, references, pixels
         self.errors: list[str | None] = [None] * len(images)
-        digests: dict[str, str] = {}
-
-        def digest(path: str) -> str:
-            if path not in digests:
-                if not os.path.isfile(path):  # reading a pipe would block
-                    raise FileNotFoundError(path)
-                digests[path] = sha256(path)
-            return digests[path]
-
+        self._digest_of: dict[str, str] = {}
+        digest = self._digest
         self.digests: list[tuple[str, str | None]] = []
         for number, image in enumerate(images):
             try:
@@ -83,6 +97,35 @@ class _Files:
             except (OSError, ValueError, ImageError) as error:
                 self.errors[number] = str(error) if isinstance(error, ImageError) else _why_unreadable(image)
                 self.digests.append(("", None))
+        if pixels is not None:
+            pixels.find(self._digest_of.values())
+
+    def pixel_table(self, originals: Sequence[str | None], report: ProgressCallback) -> PixelTable:
+        """Digests of the pixels of images and originals; what no metric has decoded is decoded now."""
+        assert self._pixels is not None
+        files: dict[str, str] = {
+            own: path for path, (own, _) in zip(self.images, self.digests, strict=True) if own
+        }
+        digests = []
+        for original in originals:
+            try:
+                digests.append(None if original is None else self._digest(original))
+            except OSError:
+                digests.append(None)
+        known = {d: o for d, o in zip(digests, originals, strict=True) if d is not None and o is not None}
+        self._pixels.find(known)
+        self._pixels.complete({**files, **known}, report)
+        return PixelTable(
+            tuple(self._pixels.get(own) for own, _ in self.digests),
+            tuple(None if digest is None else self._pixels.get(digest) for digest in digests),
+        )
+
+    def _digest(self, path: str) -> str:
+        if path not in self._digest_of:
+            if not os.path.isfile(path):  # reading a pipe would block
+                raise FileNotFoundError(path)
+            self._digest_of[path] = sha256(path)
+        return self._digest_of[path]
 
     def key(self, identity: dict[str, object], number: int, with_reference: bool) -> str:
         image, reference = self.digests[number]
@@ -109,6 +152,8 @@ class _Files:
 
     def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
         image = read_image(self.images[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
+        if self._pixels is not None:
+            self._pixels.add(self.digests[number][0], image)
         reference = None if self.references is None else self.references[number]
         if not with_reference or reference is None:
             return image, None

@@ -1,10 +1,10 @@
-"""Scores kept on disk, one per metric and content of an image."""
+"""Scores kept on disk, one per metric and content of an image, and digests of decoded pixels."""
 
 import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from grmp_plugin.files import user_cache
 
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL, seconds REAL NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL, seconds REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pixels (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL)",
 )
 _WAIT = 10.0  # seconds, for another run that is writing
 _KEYS_PER_QUERY = 500
@@ -50,27 +51,21 @@ class ScoreCache:
 
     def find(self, keys: Iterable[str]) -> dict[str, KeptScore]:
         """The scores that are known, by key."""
-        found: dict[str, KeptScore] = {}
-        remaining = list(dict.fromkeys(keys))
-        while remaining and self._connection is not None:
-            some, remaining = remaining[:_KEYS_PER_QUERY], remaining[_KEYS_PER_QUERY:]
-            marks = ",".join("?" * len(some))
-            with self._giving_up() as connection:
-                rows = connection.execute(
-                    f"SELECT key, score, seconds FROM scores WHERE key IN ({marks})", some
-                )
-                found |= {key: KeptScore(score, seconds) for key, score, seconds in rows}
-        return found
+        rows = self._rows("SELECT key, score, seconds FROM scores", keys)
+        return {key: KeptScore(score, seconds) for key, score, seconds in rows}
+
+    def find_digests(self, keys: Iterable[str]) -> dict[str, str]:
+        """The digests of pixels that are known, by key."""
+        return {key: str(digest) for key, digest in self._rows("SELECT key, sha256 FROM pixels", keys)}
 
     def keep(self, scores: Mapping[str, KeptScore]) -> None:
         """Keep scores by key: all of them or, if the program is killed, none."""
-        if self._connection is None or not scores:
-            return
-        with self._giving_up() as connection, connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                [(key, kept.score, kept.seconds) for key, kept in scores.items()],
-            )
+        rows = [(key, kept.score, kept.seconds) for key, kept in scores.items()]
+        self._insert("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
+
+    def keep_digests(self, digests: Mapping[str, str]) -> None:
+        """Keep digests of pixels by key: all of them or, if the program is killed, none."""
+        self._insert("INSERT OR REPLACE INTO pixels VALUES (?, ?)", list(digests.items()))
 
     def close(self) -> None:
         """Close the file."""
@@ -78,10 +73,28 @@ class ScoreCache:
             self._connection.close()
             self._connection = None
 
+    def _rows(self, query: str, keys: Iterable[str]) -> list[Any]:
+        """Rows whose column `key` is one of the keys."""
+        found: list[Any] = []
+        remaining = list(dict.fromkeys(keys))
+        while remaining and self._connection is not None:
+            some, remaining = remaining[:_KEYS_PER_QUERY], remaining[_KEYS_PER_QUERY:]
+            marks = ",".join("?" * len(some))
+            with self._giving_up() as connection:
+                found += connection.execute(f"{query} WHERE key IN ({marks})", some)
+        return found
+
+    def _insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if self._connection is None or not rows:
+            return
+        with self._giving_up() as connection, connection:
+            connection.executemany(statement, rows)
+
     def _open(self) -> None:
         self._connection = sqlite3.connect(self.path, timeout=_WAIT)
         with self._connection:
-            self._connection.execute(_SCHEMA)
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
 
     def _replace_damaged(self, error: sqlite3.DatabaseError) -> None:
         """Rename a damaged file and start with an empty one."""

@@ -16,7 +16,9 @@ def answer(comparison: Comparison) -> str:
         return "No metric could be run, so there is nothing to compare."
     if not comparison.judged.any():
         return "No image has a score from every metric and all other data needed, so nothing was compared."
-    return _without_ratings(comparison) if comparison.mos is None else _with_ratings(comparison)
+    if comparison.mos is None:
+        return _without_ratings(comparison)
+    return " ".join(filter(None, [_with_ratings(comparison), _flattered(comparison)]))
 
 
 def judged(comparison: Comparison) -> str:
@@ -27,6 +29,9 @@ def judged(comparison: Comparison) -> str:
     left = np.flatnonzero(~comparison.judged)
     unread = [index for index in left if comparison.errors[index] is not None]
     rest = [index for index in left if comparison.errors[index] is None]
+    left_out = comparison.left_out()
+    learned = [index for index in rest if left_out[index]]
+    rest = [index for index in rest if not left_out[index]]
     unrated = [index for index in rest if comparison.mos is not None and math.isnan(comparison.mos[index])]
     unscored = {
         comparison.metrics[number].metric: sum(
@@ -35,6 +40,12 @@ def judged(comparison: Comparison) -> str:
         for number in comparison.working()
     }
     reasons = [f"{len(unread):,} could not be read"] if unread else []
+    if learned:
+        names = listed(list(comparison.learners()))
+        reasons.append(
+            f"{len(learned):,} are left out, as {names} learned from them or from other versions of their "
+            "originals"
+        )
     reasons += [f"{len(unrated):,} have no MOS"] if unrated else []
     reasons += [f"{count:,} have no score by {name}" for name, count in unscored.items() if count]
     text = f"{counted(total, 'image')}; the metrics are judged on {count:,}"
@@ -75,6 +86,17 @@ def _with_ratings(comparison: Comparison) -> str:
     if agreement.srcc_interval.low <= 0:
         text += " Its interval includes 0: on these images, the agreement may be chance."
     return " ".join([text, *_others(comparison, first)])
+
+
+def _flattered(comparison: Comparison) -> str:
+    """A warning, if metrics are judged on images that they learned from."""
+    if not (comparison.include_learned and comparison.learned_images()):
+        return ""
+    names = listed(list(comparison.learners()))
+    return (
+        f"These numbers flatter {names}, which learned from {counted(comparison.learned_images(), 'image')} or "
+        "from other versions of their originals."
+    )
 
 
 def _others(comparison: Comparison, first: int) -> list[str]:

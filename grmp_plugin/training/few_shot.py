@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
-from grmp_plugin.data.splits import Split, draw_split
+from grmp_plugin.data.splits import LEAST_SHOTS, LEAST_TEST, Split, draw_split
 from grmp_plugin.errors import InputError
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.progress import Progress
@@ -22,6 +23,7 @@ from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
 from grmp_plugin.training.state import SavedState
+from grmp_plugin.training.unseen import learned_from, seen_by
 from grmp_plugin.training.watch import Watch
 
 _LISTED = 5  # unreadable files that a message names
@@ -79,7 +81,8 @@ class Adapted:
 class FewShot:
     """Adapts a model to ratings, over one or more splits.
 
-    Reads every image at the beginning, so that unreadable ones are found before training.
+    Reads every image at the beginning, so that unreadable ones are found before training, and those that the
+    start learned from.
 
     Args:
         start: The model to adapt.
@@ -89,9 +92,17 @@ class FewShot:
         watch: Receives the progress.
         skip_bad: Whether to leave out images that cannot be read (`unreadable` lists them).
         split_column: Column of the ratings that decides which images are for training and testing.
+        include_learned: Whether to use images that the start learned from, or from other versions of their
+            originals; otherwise they are left out.
+
+    Attributes:
+        ratings: The ratings that are used.
+        unreadable: Images that cannot be read.
+        learned: Number of the readable images that the start learned from.
 
     Raises:
-        InputError: When images cannot be read and must not be left out.
+        InputError: When images cannot be read and must not be left out, or when too few are left.
+        CheckpointError: When the start's record of the images that it learned from is damaged.
     """
 
     def __init__(
@@ -104,6 +115,7 @@ class FewShot:
         watch: Watch,
         skip_bad: bool = False,
         split_column: str | None = None,
+        include_learned: bool = False,
     ) -> None:
         self._start = start
         self._settings = settings
@@ -111,20 +123,35 @@ class FewShot:
         self._watch = watch
         self._split_column = split_column
         self.unreadable: tuple[BadRow, ...] = ()
-        self.ratings, images = self._readable(ratings, skip_bad)
-        self._scorer = RatedScorer(images)
+        self.ratings, self._images = self._readable(ratings, skip_bad)
+        seen = seen_by(start, self.ratings, self._images)
+        self.learned = int(seen.sum())
+        self._left_out = 0 if include_learned else self.learned
+        if self._left_out:
+            unseen = np.flatnonzero(~seen)
+            self._check_left(len(unseen))
+            self.ratings, self._images = self.ratings.subset(unseen), self._images.subset(unseen.tolist())
+        self._scorer = RatedScorer(self._images)
         self._scores_of_start: dict[int, float] = {}
 
     def split(self, seed: int) -> Split:
         """Shots and test images for a seed; raises InputError when there are too few."""
-        return draw_split(
-            self.ratings,
-            self._settings.shots,
-            seed,
-            sampling=self._settings.sampling,
-            test_share=self._settings.test_share,
-            column=self._split_column,
-        )
+        try:
+            return draw_split(
+                self.ratings,
+                self._settings.shots,
+                seed,
+                sampling=self._settings.sampling,
+                test_share=self._settings.test_share,
+                column=self._split_column,
+                split_by=self._settings.split_by,
+            )
+        except InputError as error:
+            if error.argument is not None or not self._left_out:
+                raise
+            raise InputError(
+                f"{error.message}. {self._about_left_out()}", see=(*error.see, "include_learned")
+            ) from error
 
     def splits(
         self, seed: int, count: int, *, saved: SavedState | None = None, resume: bool = False
@@ -231,8 +258,21 @@ class FewShot:
                 see=("skip_bad",),
             )
         kept = np.setdiff1d(np.arange(len(images)), bad)
-        rest = ratings.subset(kept)
-        return rest, RatedViews(rest.images, np.zeros(len(kept)), preprocess)
+        return ratings.subset(kept), images.subset(kept.tolist())
+
+    def _check_left(self, left: int) -> None:
+        if left < LEAST_SHOTS + LEAST_TEST:
+            raise InputError(
+                f"{self.ratings.source}: {left} rated images are left, too few for shots and test. "
+                f"{self._about_left_out()}",
+                see=("include_learned",),
+            )
+
+    def _about_left_out(self) -> str:
+        return (
+            f"{self._left_out} rated images are left out, as {self._start.source} learned from them or from "
+            "other versions of their originals"
+        )
 
     def _scale(self, split: Split) -> MosScale:
         ratings = self.ratings
@@ -312,6 +352,13 @@ class FewShot:
             "strength": settings.strength,
             "best_epoch": adapted.best_epoch,
             "mos_scale": dataclasses.asdict(adapted.scale),
+            SECTION: learned_from(
+                self._start,
+                self.ratings,
+                self._images,
+                shots=adapted.split.shots,
+                selected_on=None if adapted.best_epoch is None else adapted.split.test,
+            ),
         }
 
 

@@ -1,4 +1,4 @@
-"""Settings of a training: the paper's, those measured for the backbone, a configuration file, arguments.
+"""Settings of a training: defaults, those measured for the backbone, a protocol's, a file's, arguments.
 
 Each overrides those before it.
 """
@@ -24,30 +24,41 @@ PRESETS = {
     "adapt": ("tiny/adapt", "paper/livec", "paper/koniq"),
     "pretrain": ("tiny/pretrain", "paper/pretrain"),
 }
+# Settings that protocol released implies.
+_RELEASED = {"adapt": "released-adapt", "pretrain": "released-pretrain"}
 # Backbone -> folder of the settings that were measured for it.
 _MEASURED = {"grmp-tiny": "tiny"}
 
 
 def read_config(
-    kind: type[Config], config: str | os.PathLike[str] | None, *, backbone: str | None = None
+    kind: type[Config],
+    config: str | os.PathLike[str] | None,
+    *,
+    backbone: str | None = None,
+    protocol: str | None = None,
 ) -> Config:
     """The configuration of a training.
 
     Args:
         kind: `AdaptConfig` or `PretrainConfig`.
         config: YAML file, or name of a preset such as `paper/livec`.
-        backbone: Name of the backbone to train; settings measured for it replace the paper's.
+        backbone: Name of the backbone to train; settings measured for it replace the defaults.
+        protocol: Protocol that overrides the configuration's.
 
     Raises:
         InputError: When there is no such file or preset.
         ConfigError: When the file cannot be read, or has an unknown key or a value that cannot be used.
     """
-    layers = []
+    measured = []
     if backbone in _MEASURED:
-        layers.append(find_config(f"{_MEASURED[backbone]}/{kind.stage}", kind.stage))
-    if config is not None:
-        layers.append(find_config(config, kind.stage))
-    return read_yaml(kind, *layers)
+        measured.append(find_config(f"{_MEASURED[backbone]}/{kind.stage}", kind.stage))
+    given = [] if config is None else [find_config(config, kind.stage)]
+    if (protocol or read_yaml(kind, *given).training.protocol) == "released":
+        measured.append(_bundled(f"paper/{_RELEASED[kind.stage]}"))
+    merged = read_yaml(kind, *measured, *given)
+    if protocol is None or merged.training.protocol == protocol:
+        return merged
+    return dataclasses.replace(merged, training=with_arguments(merged.training, protocol=protocol))
 
 
 def find_config(config: str | os.PathLike[str], stage: str) -> Path:
@@ -67,9 +78,13 @@ def find_config(config: str | os.PathLike[str], stage: str) -> Path:
     presets = PRESETS[stage]
     preset = name.removesuffix(".yml")
     if preset in presets:
-        return Path(str(files("grmp_configs"))) / f"{preset}.yml"
+        return _bundled(preset)
     hint = " ".join(filter(None, [did_you_mean(name, presets), f"Presets: {', '.join(presets)}"]))
     raise InputError(f"{name}: no such file or preset. {hint}", argument="config")
+
+
+def _bundled(name: str) -> Path:
+    return Path(str(files("grmp_configs"))) / f"{name}.yml"
 
 
 def with_arguments(settings: Settings, **arguments: Any) -> Settings:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from grmp_plugin.config import PreprocessConfig
-from grmp_plugin.data.images import read_image
+from grmp_plugin.data.images import pixels_digest, read_image
 from grmp_plugin.errors import ImageError
 from grmp_plugin.network.preprocess import make_training_views, make_views
 from grmp_plugin.threads import decoding_pool
@@ -47,6 +47,8 @@ class RatedViews(Dataset[dict[str, Any]]):
         self._training_views = training_views
         self._seed = seed
         self._kept: dict[int, Tensor] = {}
+        self.digests: list[str | None] = [None] * len(self.paths)
+        """Digests of the decoded pixels; None for images that were not read yet."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -68,6 +70,19 @@ class RatedViews(Dataset[dict[str, Any]]):
                 return views
             self._kept[index] = views
         return self._kept[index]
+
+    def subset(self, chosen: Sequence[int]) -> "RatedViews":
+        """Some of the images, for scoring; what is known of them need not be read again.
+
+        Args:
+            chosen: Numbers of the images.
+        """
+        rest = RatedViews(
+            [self.paths[i] for i in chosen], self.quality[list(chosen)].numpy(), self._preprocess
+        )
+        rest.digests = [self.digests[i] for i in chosen]
+        rest._kept = {new: self._kept[old] for new, old in enumerate(chosen) if old in self._kept}
+        return rest
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Several images: `img` (B, V, 3, R, R), `mos_label` (B, 1) and `index` (B,)."""
@@ -96,6 +111,8 @@ class RatedViews(Dataset[dict[str, Any]]):
             pixels = read_image(path)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
+        if self.digests[index] is None:
+            self.digests[index] = pixels_digest(pixels)
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
         if self._training_views is None:
             views = make_views(image, self._preprocess)[0]

@@ -1,4 +1,4 @@
-"""Settings of both training stages, with the paper's values as defaults; read from YAML, strictly.
+"""Settings of both training stages, for ViT-B/16 by default; read from YAML, strictly.
 
 Each option is defined once: pyiqa's sections (`train`, `datasets`) and our settings share base classes.
 """
@@ -6,7 +6,7 @@ Each option is defined once: pyiqa's sections (`train`, `datasets`) and our sett
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from grmp_plugin.data.splits import SAMPLINGS
+from grmp_plugin.data.splits import SAMPLINGS, SPLITS_BY
 from grmp_plugin.errors import ConfigError
 
 PROTOCOLS = ("own", "released")
@@ -27,7 +27,9 @@ class ShotsSettings(_Checked):
 
     shots: int = 50  # rated images to learn from
     sampling: str = "random"  # or spread: over the MOS range
-    test_share: float | None = None  # share of the images kept for testing; null: all that are no shots
+    # Share of the images, or of the originals, kept for testing. null: all images that are no shots; half if
+    # the shots are spread or there are originals; protocol released: 0.2.
+    test_share: float | None = None
     views: int = 16  # random crops kept of each shot, for models that look at crops
 
     def __post_init__(self) -> None:
@@ -59,11 +61,14 @@ class AdaptSettings(ShotsSettings, RegularizationSettings):
 
     The learning rate falls to zero in a half cosine over the epochs. Protocol `released` follows the
     authors' released code instead: it evaluates on the test images every five epochs, keeps the best epoch,
-    and lowers the learning rate when none was better for a while.
+    and lowers the learning rate when none was better for a while. Only it may split versions of one original.
     """
 
+    RELEASED_TEST_SHARE: ClassVar[float] = 0.2
+
     protocol: str = "own"
-    epochs: int = 200  # protocol released: at most
+    split_by: str = "reference"  # or image, with protocol released: versions of an original on both sides
+    epochs: int = 200  # ours; protocol released: 2000, at most
     batch_size: int = 192  # images
     learning_rate: float = 1e-3  # SGD without momentum
     weight_decay: float = 1e-4
@@ -72,6 +77,12 @@ class AdaptSettings(ShotsSettings, RegularizationSettings):
         """Reject values that cannot work."""
         super().__post_init__()
         _one_of("protocol", self.protocol, PROTOCOLS)
+        _one_of("split_by", self.split_by, SPLITS_BY)
+        if self.split_by == "image" and self.protocol != "released":
+            raise ConfigError(
+                "image puts versions of one original on both sides, as only protocol released does",
+                argument="split_by",
+            )
         _positive(self, "epochs", "batch_size", "learning_rate")
         _not_negative(self, "weight_decay")
 
@@ -101,8 +112,8 @@ class MetaSettings(_Checked):
     """
 
     protocol: str = "paper"
-    outer_learning_rate: float = 1.0  # beta; protocol released: 0.01
-    tasks_per_step: int = 5  # tasks averaged in an outer step
+    outer_learning_rate: float = 1.0  # beta, ours; protocol released: 0.01
+    tasks_per_step: int = 5  # tasks averaged in an outer step, ours; protocol released: 24
     support_batch: int = 75  # images
     query_batch: int = 50  # images
 
@@ -117,7 +128,7 @@ class MetaSettings(_Checked):
 class PretrainSettings(MetaSettings, TaskSettings):
     """Meta-prompt pre-training over distortion tasks."""
 
-    outer_steps: int = 200
+    outer_steps: int = 200  # ours; protocol released: 100
     inner_learning_rate: float = 1e-4  # Adam
 
     def __post_init__(self) -> None:

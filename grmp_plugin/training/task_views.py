@@ -41,7 +41,7 @@ class TaskViews(Dataset[dict[str, Any]]):
         self.tasks = [
             (number, distortion)
             for number, source in enumerate(sources)
-            for distortion in _visited(source, settings)
+            for distortion in source.distortions[: _most_tasks(sources, settings.protocol)]
         ]
         self._sources = tuple(sources)
         self._preprocess = preprocess
@@ -96,10 +96,11 @@ class TaskViews(Dataset[dict[str, Any]]):
         return (torch.cat(views) * 255).round().to(torch.uint8)
 
 
-def _visited(source: TaskSource, settings: PretrainSettings) -> Sequence[str]:
+def _most_tasks(sources: Sequence[TaskSource], protocol: str) -> int | None:
     # The released code takes as many tasks of every data set as TID2013 has, and so omits one of KADID-10k's.
-    limit = settings.tasks_per_step if settings.protocol == "released" else None
-    return source.distortions[:limit]
+    if protocol != "released":
+        return None
+    return min(len(source.distortions) for source in sources)
 
 
 def _view(image: Tensor, config: PreprocessConfig, rng: np.random.Generator, augment: bool) -> Tensor:

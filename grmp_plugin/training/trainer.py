@@ -12,6 +12,7 @@ from pyiqa.models.general_iqa_model import GeneralIQAModel
 from torch import Tensor, nn
 
 from grmp_plugin.config import check_keys, from_dict
+from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.checkpoint import Checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -22,6 +23,8 @@ from grmp_plugin.network.start import starting_checkpoint
 _SEEDS_APART = 1_000_003
 
 
+# What holds for all networks that are trained from a start; its other facts describe its own training.
+_STARTS_FACTS = ("licence", "origin", SECTION)
 # Keys of the section `train` that pyiqa reads.
 _PYIQAS = ("optim", "scheduler", "total_iter", "total_epoch", "warmup_iter")
 
@@ -154,10 +157,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
             kept = self.start.tensors.keys() | self.learned.keys()
             state = {name: tensor for name, tensor in state.items() if name in kept}
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-        # The start's other facts describe the start's own training.
-        kept_facts = {
-            name: self.start.info[name] for name in ("licence", "origin") if name in self.start.info
-        }
+        kept_facts = {name: self.start.info[name] for name in _STARTS_FACTS if name in self.start.info}
         return Checkpoint(self.start.config, tensors, {**kept_facts, **self.info})
 
     def moved(self) -> float:

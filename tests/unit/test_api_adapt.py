@@ -171,7 +171,7 @@ def test_model_file_result_and_network(adapt, adapted, small_checkpoint, small_n
     from_file = adapt(model=tmp_path / "start.safetensors")
     assert same_tensors(from_file.checkpoint, adapted.checkpoint)
     assert same_tensors(adapt(model=small_network()).checkpoint, adapted.checkpoint)
-    again = adapt(model=adapted)
+    again = adapt(model=adapted, include_learned=True)
     assert again.run.details["model"] == adapted.checkpoint.source
     assert [row["before"] for row in again.predictions] == pytest.approx(
         [row["after"] for row in adapted.predictions], abs=1e-4

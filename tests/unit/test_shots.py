@@ -9,7 +9,7 @@ from PIL import Image
 
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import read_ratings
-from grmp_plugin.data.splits import SAMPLINGS, draw_split
+from grmp_plugin.data.splits import SAMPLINGS, draw_split, rows_to_test
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
 
@@ -57,14 +57,34 @@ def error_of(ratings, shots, seed=0, **options):
 # --- independent images ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_all_other_images_are_the_test(sampling):
+def test_all_other_images_are_the_test():
     ratings = rated(np.arange(30.0))
     for seed in range(20):
         for shots in (2, 7, 28):
-            split = draw_split(ratings, shots, seed, sampling=sampling)
+            split = draw_split(ratings, shots, seed)
             check(split, 30, shots)
             assert sorted([*split.shots, *split.test]) == list(range(30))
+
+
+@pytest.mark.parametrize("references", [None, [i // 5 for i in range(60)]])
+@pytest.mark.parametrize("options", [{}, {"test_share": 0.3}, {"column": "split"}])
+def test_spread_shots_do_not_depend_on_ratings_of_the_test(references, options):
+    """Whatever the test images are rated, the same shots are drawn."""
+    rng = np.random.default_rng(0)
+    mos, sides = rng.normal(size=60), ["train" if i % 10 < 5 else "test" for i in range(60)]
+    for seed in range(10):
+        before = draw_split(rated(mos, references, split=sides), 6, seed, sampling="spread", **options)
+        changed = mos.copy()
+        changed[before.test] = rng.normal(size=len(before.test)) * 100
+        after = draw_split(rated(changed, references, split=sides), 6, seed, sampling="spread", **options)
+        np.testing.assert_array_equal(before.shots, after.shots)
+        np.testing.assert_array_equal(before.test, after.test)
+
+
+def test_half_of_the_images_are_set_aside_before_shots_are_spread():
+    split = draw_split(rated(np.arange(30.0)), 7, 0, sampling="spread")
+    check(split, 30, 7)
+    assert len(split.test) == 15
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -98,11 +118,11 @@ def test_few_random_shots_are_part_of_more():
         assert few < more
 
 
-@pytest.mark.parametrize("options", [{}, {"test_share": 0.4}])
+@pytest.mark.parametrize("options", [{}, {"test_share": 0.25}])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_every_image_is_drawn_equally_often(sampling, options):
-    """With both samplings: strata of equal size give every image the same chance."""
-    count, shots, seeds = 20, 4, 1500
+    """Both samplings: strata of equal size leave every image the same chance."""
+    count, shots, seeds = 20, 5, 1500
     ratings = rated(np.arange(count) % 7, None)
     drawn, tested = Counter(), Counter()
     for seed in range(seeds):
@@ -145,7 +165,38 @@ def test_the_order_of_the_file_does_not_choose_the_references():
         assert sides[0] == sides[1]
 
 
+def test_by_image_versions_of_a_reference_are_on_both_sides():
+    """As in the authors' released code."""
+    ratings = grouped([5] * 12)
+    split = draw_split(ratings, 10, 0, test_share=0.2, split_by="image")
+    check(split, 60, 10)
+    assert len(split.test) == 12
+    assert leaked(ratings, split)
+    independent = draw_split(rated(ratings.mos), 10, 0, test_share=0.2)
+    np.testing.assert_array_equal(split.shots, independent.shots)
+    with pytest.raises(ConfigError, match="split_by image"):
+        draw_split(rated(range(9), range(9), split=["train"] * 9), 3, 0, column="split", split_by="image")
+    assert "reference or image" in error_of(ratings, 10, split_by="scene")
+
+
+def test_rows_for_testing():
+    ratings = rated(range(4), split=["train", "test", "val", "test"], other_split=["train"] * 4)
+    np.testing.assert_array_equal(rows_to_test(ratings, "split"), [1, 3])
+    with pytest.raises(InputError, match="no 'test' rows; it has 4 x 'train'"):
+        rows_to_test(ratings, "other_split")
+    with pytest.raises(InputError, match="no split column 'gone'") as caught:
+        rows_to_test(ratings, "gone")
+    assert caught.value.argument == "split_column"
+
+
 # --- spread ---------------------------------------------------------------------------------------
+
+
+def spread_over(mos, shots, seed):
+    """Shots spread over all of some ratings; two more images are the test set."""
+    sides = ["train"] * len(mos) + ["test"] * 2
+    ratings = rated([*mos, 0.0, 1.0], split=sides)
+    return draw_split(ratings, shots, seed, sampling="spread", column="split").shots
 
 
 @pytest.mark.parametrize(("count", "shots"), [(100, 10), (103, 10), (50, 48), (7, 2), (60, 60 - 2)])
@@ -157,37 +208,34 @@ def test_spread_takes_one_shot_of_each_part(count, shots):
     longer = count % shots
     ends = np.cumsum([count // shots + (part < longer) for part in range(shots)])
     for seed in range(20):
-        split = draw_split(rated(mos), shots, seed, sampling="spread")
-        parts = np.searchsorted(ends, ranks[split.shots], side="right")
+        parts = np.searchsorted(ends, ranks[spread_over(mos, shots, seed)], side="right")
         assert sorted(parts) == list(range(shots))
 
 
 def test_spread_covers_the_range_better_than_random():
     mos = np.random.default_rng(0).beta(5, 2, 300)
-    ratings = rated(mos)
 
-    def coverage(sampling):
-        """Means over seeds: share of the range that the shots span, and of deciles with a shot."""
+    def coverage(draw):
+        """Means over seeds: part of the range between the extreme shots, and of deciles that have a shot."""
         deciles = np.searchsorted(np.quantile(mos, np.linspace(0.1, 0.9, 9)), mos)
         span, hit = [], []
         for seed in range(100):
-            shots = draw_split(ratings, 10, seed, sampling=sampling).shots
+            shots = draw(mos, 10, seed)
             span.append(np.ptp(mos[shots]) / np.ptp(mos))
             hit.append(len(set(deciles[shots])) / 10)
         return np.mean(span), np.mean(hit)
 
-    span, hit = coverage("spread")
-    random_span, random_hit = coverage("random")
+    span, hit = coverage(spread_over)
+    random_span, random_hit = coverage(lambda mos, shots, seed: draw_split(rated(mos), shots, seed).shots)
     assert hit == 1
     assert random_hit < 0.75
     assert span > random_span + 0.05
 
 
 def test_spread_among_equal_ratings_is_left_to_chance():
-    ratings = rated([1.0] * 50 + [2.0] * 50)
     drawn = Counter()
     for seed in range(200):
-        shots = draw_split(ratings, 10, seed, sampling="spread").shots
+        shots = spread_over([1.0] * 50 + [2.0] * 50, 10, seed)
         assert (shots < 50).sum() == 5
         drawn.update(shots.tolist())
         # If ties were in the order of the file, every ten images would give exactly one shot.
