@@ -1,6 +1,7 @@
 """open_clip backbones: supported architectures, construction, and weights by tag."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import torch
 from torch import Tensor
 
 from grmp_plugin.config import BackboneConfig
-from grmp_plugin.errors import BackboneError
-from grmp_plugin.network.clip_modules import CLIP, unknown_options
+from grmp_plugin.errors import BackboneError, ConfigError
+from grmp_plugin.network.clip_modules import CLIP, ClipConfig, clip_config, unknown_options
 from grmp_plugin.network.download import Remote, fetch
 from grmp_plugin.network.open_clip_files import open_clip_file
 from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.network.trunk import ConvTrunk
+from grmp_plugin.plain_data import shown
 from grmp_plugin.suggest import did_you_mean
 
 _SUPPORTED = (
@@ -34,6 +36,9 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         architecture = copy.deepcopy(config.architecture)
     else:
         architecture = _listed_architecture(config.name)
+    for section in ("vision_cfg", "text_cfg"):
+        if not isinstance(architecture.get(section), dict):
+            raise BackboneError(f"the architecture of backbone {shown(config.name)} has no section {section}")
     if "stem" in architecture:
         raise BackboneError(
             "this checkpoint was made from the embedded model of an earlier release, whose architecture is "
@@ -41,8 +46,20 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         )
     reason = _unsupported(architecture)
     if reason:
-        raise BackboneError(f"backbone '{config.name}' cannot be used: {reason}. {_SUPPORTED}")
+        raise BackboneError(f"backbone {shown(config.name)} cannot be used: {reason}. {_SUPPORTED}")
     return architecture
+
+
+def clip_config_of(config: BackboneConfig) -> ClipConfig:
+    """Sizes and options of a backbone.
+
+    Raises:
+        BackboneError: As `architecture_of`, or for a value of the wrong type or out of bounds.
+    """
+    try:
+        return clip_config(architecture_of(config), f"architecture of backbone {shown(config.name)}")
+    except ConfigError as error:
+        raise BackboneError(str(error)) from error
 
 
 def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, device: str = "meta") -> Any:
@@ -53,15 +70,14 @@ def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, devic
         vocabulary_size: Rows of the token embedding, if it holds only some of CLIP's words.
         device: Any other device gives random weights, to train from scratch.
     """
-    architecture = architecture_of(config)
-    trunk = architecture.pop("trunk", None)
-    architecture.pop("custom_text", None)
+    sizes = clip_config_of(config)
     if vocabulary_size is not None:
-        architecture["text_cfg"] = {**architecture["text_cfg"], "vocab_size": vocabulary_size}
+        text = dataclasses.replace(sizes.text_cfg, vocab_size=vocabulary_size)
+        sizes = dataclasses.replace(sizes, text_cfg=text)
     with torch.device(device):
-        clip = CLIP(**architecture)
-        if trunk is not None:
-            clip.visual.conv1 = ConvTrunk(width=clip.visual.conv1.out_channels, **trunk)
+        clip = CLIP(sizes)
+        if sizes.trunk is not None:
+            clip.visual.conv1 = ConvTrunk(sizes.vision_cfg.width, sizes.trunk.variant, sizes.trunk.hidden)
     return clip
 
 
@@ -160,7 +176,7 @@ def _unknown_name(name: str, known: list[str]) -> str:
 
 def _unsupported(architecture: dict[str, Any]) -> str | None:
     """Why a model of this configuration is unsupported; None if it is supported."""
-    vision, text = architecture.get("vision_cfg", {}), architecture.get("text_cfg", {})
+    vision, text = architecture["vision_cfg"], architecture["text_cfg"]
     checks = [
         ("multimodal_cfg" in architecture, "it is a CoCa, with a captioning tower"),
         (bool(vision.get("timm_model_name")), "its image tower comes from timm"),
