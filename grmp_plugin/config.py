@@ -6,7 +6,6 @@ line with file and key, take more code than this module.
 """
 
 import dataclasses
-import functools
 import math
 import os
 import types
@@ -276,13 +275,11 @@ def check_bounds(config: Any) -> None:
             raise ConfigError(problem, argument=name)
 
 
-@functools.cache
 def _hints(cls: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-@functools.cache
 def _required(cls: type[Any]) -> tuple[str, ...]:
     missing = dataclasses.MISSING
     return tuple(

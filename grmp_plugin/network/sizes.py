@@ -47,8 +47,8 @@ def check_vocabulary(vocabulary: Tensor, source: str) -> None:
     """
     if vocabulary.ndim != 1 or vocabulary.dtype != torch.int64 or not len(vocabulary):
         raise CheckpointError(
-            f"{source}: vocabulary: expected a list of 64-bit integers, found a tensor {tuple(vocabulary.shape)} "
-            f"of {vocabulary.dtype}"
+            f"{source}: vocabulary: expected a list of 64-bit integers, found a tensor "
+            f"{tuple(vocabulary.shape)} of {vocabulary.dtype}"
         )
     if vocabulary[0] < 0 or vocabulary[-1] > END or (vocabulary.diff() <= 0).any():
         raise CheckpointError(f"{source}: vocabulary: expected CLIP's token numbers (0 to {END}) in order")
