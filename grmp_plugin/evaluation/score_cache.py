@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,12 @@ class ScoreCache:
                 rows = connection.execute(
                     f"SELECT key, score, seconds FROM scores WHERE key IN ({marks})", some
                 )
-                found |= {key: KeptScore(score, seconds) for key, score, seconds in rows}
+                # SQLite stores text in a column of numbers, too; such a row is computed again.
+                found |= {
+                    key: KeptScore(score, seconds)
+                    for key, score, seconds in rows
+                    if _is_number(score) and _is_number(seconds)
+                }
         return found
 
     def keep(self, scores: Mapping[str, KeptScore]) -> None:
@@ -108,6 +114,10 @@ class ScoreCache:
     def _give_up(self, error: Exception) -> None:
         self.problem = f"scores are not kept for the next run: {self.path}: {error}"
         self.close()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isnan(value)
 
 
 def cache_key(identity: Mapping[str, Any], image: str, reference: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Weights of a backbone, by open_clip's tag or from a file, and the activation that they were trained with."""
+"""Weights of a backbone by tag or from a file, and the activation that they were trained with."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from torch import Tensor
 
 from grmp_plugin.config import BackboneConfig
 from grmp_plugin.errors import BackboneError
+from grmp_plugin.files import existing
 from grmp_plugin.network.clip import build_clip, clip_config_of
 from grmp_plugin.network.download import Remote, fetch
 from grmp_plugin.network.tensors import NamedTensors, check_finite, read_named
@@ -54,6 +55,12 @@ def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
     return tensors
 
 
+def as_file(weights: str) -> str | None:
+    """Absolute path of the file that weights name; None for a tag."""
+    path = existing(weights)
+    return str(path.resolve()) if path is not None and path.is_file() else None
+
+
 def matching_backbone(name: str, weights: str | None) -> BackboneConfig:
     """The open_clip model, of two that differ in their activation only, that weights were made for.
 
@@ -78,11 +85,11 @@ def matching_backbone(name: str, weights: str | None) -> BackboneConfig:
         if tag and listed and bool(tag.get("quick_gelu")) == bool(listed.get("quick_gelu")):
             return BackboneConfig(candidate, wanted)
         tags += open_clip.list_pretrained_tags_by_model(candidate)
-    path = Path(wanted).expanduser()
-    if weights is not None and path.is_file():
+    file = None if weights is None else as_file(weights)
+    if file is not None:
         quick = name if name.endswith(_QUICK) else other
-        is_openais = open_clip.get_model_config(quick) is not None and _is_openais(read_named(path))
-        return BackboneConfig(quick if is_openais else name, str(path.resolve()))
+        is_openais = open_clip.get_model_config(quick) is not None and _is_openais(read_named(Path(file)))
+        return BackboneConfig(quick if is_openais else name, file)
     what = (
         f"'{name}' has no weights by OpenAI"
         if weights is None
@@ -115,9 +122,9 @@ def _weights_file(config: BackboneConfig) -> Path:
         raise BackboneError(f"backbone '{config.name}' has no weights")
     tag = open_clip.get_pretrained_cfg(config.name, config.weights)
     if not tag:
-        path = Path(config.weights)
-        if path.is_file():
-            return path
+        file = as_file(config.weights)
+        if file is not None:
+            return Path(file)
         known = open_clip.list_pretrained_tags_by_model(config.name)
         raise BackboneError(
             f"{shown(config.weights)} is neither a file nor a weights tag of {shown(config.name)} "

@@ -83,19 +83,18 @@ def hub_problem(remote: Remote) -> Exception | None:
 
     The content comes from another server than the metadata, and a network may block only that one.
     """
-    from huggingface_hub import constants, get_hf_file_metadata
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import constants, get_hf_file_metadata, get_token
 
     if constants.HF_HUB_OFFLINE:
         return ConnectionError("HF_HUB_OFFLINE is set, which forbids downloads")
 
     def ask() -> None:
         location = get_hf_file_metadata(remote.url, timeout=answer_within()).location
-        headers = {"Range": "bytes=0-0"}
-        # As the client itself: the token is for the hub, not for the server that it refers to.
-        if urlsplit(location).netloc == urlsplit(remote.url).netloc:
-            headers |= build_hf_headers()
-        first_byte = urllib.request.Request(location, headers=headers)
+        first_byte = urllib.request.Request(location, headers={"Range": "bytes=0-0"})
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        # The token is for the hub, not for the server that it refers to.
+        if token and urlsplit(location).netloc == urlsplit(remote.url).netloc:
+            first_byte.add_unredirected_header("Authorization", f"Bearer {token}")
         with urllib.request.urlopen(first_byte, timeout=answer_within()) as answer:
             answer.read(1)
 

@@ -1,14 +1,13 @@
 """What training starts from: a named model, a checkpoint, or one of open_clip's CLIPs."""
 
 import dataclasses
-from pathlib import Path
 
 import torch
 
 from grmp_plugin.config import BackboneConfig, NetworkConfig, PreprocessConfig, PromptConfig
 from grmp_plugin.errors import CheckpointError, ConfigError, InputError
-from grmp_plugin.files import sha256
-from grmp_plugin.network.backbone import backbone_tensors, matching_backbone
+from grmp_plugin.files import existing, sha256
+from grmp_plugin.network.backbone import as_file, backbone_tensors, matching_backbone
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.clip import build_clip, clip_config_of
 from grmp_plugin.network.clip_modules import pair
@@ -42,7 +41,7 @@ def starting_checkpoint(
         CheckpointError, WeightsUnavailableError: When a file cannot be read or downloaded.
         ConfigError: When prompts are given for a checkpoint, which has its own.
     """
-    if model in MODELS or Path(model).expanduser().exists() or not _is_open_clips(model):
+    if model in MODELS or existing(model) is not None or not _is_open_clips(model):
         checkpoint = find_checkpoint(model)
         if prompts.given:
             raise ConfigError(f"{model} has prompts of its own; {', '.join(prompts.given)} cannot be set")
@@ -58,7 +57,7 @@ def starting_checkpoint(
     info = {"licence": "as the backbone's weights", "origin": f"CLIP {backbone.name} with new prompts"}
     checkpoint = Checkpoint(config, initial_prompts(config, seed), info, model)
     # A tag can be downloaded again; a file may be gone when the result is used.
-    return _completed(checkpoint) if _is_file(backbone.weights) else checkpoint
+    return _completed(checkpoint) if backbone.weights and as_file(backbone.weights) else checkpoint
 
 
 def with_backbone(checkpoint: Checkpoint, weights: str) -> Checkpoint:
@@ -73,8 +72,7 @@ def with_backbone(checkpoint: Checkpoint, weights: str) -> Checkpoint:
         CheckpointError: When the checkpoint was made with another CLIP.
         BackboneError, WeightsUnavailableError: When the weights do not fit, or cannot be had.
     """
-    if _is_file(weights):
-        weights = str(Path(weights).expanduser().resolve())
+    weights = as_file(weights) or weights
     config = checkpoint.config
     named = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights=weights))
     if "vocabulary" in checkpoint.tensors:
@@ -85,16 +83,15 @@ def with_backbone(checkpoint: Checkpoint, weights: str) -> Checkpoint:
             f"{checkpoint.source} is complete: it has CLIP's weights of its own", argument="backbone_weights"
         )
     completed = dataclasses.replace(checkpoint, config=named)
-    return _completed(completed) if _is_file(weights) else completed
+    return _completed(completed) if as_file(weights) else completed
 
 
 def start_digest(model: str, backbone_weights: str | None = None) -> str | None:
     """SHA-256 of the file that `starting_checkpoint` reads; None for an open_clip model with a tag."""
-    if model in MODELS or Path(model).expanduser().exists():
+    if model in MODELS or existing(model) is not None:
         return weights_digest(model)
-    if backbone_weights is not None and _is_file(backbone_weights):
-        return sha256(Path(backbone_weights).expanduser())
-    return None
+    file = None if backbone_weights is None else as_file(backbone_weights)
+    return None if file is None else sha256(file)
 
 
 def with_new_prompts(checkpoint: Checkpoint, seed: int, prompts: PromptConfig = _NEW_PROMPTS) -> Checkpoint:
@@ -136,10 +133,6 @@ def _with_all_words(checkpoint: Checkpoint, backbone: BackboneConfig) -> Checkpo
                 f"of '{decode(token)}' differ"
             )
     return dataclasses.replace(checkpoint, tensors={**tensors, _EMBEDDING: words})
-
-
-def _is_file(weights: str | None) -> bool:
-    return weights is not None and Path(weights).expanduser().is_file()
 
 
 def _is_open_clips(model: str) -> bool:
