@@ -10,6 +10,7 @@ from grmp_plugin.errors import TrainingInterrupted
 from .choices import Device, Format, FormatOption
 from .options import (
     DATA_ROOT,
+    BackboneWeightsOption,
     ConfigOption,
     DataRootOption,
     ModelOption,
@@ -70,6 +71,7 @@ def adapt(
         ),
     ] = None,
     model: ModelOption = None,
+    backbone_weights: BackboneWeightsOption = None,
     splits: Annotated[
         int | None,
         typer.Option(
@@ -136,6 +138,7 @@ def adapt(
                 ratings,
                 shots,
                 model,
+                backbone_weights=backbone_weights,
                 out=out,
                 splits=splits,
                 seed=seed,

@@ -13,6 +13,7 @@ _OPTIONS = {
 }
 # Argument -> what to type, in a sentence.
 _REMEDIES = {
+    "backbone_weights": "Choose CLIP's weights with --backbone-weights TAG or FILE.",
     "data_root": "Name the folder of the data sets with --data-root.",
     "deviation_column": "Name the column of standard deviations with --std-column.",
     "device": "Use --device cpu.",

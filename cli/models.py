@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grmp_plugin.printable import printable
 from grmp_plugin.tables import csv_text, json_text, jsonl_text
 
 from .choices import Format, FormatOption
@@ -45,11 +46,12 @@ def info(
 
     facts = asdict(model_facts(model))
     if output_format is Format.json:
-        print_data(json_text(facts) + "\n")
+        print_data(json_text(_printable(facts)) + "\n")
     elif output_format is Format.table:
         _print_facts(facts)
     else:
-        _print_data([{"name": name, "value": value} for name, value in _flat(facts)], output_format)
+        rows = [{"name": name, "value": _printable(value)} for name, value in _flat(facts)]
+        _print_data(rows, output_format)
 
 
 def _print_models(known: "list[NamedModel]") -> None:
@@ -75,7 +77,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     for name, value in _flat(facts):
-        table.add_row(name, Text(str(value), overflow="fold"))
+        # Both come from a file, which may hold markup or escape sequences for the terminal.
+        table.add_row(Text(name), Text(printable(str(value)), overflow="fold"))
     print_table(table)
 
 
@@ -89,13 +92,27 @@ def _print_data(rows: list[dict[str, Any]], shown: Format) -> None:
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as dotted names."""
+    """Nested mappings as dotted names, printable on a terminal."""
     for name, value in data.items():
-        if name == "learned_from":
-            counts = ", ".join(f"{len(images)} {what}" for what, images in value.items())
-            yield prefix + name, f"{counts} (names and digests: --format json)"
+        full = printable(f"{prefix}{name}")
+        if name == "learned_from" and isinstance(value, Mapping):
+            counts = ", ".join(f"{_count(images)} {what}" for what, images in value.items())
+            yield full, f"{counts} (names and digests: --format json)"
         # open_clip's own configuration stays in one piece.
         elif isinstance(value, Mapping) and name != "architecture":
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, value
+            yield full, value
+
+
+def _count(images: Any) -> int:
+    return len(images) if isinstance(images, Mapping | list) else 1
+
+
+def _printable(value: Any) -> Any:
+    """Texts with control characters escaped, which CSV and JSON may pass on to a terminal."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list | tuple) else value

@@ -23,6 +23,15 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+BackboneWeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="<TAG|FILE>",
+        help="CLIP's weights, for a model without its own: a tag of open_clip, or a file of open_clip or "
+        "OpenAI. [dim]default: openai[/]",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[
     int | None, typer.Option(min=0, help="Random seed. [dim]default: 0[/]", show_default=False)
 ]

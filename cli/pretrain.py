@@ -10,6 +10,7 @@ from grmp_plugin.errors import TrainingInterrupted
 from .choices import Device, Format, FormatOption
 from .options import (
     DATA_ROOT,
+    BackboneWeightsOption,
     ConfigOption,
     DataRootOption,
     ModelOption,
@@ -46,6 +47,7 @@ def pretrain(
         typer.Option(help="A folder of pristine images to distort, instead of --data.", show_default=False),
     ] = None,
     model: ModelOption = None,
+    backbone_weights: BackboneWeightsOption = None,
     outer_steps: Annotated[
         int | None,
         typer.Option(
@@ -81,6 +83,7 @@ def pretrain(
                 data or None,
                 pristine=pristine,
                 model=model,
+                backbone_weights=backbone_weights,
                 outer_steps=outer_steps,
                 seed=seed,
                 protocol=protocol,

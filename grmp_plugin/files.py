@@ -22,6 +22,18 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def existing(name: str | os.PathLike[str]) -> Path | None:
+    """The file or folder of a name, in which `~` stands for the home folder; None if there is none.
+
+    Names come from configurations and checkpoints, too: one that no file can have is none, not an error.
+    """
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, the home of an unknown user
+        return None
+
+
 @contextmanager
 def atomic_write(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary file beside `target` that replaces it when the block succeeds.

@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before, notes_on_learned
 from grmp_plugin.api.adaptation import Adaptation
+from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.ratings import DEMO, as_ratings, is_ratings_file
 from grmp_plugin.api.split_result import SplitResult, split_result
 from grmp_plugin.data.ratings import Ratings
@@ -34,14 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["Adaptation", "adapt"]
 
 # Details of a run that decide its result: only a state with the same ones is resumed.
-_IDENTITY = ("model", "weights_sha256", "ratings_sha256", "split_column", "settings", "splits")
+_IDENTITY = (
+    *("model", "weights_sha256", "backbone_weights", "prompts"),
+    *("ratings_sha256", "split_column", "settings", "splits"),
+)
 
 
+@names_configuration("adapt")
 def adapt(
     ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings | None" = None,
     shots: int | None = None,
     model: "Model | None" = None,
     *,
+    backbone_weights: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     splits: int | None = None,
     seed: int | None = None,
@@ -71,6 +77,9 @@ def adapt(
         shots: Number of rated images to learn from; 50 by default.
         model: Model to adapt: a name, a checkpoint file, a CLIP of open_clip such as `ViT-B-16-quickgelu`, or
             what `pretrain` or `adapt` returned; `grmp_iqa-tiny` by default.
+        backbone_weights: CLIP's weights for a model that lacks them, such as a CLIP of open_clip or the
+            authors' pre-training files: a tag of open_clip, or a file of open_clip or OpenAI; OpenAI's by
+            default.
         out: A .safetensors file for the adapted model. The state of an interrupted run is kept beside it.
         splits: Number of splits, each with other shots; 1 by default.
         seed: Random seed of the first split; each further split adds 1. 0 by default.
@@ -108,8 +117,8 @@ def adapt(
     from grmp_plugin.training.device import training_device
     from grmp_plugin.training.few_shot import FewShot
 
-    seed = given.seed if seed is None else seed
-    start = _find_start(model, given.model, config, seed)
+    seed = with_arguments(given, seed=seed).seed
+    start = _find_start(model, given, config, seed, backbone_weights)
     merged = read_config(
         AdaptConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
     )
@@ -143,7 +152,9 @@ def adapt(
     )
     details = {
         **_details(start, few_shot.ratings, settings),
-        "splits": merged.splits if splits is None else splits,
+        "backbone_weights": _named_weights(given, backbone_weights),
+        "prompts": given.prompts.given,
+        "splits": with_arguments(merged, splits=splits).splits,
         "split_column": split_column,
         "learned_before": {"images": few_shot.learned, "used": include_learned},
     }
@@ -162,11 +173,22 @@ def adapt(
     )
 
 
-def _find_start(model: "Model | None", configured: str, config: Any, seed: int) -> "Start":
+def _named_weights(given: AdaptConfig, backbone_weights: "str | os.PathLike[str] | None") -> str | None:
+    return given.backbone_weights if backbone_weights is None else os.fspath(backbone_weights)
+
+
+def _find_start(
+    model: "Model | None",
+    given: AdaptConfig,
+    config: Any,
+    seed: int,
+    backbone_weights: "str | os.PathLike[str] | None",
+) -> "Start":
     from grmp_plugin.api.start import find_start
 
+    start = given.model if model is None else model
     try:
-        return find_start(configured if model is None else model, seed)
+        return find_start(start, seed, _named_weights(given, backbone_weights), given.prompts)
     except InputError as error:
         if model is not None or config is None:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.trained import TrainedResult
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.progress import ProgressCallback
@@ -65,11 +66,13 @@ class Pretraining(TrainedResult):
         return f"<Pretraining: prompts moved by {self.prompts_moved:.1%} over {steps} outer steps>"
 
 
+@names_configuration("pretrain")
 def pretrain(
     data: str | Sequence[str] | None = None,
     *,
     pristine: str | os.PathLike[str] | None = None,
     model: "Model | None" = None,
+    backbone_weights: str | os.PathLike[str] | None = None,
     outer_steps: int | None = None,
     seed: int | None = None,
     protocol: str | None = None,
@@ -91,6 +94,8 @@ def pretrain(
         pristine: A folder of pristine images to distort, instead of `data`.
         model: Model whose prompts are replaced: a name, a checkpoint file, a CLIP of open_clip such as
             `ViT-B-16-quickgelu`, or an object that holds a network; `grmp_iqa-tiny` by default.
+        backbone_weights: CLIP's weights for a model that lacks them: a tag of open_clip, or a file of
+            open_clip or OpenAI; OpenAI's by default.
         outer_steps: Number of outer steps.
         seed: Random seed; 0 by default.
         protocol: `paper` (default) starts each task from the current prompts; `released` chains tasks, as the
@@ -130,8 +135,9 @@ def pretrain(
     from grmp_plugin.training.meta_prompts import pretrain_prompts
     from grmp_plugin.training.state import SavedState
 
-    seed = given.seed if seed is None else seed
-    start = find_start(given.model if model is None else model, seed)
+    seed = with_arguments(given, seed=seed).seed
+    weights = given.backbone_weights if backbone_weights is None else os.fspath(backbone_weights)
+    start = find_start(given.model if model is None else model, seed, weights)
     merged = read_config(
         PretrainConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
     )
@@ -145,6 +151,8 @@ def pretrain(
     details: dict[str, Any] = {
         "model": start.checkpoint.source,
         "weights_sha256": start.sha256,
+        "backbone_weights": weights,
+        "prompts": given.prompts.given,
         "backbone": start.checkpoint.config.backbone.name,
         "data": names if pristine is None else [os.fspath(pristine)],
         "settings": dataclasses.asdict(settings),
@@ -155,6 +163,7 @@ def pretrain(
         start.checkpoint,
         sources,
         settings,
+        prompts=given.prompts,
         seed=seed,
         device=used,
         watch=watch,

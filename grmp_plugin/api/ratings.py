@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions, read_ratings
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import existing
 from grmp_plugin.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def as_ratings(
 def is_ratings_file(name: str) -> bool:
     """Whether a word means a file: it is one, or it is spelled like one."""
     path = Path(name)
-    return path.exists() or bool(path.suffix) or len(path.parts) > 1
+    return existing(name) is not None or bool(path.suffix) or len(path.parts) > 1
 
 
 def _refuse(options: RatingsOptions, what: str, *allowed: str) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.api.images import Images, find_images
 from grmp_plugin.api.scores import Scores
+from grmp_plugin.config import from_dict
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
 from grmp_plugin.data.ratings import DECLARED, MosScale
 from grmp_plugin.data.sources import ImageSource
-from grmp_plugin.errors import ConfigError, InputError
+from grmp_plugin.errors import CheckpointError, ConfigError, InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 
@@ -196,10 +197,10 @@ def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> Mo
     Raises:
         InputError: When the range is none, or there is neither.
     """
-    known = model.network.info.get("mos_scale")
+    known = _recorded_scale(model)
     if mos_range is not None:
         try:
-            return MosScale(*mos_range, lower_better=bool(known and known["lower_better"]), source=DECLARED)
+            return MosScale(*mos_range, lower_better=bool(known and known.lower_better), source=DECLARED)
         except ConfigError as error:
             raise InputError(error.message, argument="mos_range") from error
     if known is None:
@@ -208,7 +209,15 @@ def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> Mo
             "not adapted to ratings, or by pyiqa.train, which does not record the scale",
             see=("mos_range",),
         )
-    return MosScale(**known)
+    return known
+
+
+def _recorded_scale(model: "LoadedModel") -> MosScale | None:
+    recorded = model.network.info.get("mos_scale")
+    try:
+        return None if recorded is None else from_dict(MosScale, recorded, f"{model.name}: mos_scale")
+    except ConfigError as error:
+        raise CheckpointError(error.message) from error
 
 
 def _check_arguments(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas
 
 _DELIMITERS = (",", ";", "\t")
+_MOST_BYTES = 256 << 20  # some million rows; a device such as /dev/zero has no end
+_LONGEST_HEADER = 100_000  # characters; Python's csv accepts no longer cell
 
 Line = tuple[int, list[str]]  # number in the file, and cells
 
@@ -24,12 +26,14 @@ def read_text(source: str) -> str:
         raise InputError(f"{source}: a folder, not a file. Name the CSV file of the ratings")
     try:
         with open(source, "rb") as file:
-            raw = file.read()
+            raw = file.read(_MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"{source}: no such file. Name the CSV file of the ratings") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source}: cannot be read: {reason}") from error
+    if len(raw) > _MOST_BYTES:
+        raise InputError(f"{source}: larger than {_MOST_BYTES >> 20} MiB, so no table of ratings")
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{source}: text in UTF-16. Save the ratings as CSV in UTF-8")
     if b"\0" in raw:
@@ -52,7 +56,7 @@ def read_table(text: str, named: NamedColumns, source: str) -> list[Line]:
     """Split the text into lines of cells, header first; empty lines are dropped."""
     stream = io.StringIO(text, newline="")
     # Strict, as a quote that is never closed would swallow all rows below it.
-    reader = csv.reader(stream, delimiter=delimiter(text, named), skipinitialspace=True, strict=True)
+    reader = csv.reader(stream, delimiter=delimiter(text, named, source), skipinitialspace=True, strict=True)
     lines: list[Line] = []
     start = 1
     try:
@@ -84,9 +88,13 @@ def frame_lines(frame: "pandas.DataFrame") -> list[Line]:
     return [(0, header), *((n, [str(cell).strip() for cell in row]) for n, row in enumerate(rows, 1))]
 
 
-def delimiter(text: str, named: NamedColumns) -> str:
+def delimiter(text: str, named: NamedColumns, source: str) -> str:
     """The separator that splits the header into the required columns, else the first that splits it."""
     first = text.lstrip().splitlines()[0]
+    if len(first) > _LONGEST_HEADER:
+        raise InputError(
+            f"{source}: the first line has {len(first)} characters. Expected a header such as image,mos"
+        )
     headers = {
         mark: [cell.strip() for cell in next(csv.reader([first], delimiter=mark))] for mark in _DELIMITERS
     }

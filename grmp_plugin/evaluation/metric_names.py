@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import existing
 from grmp_plugin.network.models import DEFAULT_MODEL, MODELS
 from grmp_plugin.suggest import did_you_mean
 
@@ -133,7 +134,7 @@ def _members(word: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec] | N
             "fr": lambda m: m.reference,
         }[word]
         return sorted(filter(chosen, known.values()), key=lambda m: (not m.own, m.name))
-    if not any(mark in word for mark in "*?[") or Path(word).exists():
+    if not any(mark in word for mark in "*?[") or existing(word) is not None:
         return None
     names = fnmatch.filter(sorted(known), word)
     if not names:
@@ -146,9 +147,10 @@ def _members(word: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec] | N
 def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
     if word in known:
         return known[word]
-    path = Path(word).expanduser()
-    if path.is_file():
+    found = existing(word)
+    if found is not None and found.is_file():
         return MetricSpec(word, own=True)
+    path = Path(word)
     if path.suffix in (".safetensors", ".pt", ".pth") or len(path.parts) > 1:
         raise InputError(f"{word}: no such checkpoint file", argument="metrics")
     sentences = (

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-from grmp_plugin.network.download import ANSWER_WITHIN, what_went_wrong
+from grmp_plugin.network.download import answer_within, what_went_wrong
 
 
 class NetworkTimeout:
@@ -27,7 +27,7 @@ class NetworkTimeout:
         timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
         if self._hub_answers is None and not offline:
             self._hub_answers = _answers(constants.ENDPOINT)
-        socket.setdefaulttimeout(ANSWER_WITHIN)
+        socket.setdefaulttimeout(answer_within())
         constants.HF_HUB_OFFLINE = offline or not self._hub_answers
         try:
             yield
@@ -40,7 +40,7 @@ def _answers(address: str) -> bool:
     """Whether a server answers at all, even with an error."""
 
     def ask() -> None:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_WITHIN):
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=answer_within()):
             pass
 
     problem = what_went_wrong(ask)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,12 @@ class ScoreCache:
     def find(self, keys: Iterable[str]) -> dict[str, KeptScore]:
         """The scores that are known, by key."""
         rows = self._rows("SELECT key, score, seconds FROM scores", keys)
-        return {key: KeptScore(score, seconds) for key, score, seconds in rows}
+        # SQLite stores text in a column of numbers, too; such a row is computed again.
+        return {
+            key: KeptScore(score, seconds)
+            for key, score, seconds in rows
+            if _is_number(score) and _is_number(seconds)
+        }
 
     def find_digests(self, keys: Iterable[str]) -> dict[str, str]:
         """The digests of pixels that are known, by key."""
@@ -121,6 +127,10 @@ class ScoreCache:
     def _give_up(self, error: Exception) -> None:
         self.problem = f"scores are not kept for the next run: {self.path}: {error}"
         self.close()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isnan(value)
 
 
 def cache_key(identity: Mapping[str, Any], image: str, reference: str | None) -> str:

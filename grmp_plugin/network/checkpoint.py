@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors.torch import save_file
@@ -19,8 +19,18 @@ from grmp_plugin.config import NetworkConfig, from_dict, to_dict
 from grmp_plugin.errors import CheckpointError, ConfigError
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network import authors
-from grmp_plugin.network.clip import backbone_tensors
-from grmp_plugin.network.tensors import is_safetensors, read_metadata, read_tensors
+from grmp_plugin.network.backbone import backbone_tensors
+from grmp_plugin.network.tensors import (
+    NamedTensors,
+    check_finite,
+    is_safetensors,
+    read_metadata,
+    read_named,
+    read_tensors,
+)
+from grmp_plugin.plain_data import read_json, shown
+from grmp_plugin.printable import printable
+from grmp_plugin.tables import without_nan
 
 FORMAT = "grmp-iqa/1"
 _CLIP = "clip."
@@ -54,17 +64,21 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{file} is a folder; name the checkpoint file in it")
     if not file.is_file():
         raise CheckpointError(f"no such checkpoint: {file}")
-    if is_safetensors(file):
-        metadata = read_metadata(file)
-        if "grmp_format" in metadata:
-            return _from_own(file, metadata)
-    tensors = read_tensors(file)
+    try:
+        if is_safetensors(file):
+            metadata = read_metadata(file)
+            if "grmp_format" in metadata:
+                return _from_own(file, metadata)
+    except OSError as error:
+        raise CheckpointError(f"{file}: {error.strerror or error}") from error
+    named = read_named(file)
+    tensors = authors.without_prefix(named.tensors)
     if not authors.is_authors(tensors):
-        raise CheckpointError(
-            f"{file} is neither a checkpoint of this project nor of the GRMP-IQA authors: it holds "
-            f"{len(tensors)} tensors such as {', '.join(sorted(tensors)[:3])}"
-        )
+        _refuse_foreign(named, file)
+    check_finite(tensors, file)
     config, converted, info = authors.convert(tensors, str(file))
+    if named.others:
+        info["not_read"] = list(named.others)
     return Checkpoint(config, converted, info, str(file))
 
 
@@ -83,10 +97,24 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, ha
     metadata = {
         "grmp_format": FORMAT,
         "config": json.dumps(to_dict(checkpoint.config), sort_keys=True),
-        "info": json.dumps(dict(checkpoint.info), sort_keys=True),
+        "info": json.dumps(without_nan(dict(checkpoint.info)), sort_keys=True, allow_nan=False),
     }
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata)
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata, which safetensors writes in random order, into one order: equal files are equal."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > size:
+            raise ValueError(f"{path}: the sorted header does not fit")
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,6 +132,7 @@ def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> 
         BackboneError, WeightsUnavailableError: When the backbone's weights are needed but unavailable.
     """
     tensors = dict(checkpoint.tensors)
+    check_finite(tensors, checkpoint.source)
     missing = expected.keys() - tensors.keys()
     if missing and all(name.startswith(_CLIP) for name in missing) and checkpoint.config.backbone.weights:
         for name, tensor in backbone_tensors(checkpoint.config.backbone).items():
@@ -122,14 +151,20 @@ def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
         for name in sorted(shared)
         if tensors[name].shape != expected[name].shape
     ]
+    unlike = [
+        f"{name} is {tensors[name].dtype}, expected {expected[name].dtype}"
+        for name in sorted(shared)
+        if tensors[name].is_floating_point() != expected[name].is_floating_point()
+    ]
     problems = [
         # Our own tensors first: all of the backbone's may be missing, too.
         ("missing", sorted(expected.keys() - shared, key=lambda name: (name.startswith(_CLIP), name))),
         ("unexpected", sorted(tensors.keys() - shared)),
         ("of the wrong shape", misshapen),
+        ("of the wrong type", unlike),
     ]
     found = [
-        f"{len(names)} tensor{'' if len(names) == 1 else 's'} {what}: {', '.join(names[:5])}"
+        f"{len(names)} tensor{'' if len(names) == 1 else 's'} {what}: {', '.join(map(printable, names[:5]))}"
         f"{', ...' if len(names) > 5 else ''}"
         for what, names in problems
         if names
@@ -145,12 +180,28 @@ def _shape(tensor: Tensor) -> str:
 def _from_own(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
     if metadata["grmp_format"] != FORMAT:
         raise CheckpointError(
-            f"{file} has format '{metadata['grmp_format']}', but this version reads '{FORMAT}': it was "
+            f"{file} has format {shown(metadata['grmp_format'])}, but this version reads '{FORMAT}': it was "
             "written by a newer version of grmp-iqa (pip install --upgrade grmp-iqa)"
         )
     try:
-        config = from_dict(NetworkConfig, json.loads(metadata["config"]), str(file))
-        info = json.loads(metadata["info"])
-    except (KeyError, ValueError, ConfigError) as error:
-        raise CheckpointError(f"{file}: unreadable metadata: {error}") from error
+        config = from_dict(
+            NetworkConfig, read_json(metadata.get("config", ""), f"{file}: config"), f"{file}: config"
+        )
+        info = read_json(metadata.get("info", ""), f"{file}: info")
+    except ConfigError as error:
+        raise CheckpointError(f"unreadable metadata: {error}") from error
+    if not isinstance(info, dict):
+        raise CheckpointError(f"unreadable metadata: {file}: info: expected a section, found {shown(info)}")
     return Checkpoint(config, read_tensors(file), info, str(file))
+
+
+def _refuse_foreign(named: NamedTensors, file: Path) -> NoReturn:
+    if named.others:
+        raise CheckpointError(
+            f"{file}: expected only tensors; these are not: {', '.join(map(shown, named.others[:5]))}"
+        )
+    some = ", ".join(printable(name)[:100] for name in sorted(named.tensors)[:3])
+    raise CheckpointError(
+        f"{file} is neither a checkpoint of this project nor of the GRMP-IQA authors: it holds "
+        f"{len(named.tensors)} tensors such as {some}, and not {' and '.join(authors.SIGNS)}"
+    )

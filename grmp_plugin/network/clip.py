@@ -1,26 +1,24 @@
-"""open_clip backbones: supported architectures, construction, and weights by tag."""
+"""open_clip backbones: supported architectures, and construction without weights."""
 
 import copy
+import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from grmp_plugin.config import BackboneConfig
-from grmp_plugin.errors import BackboneError
-from grmp_plugin.network.clip_modules import CLIP, unknown_options
-from grmp_plugin.network.download import Remote, fetch
+from grmp_plugin.errors import BackboneError, ConfigError
+from grmp_plugin.network.clip_modules import CLIP, ClipConfig, clip_config, unknown_options
 from grmp_plugin.network.open_clip_files import open_clip_file
-from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.network.trunk import ConvTrunk
+from grmp_plugin.plain_data import shown
 from grmp_plugin.suggest import did_you_mean
 
 _SUPPORTED = (
     "Supported: open_clip models with a plain CLIP text tower and an image tower of open_clip's "
-    "VisionTransformer class, read at its class token, such as ViT-B-16-quickgelu, ViT-B-16, ViT-B-32, "
-    "ViT-L-14-quickgelu, ViT-H-14."
+    "VisionTransformer class, read at its class token, such as ViT-B-16-quickgelu, ViT-B-32-quickgelu, "
+    "ViT-L-14-quickgelu with OpenAI's weights, and ViT-H-14 with a choice of weights (laion2b_s32b_b79k)."
 )
 
 
@@ -34,6 +32,9 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         architecture = copy.deepcopy(config.architecture)
     else:
         architecture = _listed_architecture(config.name)
+    for section in ("vision_cfg", "text_cfg"):
+        if not isinstance(architecture.get(section), dict):
+            raise BackboneError(f"the architecture of backbone {shown(config.name)} has no section {section}")
     if "stem" in architecture:
         raise BackboneError(
             "this checkpoint was made from the embedded model of an earlier release, whose architecture is "
@@ -41,8 +42,20 @@ def architecture_of(config: BackboneConfig) -> dict[str, Any]:
         )
     reason = _unsupported(architecture)
     if reason:
-        raise BackboneError(f"backbone '{config.name}' cannot be used: {reason}. {_SUPPORTED}")
+        raise BackboneError(f"backbone {shown(config.name)} cannot be used: {reason}. {_SUPPORTED}")
     return architecture
+
+
+def clip_config_of(config: BackboneConfig) -> ClipConfig:
+    """Sizes and options of a backbone.
+
+    Raises:
+        BackboneError: As `architecture_of`, or for a value of the wrong type or out of bounds.
+    """
+    try:
+        return clip_config(architecture_of(config), f"architecture of backbone {shown(config.name)}")
+    except ConfigError as error:
+        raise BackboneError(str(error)) from error
 
 
 def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, device: str = "meta") -> Any:
@@ -53,85 +66,15 @@ def build_clip(config: BackboneConfig, vocabulary_size: int | None = None, devic
         vocabulary_size: Rows of the token embedding, if it holds only some of CLIP's words.
         device: Any other device gives random weights, to train from scratch.
     """
-    architecture = architecture_of(config)
-    trunk = architecture.pop("trunk", None)
-    architecture.pop("custom_text", None)
+    sizes = clip_config_of(config)
     if vocabulary_size is not None:
-        architecture["text_cfg"] = {**architecture["text_cfg"], "vocab_size": vocabulary_size}
+        text = dataclasses.replace(sizes.text_cfg, vocab_size=vocabulary_size)
+        sizes = dataclasses.replace(sizes, text_cfg=text)
     with torch.device(device):
-        clip = CLIP(**architecture)
-        if trunk is not None:
-            clip.visual.conv1 = ConvTrunk(width=clip.visual.conv1.out_channels, **trunk)
+        clip = CLIP(sizes)
+        if sizes.trunk is not None:
+            clip.visual.conv1 = ConvTrunk(sizes.vision_cfg.width, sizes.trunk.variant, sizes.trunk.hidden)
     return clip
-
-
-def backbone_tensors(config: BackboneConfig) -> dict[str, Tensor]:
-    """All tensors of the backbone with the weights `config.weights`, by their names in open_clip's CLIP.
-
-    Raises:
-        BackboneError: When there is no such tag or file, or it does not hold this model.
-        WeightsUnavailableError: When the weights would have to be downloaded and cannot be.
-    """
-    path = _weights_file(config)
-    clip = build_clip(config)
-    expected = clip.state_dict()
-    tensors = {
-        name.removeprefix("module."): tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in read_tensors(path).items()
-    }
-    tensors = {name: tensor for name, tensor in tensors.items() if name not in _NOT_WEIGHTS}
-    if "logit_scale" in tensors:
-        tensors["logit_scale"] = tensors["logit_scale"].reshape(expected["logit_scale"].shape)
-    wrong = sorted(
-        name
-        for name in expected.keys() | tensors.keys()
-        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape
-    )
-    if wrong:
-        raise BackboneError(
-            f"{path} does not hold the weights of '{config.name}': {len(wrong)} tensor(s) missing, "
-            f"unknown or of the wrong shape, such as {', '.join(wrong[:3])}"
-        )
-    return tensors
-
-
-# Constants that OpenAI's files store beside the weights, and masks of old open_clip files.
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
-
-
-def _weights_file(config: BackboneConfig) -> Path:
-    import open_clip
-
-    if config.weights is None:
-        raise BackboneError(f"backbone '{config.name}' has no weights")
-    tag = open_clip.get_pretrained_cfg(config.name, config.weights)
-    if not tag:
-        path = Path(config.weights)
-        if path.is_file():
-            return path
-        known = open_clip.list_pretrained_tags_by_model(config.name)
-        raise BackboneError(
-            f"'{config.weights}' is neither a file nor a weights tag of '{config.name}' "
-            f"(tags: {', '.join(known) or 'none'})"
-        )
-    repository, _, name = tag.get("hf_hub", "").rpartition("/")
-    if not repository:
-        raise BackboneError(
-            f"the weights '{config.weights}' of '{config.name}' are not on the Hugging Face hub: download "
-            f"{tag.get('url', 'them')} and name the file as weights"
-        )
-    # open_clip's default names; safetensors first, since they cannot contain code.
-    names = [name] if name else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
-    return _first_available(repository, names)
-
-
-def _first_available(repository: str, names: list[str]) -> Path:
-    for name in names[:-1]:
-        try:
-            return fetch(Remote(repository, name), missing_ok=True)
-        except FileNotFoundError:
-            continue
-    return fetch(Remote(repository, names[-1]))
 
 
 def _listed_architecture(name: str) -> dict[str, Any]:
@@ -160,7 +103,7 @@ def _unknown_name(name: str, known: list[str]) -> str:
 
 def _unsupported(architecture: dict[str, Any]) -> str | None:
     """Why a model of this configuration is unsupported; None if it is supported."""
-    vision, text = architecture.get("vision_cfg", {}), architecture.get("text_cfg", {})
+    vision, text = architecture["vision_cfg"], architecture["text_cfg"]
     checks = [
         ("multimodal_cfg" in architecture, "it is a CoCa, with a captioning tower"),
         (bool(vision.get("timm_model_name")), "its image tower comes from timm"),

@@ -13,12 +13,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-Config = TypeVar("Config", "VisionConfig", "TextConfig")
+from grmp_plugin.config import Between, Side, check_bounds, from_dict
+from grmp_plugin.errors import ConfigError
+from grmp_plugin.network.trunk import CELL, TrunkConfig
 
 # Options of open_clip's towers that affect neither tensors nor anything computed here.
 _WITHOUT_EFFECT = {
@@ -28,33 +30,103 @@ _WITHOUT_EFFECT = {
 }
 
 
+_Width = Annotated[int, Between(1, 16384)]
+_Layers = Annotated[int, Between(1, 128)]
+_Ratio = Annotated[float, Between(0, 32, above=True)]
+_MOST_WEIGHTS = 5e9  # open_clip's largest has 2.5e9
+
+
+def _check_width(width: int, heads: int, mlp_ratio: float) -> None:
+    if heads < 1 or width % heads:
+        raise ConfigError(f"the width {width} cannot be divided into heads")
+    if int(width * mlp_ratio) < 1:
+        raise ConfigError(f"mlp_ratio: {mlp_ratio} of the width {width} is no hidden unit")
+
+
 @dataclass(frozen=True)
 class VisionConfig:
     """The supported options of open_clip's `vision_cfg`, with open_clip's defaults."""
 
-    width: int = 768  # of a token
-    layers: int = 12  # blocks
-    head_width: int = 64
-    mlp_ratio: float = 4.0  # hidden units of an MLP, relative to the width
-    patch_size: int | tuple[int, int] = 16  # pixels
-    image_size: int | tuple[int, int] = 224  # pixels
+    width: _Width = 768  # of a token
+    layers: _Layers = 12  # blocks
+    head_width: _Width = 64
+    mlp_ratio: _Ratio = 4.0  # hidden units of an MLP, relative to the width
+    patch_size: Side | tuple[Side, Side] = 16  # pixels
+    image_size: Side | tuple[Side, Side] = 224  # pixels
     ls_init_value: float | None = None  # initial layer scale; None: no layer scale
     no_ln_pre: bool = False  # no LayerNorm before the first block
+
+    def __post_init__(self) -> None:
+        """Reject sizes that make no network."""
+        check_bounds(self)
+        _check_width(self.width, self.width // self.head_width, self.mlp_ratio)
+        patch, image = pair(self.patch_size), pair(self.image_size)
+        if patch[0] > image[0] or patch[1] > image[1]:
+            raise ConfigError(
+                f"patch_size: patches of {patch[0]} x {patch[1]} pixels are larger than the view"
+            )
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of a view."""
+        patch, image = pair(self.patch_size), pair(self.image_size)
+        return (image[0] // patch[0]) * (image[1] // patch[1])
+
+    @property
+    def patch_values(self) -> int:
+        """Number of values in a patch of three channels."""
+        height, width = pair(self.patch_size)
+        return 3 * height * width
 
 
 @dataclass(frozen=True)
 class TextConfig:
     """The supported options of open_clip's `text_cfg`, with open_clip's defaults."""
 
-    width: int = 512  # of a token
-    layers: int = 12  # blocks
-    heads: int = 8
-    mlp_ratio: float = 4.0
+    width: _Width = 512  # of a token
+    layers: _Layers = 12  # blocks
+    heads: _Width = 8
+    mlp_ratio: _Ratio = 4.0
     ls_init_value: float | None = None
-    context_length: int = 77  # tokens
-    vocab_size: int = 49408  # rows of the token embedding
+    context_length: Annotated[int, Between(2, 4096)] = 77  # tokens
+    vocab_size: Annotated[int, Between(1, 1_000_000)] = 49408  # rows of the token embedding
     proj_type: str = "linear"  # 'none': no projection
     proj_bias: bool = False
+
+    def __post_init__(self) -> None:
+        """Reject sizes that make no network."""
+        check_bounds(self)
+        _check_width(self.width, self.heads, self.mlp_ratio)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """The supported options of open_clip's model configurations, and the convolutional trunk."""
+
+    embed_dim: _Width  # of the shared embedding of images and texts
+    vision_cfg: VisionConfig
+    text_cfg: TextConfig
+    quick_gelu: bool = False  # OpenAI's activation instead of GELU
+    init_logit_scale: Annotated[float, Between(-10, 10)] = math.log(1 / 0.07)  # log of 1 / temperature
+    init_logit_bias: Annotated[float, Between(-1000, 1000)] | None = None  # None: no bias
+    nonscalar_logit_scale: bool = False  # scale and bias are vectors of one number
+    trunk: TrunkConfig | None = None  # in place of the patch embedding
+
+    def __post_init__(self) -> None:
+        """Reject networks that do not fit together, or no machine."""
+        check_bounds(self)
+        if self.text_cfg.proj_type == "none" and self.text_cfg.width != self.embed_dim:
+            raise ConfigError("text_cfg: proj_type: without a projection the width must be embed_dim")
+        if self.trunk is not None and pair(self.vision_cfg.patch_size) != (CELL, CELL):
+            raise ConfigError(f"vision_cfg: patch_size: must be {CELL} with a trunk")
+        if self.trunk is not None and pair(self.vision_cfg.image_size)[0] % CELL:
+            raise ConfigError(f"vision_cfg: image_size: must be a multiple of {CELL} with a trunk")
+        towers = (self.vision_cfg, self.text_cfg)
+        weights = sum(t.layers * (4 + 2 * t.mlp_ratio) * t.width**2 for t in towers)
+        weights += self.vision_cfg.patches * self.vision_cfg.width
+        weights += self.text_cfg.vocab_size * self.text_cfg.width
+        if weights > _MOST_WEIGHTS:
+            raise ConfigError(f"a network of {weights:.1e} weights; at most {_MOST_WEIGHTS:.0e} are possible")
 
 
 class QuickGELU(nn.Module):
@@ -117,11 +189,10 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: VisionConfig, embed_dim: int, activation: type[nn.Module]) -> None:
         super().__init__()
         width, scale = config.width, config.width**-0.5
-        patch, image = _pair(config.patch_size), _pair(config.image_size)
-        patches = (image[0] // patch[0]) * (image[1] // patch[1])
+        patch = pair(config.patch_size)
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.class_embedding = nn.Parameter(_normal(width, std=scale))
-        self.positional_embedding = nn.Parameter(_normal(patches + 1, width, std=scale))
+        self.positional_embedding = nn.Parameter(_normal(config.patches + 1, width, std=scale))
         self.ln_pre = nn.Identity() if config.no_ln_pre else nn.LayerNorm(width)
         self.transformer = Transformer(config, width // config.head_width, activation)
         self.ln_post = nn.LayerNorm(width)
@@ -132,29 +203,14 @@ class CLIP(nn.Module):
     """Image tower, text tower and temperature of a plain CLIP.
 
     Args:
-        embed_dim: Dimension of the shared embedding of images and texts.
-        vision_cfg: Options of the image tower, by the names in `VisionConfig`.
-        text_cfg: Options of the text tower, by the names in `TextConfig`.
-        quick_gelu: Use OpenAI's activation instead of GELU.
-        init_logit_scale: Logarithm of the inverse temperature.
-        init_logit_bias: Bias of the logits; None for no bias.
-        nonscalar_logit_scale: Store scale and bias as vectors of one number.
+        config: Sizes and options. The trunk is left to the caller.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        vision_cfg: Mapping[str, Any],
-        text_cfg: Mapping[str, Any],
-        quick_gelu: bool = False,
-        init_logit_scale: float = math.log(1 / 0.07),
-        init_logit_bias: float | None = None,
-        nonscalar_logit_scale: bool = False,
-    ) -> None:
+    def __init__(self, config: ClipConfig) -> None:
         super().__init__()
-        activation = QuickGELU if quick_gelu else nn.GELU
-        text = _known(TextConfig, text_cfg)
-        self.visual = VisionTransformer(_known(VisionConfig, vision_cfg), embed_dim, activation)
+        activation = QuickGELU if config.quick_gelu else nn.GELU
+        text, embed_dim = config.text_cfg, config.embed_dim
+        self.visual = VisionTransformer(config.vision_cfg, embed_dim, activation)
         words = _normal(text.vocab_size, text.width)  # before the blocks, as open_clip draws them
         self.transformer = Transformer(text, text.heads, activation)
         self.token_embedding = nn.Embedding.from_pretrained(words, freeze=False)
@@ -165,11 +221,11 @@ class CLIP(nn.Module):
             self.text_projection = nn.Linear(text.width, embed_dim)
         elif text.proj_type != "none":
             self.text_projection = nn.Parameter(torch.empty(text.width, embed_dim))
-        shape = (1,) if nonscalar_logit_scale else ()
-        self.logit_scale = nn.Parameter(torch.full(shape, init_logit_scale))
+        shape = (1,) if config.nonscalar_logit_scale else ()
+        self.logit_scale = nn.Parameter(torch.full(shape, config.init_logit_scale))
         self.logit_bias = None
-        if init_logit_bias is not None:
-            self.logit_bias = nn.Parameter(torch.full(shape, init_logit_bias))
+        if config.init_logit_bias is not None:
+            self.logit_bias = nn.Parameter(torch.full(shape, config.init_logit_bias))
         if not self.logit_scale.is_meta:
             self._draw_text_tower()
 
@@ -194,19 +250,36 @@ class CLIP(nn.Module):
 
 def unknown_options(architecture: Mapping[str, Any]) -> list[str]:
     """Options, as `tower.name`, that an architecture sets and these modules do not support."""
-    return [
+    towers = [
         f"{tower}.{name}"
-        for tower, config in (("vision_cfg", VisionConfig), ("text_cfg", TextConfig))
-        for name, value in architecture.get(tower, {}).items()
+        for tower, config in _TOWERS.items()
+        for name, value in architecture[tower].items()
         if value and name not in _names(config) | _WITHOUT_EFFECT
     ]
+    known = _names(ClipConfig) | {"custom_text"}
+    return towers + [name for name, value in architecture.items() if value and name not in known]
 
 
-def _known(config: type[Config], options: Mapping[str, Any]) -> Config:
-    return config(**{name: value for name, value in options.items() if name in _names(config)})
+def clip_config(architecture: Mapping[str, Any], source: str) -> ClipConfig:
+    """The sizes and options of an architecture that `unknown_options` has no objection to.
+
+    Args:
+        architecture: open_clip's model configuration, with sections for both towers.
+        source: File or section, for messages.
+
+    Raises:
+        ConfigError: For a value of the wrong type or out of bounds.
+    """
+    known = {name: value for name, value in architecture.items() if name in _names(ClipConfig)}
+    for tower, config in _TOWERS.items():
+        known[tower] = {name: value for name, value in known[tower].items() if name in _names(config)}
+    return from_dict(ClipConfig, known, source)
 
 
-def _names(config: "type[VisionConfig] | type[TextConfig]") -> set[str]:
+_TOWERS = {"vision_cfg": VisionConfig, "text_cfg": TextConfig}
+
+
+def _names(config: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(config)}
 
 
@@ -216,6 +289,7 @@ def _normal(*shape: int, std: float = 1.0) -> Tensor:
     return values if values.is_meta else values.normal_() * std
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a size that may be given as one number."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width

@@ -1,17 +1,29 @@
 """Download a file from the Hugging Face hub, or say within seconds why that is impossible."""
 
+import os
 import textwrap
 import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from grmp_plugin.errors import WeightsUnavailableError
 
-# Seconds after which a hub that does not answer counts as unreachable. The client's own time-outs do not
-# cover name resolution, so the limit is enforced here.
-ANSWER_WITHIN = 4.0
+_ANSWER_WITHIN = 4.0  # seconds, unless the environment says otherwise
+
+
+def answer_within() -> float:
+    """Seconds after which a hub that does not answer counts as unreachable: 4, or `HF_HUB_ETAG_TIMEOUT`.
+
+    The client's own time-outs do not cover name resolution, so the limit is enforced here.
+    """
+    try:
+        seconds = float(os.environ.get("HF_HUB_ETAG_TIMEOUT", _ANSWER_WITHIN))
+    except ValueError:
+        return _ANSWER_WITHIN
+    return seconds if 0 < seconds < threading.TIMEOUT_MAX else _ANSWER_WITHIN
 
 
 class Remote(NamedTuple):
@@ -46,7 +58,7 @@ def fetch(remote: Remote, *, missing_ok: bool = False) -> Path:
 
     Raises:
         WeightsUnavailableError: When the file cannot be downloaded; if the hub does not answer, after at most
-            `ANSWER_WITHIN` seconds. The message says what to do.
+            `answer_within()` seconds. The message says what to do.
     """
     found = cached(remote)
     if found is not None:
@@ -71,22 +83,26 @@ def hub_problem(remote: Remote) -> Exception | None:
 
     The content comes from another server than the metadata, and a network may block only that one.
     """
-    from huggingface_hub import constants, get_hf_file_metadata
+    from huggingface_hub import constants, get_hf_file_metadata, get_token
 
     if constants.HF_HUB_OFFLINE:
         return ConnectionError("HF_HUB_OFFLINE is set, which forbids downloads")
 
     def ask() -> None:
-        location = get_hf_file_metadata(remote.url, timeout=ANSWER_WITHIN).location
+        location = get_hf_file_metadata(remote.url, timeout=answer_within()).location
         first_byte = urllib.request.Request(location, headers={"Range": "bytes=0-0"})
-        with urllib.request.urlopen(first_byte, timeout=ANSWER_WITHIN) as answer:
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        # The token is for the hub, not for the server that it refers to.
+        if token and urlsplit(location).netloc == urlsplit(remote.url).netloc:
+            first_byte.add_unredirected_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(first_byte, timeout=answer_within()) as answer:
             answer.read(1)
 
     return what_went_wrong(ask)
 
 
 def what_went_wrong(ask: Callable[[], None]) -> Exception | None:
-    """The error of a request to a server, or None; a TimeoutError after `ANSWER_WITHIN` seconds.
+    """The error of a request to a server, or None; a TimeoutError after `answer_within()` seconds.
 
     Name resolution has no time limit of its own, hence the thread.
     """
@@ -101,8 +117,20 @@ def what_went_wrong(ask: Callable[[], None]) -> Exception | None:
 
     thread = threading.Thread(target=run, daemon=True, name="grmp-hub-probe")
     thread.start()
-    thread.join(ANSWER_WITHIN)
-    return outcome[0] if outcome else TimeoutError(f"no answer within {ANSWER_WITHIN:g} seconds")
+    limit = answer_within()
+    thread.join(limit)
+    if outcome:
+        return outcome[0]
+    return TimeoutError(f"no answer within {limit:g} seconds (HF_HUB_ETAG_TIMEOUT=30 waits longer)")
+
+
+_LOG_IN = "  - access to the repository: set HF_TOKEN, or hf auth login\n"
+
+
+def _is_refused(reason: Exception) -> bool:
+    """Whether the hub wants to know who asks."""
+    answer = getattr(reason, "response", None)
+    return getattr(answer, "status_code", getattr(reason, "code", None)) in (401, 403)
 
 
 def _unavailable(remote: Remote, reason: Exception) -> WeightsUnavailableError:
@@ -113,6 +141,7 @@ def _unavailable(remote: Remote, reason: Exception) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"'{remote.name}' could not be downloaded from {remote.url}: {detail}\n"
         f"It is not in the cache either ({constants.HF_HUB_CACHE}). Ways out:\n"
+        f"{_LOG_IN if _is_refused(reason) else ''}"
         "  - a mirror of the hub: set HF_ENDPOINT=https://your.mirror\n"
         "  - a file downloaded elsewhere: name its path as the model; with pyiqa,\n"
         "    pyiqa.create_metric('grmp_iqa', pretrained_model_path='FILE')\n"

@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grmp_plugin.errors import BackboneError, ConfigError, VocabularyError
 from grmp_plugin.network.cache import WeightCache
 from grmp_plugin.network.checkpoint import Checkpoint, complete_tensors
-from grmp_plugin.network.clip import build_clip
+from grmp_plugin.network.clip import build_clip, clip_config_of
 from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
+from grmp_plugin.network.sizes import check_sizes, check_vocabulary
 from grmp_plugin.network.texts import TokenizedTexts, tokenize
 from grmp_plugin.network.towers import (
     KeysValues,
@@ -52,7 +54,13 @@ class GRMPIQA(nn.Module):
         self.config = config = checkpoint.config
         self.info = dict(checkpoint.info)
         vocabulary = checkpoint.tensors.get("vocabulary")
-        self.clip = build_clip(config.backbone, None if vocabulary is None else len(vocabulary))
+        if vocabulary is not None:
+            check_vocabulary(vocabulary, checkpoint.source)
+        try:
+            check_sizes(config, clip_config_of(config.backbone))
+            self.clip = build_clip(config.backbone, None if vocabulary is None else len(vocabulary))
+        except (BackboneError, ConfigError) as error:
+            raise type(error)(f"{checkpoint.source}: {error.message}") from error
         visual = self.clip.visual
         blocks, width = len(visual.transformer.resblocks), visual.class_embedding.shape[0]
         with torch.device("meta"):
@@ -61,7 +69,10 @@ class GRMPIQA(nn.Module):
         self.register_buffer("vocabulary", vocabulary)
         self.load_state_dict(complete_tensors(checkpoint, self.state_dict()), assign=True)
         self._cache = WeightCache()
-        self._tokenized(config.quality_texts)  # fails here if the quality texts cannot be encoded
+        try:
+            self._quality_tokens()
+        except VocabularyError as error:
+            raise VocabularyError(f"{checkpoint.source}: quality_texts: {error.message}") from error
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,7 +156,7 @@ class GRMPIQA(nn.Module):
         """Features (2, D) of the two quality texts after the learned context, L2-normalised."""
 
         def compute() -> Tensor:
-            tokens = self._tokenized(self.config.quality_texts)
+            tokens = self._quality_tokens()
             embeddings = self.text_prompt(self._embeddings(tokens))
             return encode_text(
                 self.clip, embeddings, tokens.end.to(embeddings.device) + self.config.context_tokens
@@ -160,7 +171,7 @@ class GRMPIQA(nn.Module):
         Raises:
             VocabularyError: When the model has no embeddings for the scenes' words.
         """
-        texts = [self.config.scene_text.format(scene=scene) for scene in self.config.scenes]
+        texts = self.config.scene_texts
         result: Tensor = self._remembered(
             "scenes", list(self._text_tower()), lambda: self.text_features(texts)
         )
@@ -214,8 +225,11 @@ class GRMPIQA(nn.Module):
         weight = self.clip.token_embedding.weight
         return F.embedding(tokens.rows.to(weight.device), weight)
 
-    def _tokenized(self, texts: Sequence[str]) -> TokenizedTexts:
-        return tokenize(texts, self.vocabulary, len(self.clip.positional_embedding))
+    def _tokenized(self, texts: Sequence[str], context: int = 0) -> TokenizedTexts:
+        return tokenize(texts, self.vocabulary, len(self.clip.positional_embedding) - context)
+
+    def _quality_tokens(self) -> TokenizedTexts:
+        return self._tokenized(self.config.quality_texts, self.config.context_tokens)
 
     def _remembered(self, name: str, weights: Iterable[Tensor], compute: Any) -> Any:
         return compute() if self.training else self._cache.get(name, list(weights), compute)

@@ -4,19 +4,21 @@ import torch
 from torch import Tensor
 
 from grmp_plugin.config import NetworkConfig
-from grmp_plugin.network.clip import architecture_of, build_clip
+from grmp_plugin.network.clip import build_clip, clip_config_of
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
+from grmp_plugin.network.sizes import check_sizes
 
 
 def initial_prompts(config: NetworkConfig, seed: int) -> dict[str, Tensor]:
     """The method's initial prompts, by their names in `GRMPIQA.state_dict()`."""
-    architecture = architecture_of(config.backbone)
-    vision = architecture["vision_cfg"]
+    sizes = clip_config_of(config.backbone)
+    vision = sizes.vision_cfg
+    check_sizes(config, sizes)
     generator = torch.Generator().manual_seed(seed)
-    text = TextPrompt(config.context_tokens, architecture["text_cfg"]["width"])
+    text = TextPrompt(config.context_tokens, sizes.text_cfg.width)
     text.reset(generator)
-    visual = VisualPrompts(vision["layers"], config.visual_prompts, vision["width"], config.prompt_dropout)
-    visual.reset(generator, patch_values=3 * vision["patch_size"] ** 2)
+    visual = VisualPrompts(vision.layers, config.visual_prompts, vision.width, config.prompt_dropout)
+    visual.reset(generator, patch_values=vision.patch_values)
     return {
         **{f"text_prompt.{name}": t for name, t in text.state_dict().items()},
         **{f"visual_prompts.{name}": t for name, t in visual.state_dict().items()},

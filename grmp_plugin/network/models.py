@@ -5,9 +5,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import sha256
+from grmp_plugin.files import existing, sha256
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
 from grmp_plugin.network.download import Remote, cached, fetch
+from grmp_plugin.printable import shortened
 from grmp_plugin.suggest import did_you_mean
 
 DEFAULT_MODEL = "grmp_iqa-tiny"
@@ -99,10 +100,11 @@ def weights_digest(model: str) -> str:
 def _find_file(model: str) -> Path:
     if model in MODELS:
         return MODELS[model].obtain()
-    path = Path(model).expanduser()
-    if path.exists():
-        return path
+    found = existing(model)
+    if found is not None:
+        return found
+    path = Path(model)
     if path.suffix or len(path.parts) > 1:
-        raise InputError(f"no such checkpoint file: {path}")
-    hint = did_you_mean(model, MODELS) or f"Models: {', '.join(MODELS)}."
-    raise InputError(f"'{model}' is neither a model name nor a checkpoint file. {hint}")
+        raise InputError(f"no such checkpoint file: {shortened(model)}")
+    hint = did_you_mean(model[:100], MODELS) or f"Models: {', '.join(MODELS)}."
+    raise InputError(f"'{shortened(model)}' is neither a model name nor a checkpoint file. {hint}")

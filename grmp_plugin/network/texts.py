@@ -58,6 +58,7 @@ def tokenize(texts: Sequence[str], vocabulary: Tensor | None, context_length: in
             word = decode(token)
             raise VocabularyError(
                 f"this model has no embedding for '{word}' in '{text}', only for the words of its own texts; "
-                "for other words use a model with a full CLIP"
+                "for other words use a model with a full CLIP",
+                see=("backbone_weights",),
             )
     return TokenizedTexts(rows, end)

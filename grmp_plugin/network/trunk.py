@@ -11,11 +11,16 @@ frozen: one scale and bias per channel.
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from grmp_plugin.config import Between, check_bounds
+from grmp_plugin.errors import ConfigError
+from grmp_plugin.plain_data import shown
 
 CELL = 32
 """Side of a cell, the part of a view that becomes one token, in pixels: the trunk's total stride."""
@@ -38,6 +43,20 @@ _VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 _LOCAL_STAGES = (1, 2, 4, 6)
 # Where a standardised statistic saturates, in standard deviations: keeps unusual views in range.
 _REACH = 4.0
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """Sizes of the trunk."""
+
+    variant: str = "lite0"  # or lite1, lite2
+    hidden: Annotated[int, Between(1, 16384)] = 256  # units of the MLP on the whole view's statistics
+
+    def __post_init__(self) -> None:
+        """Reject impossible values, quoting them."""
+        check_bounds(self)
+        if self.variant not in _VARIANTS:
+            raise ConfigError(f"variant: must be one of {', '.join(_VARIANTS)}, not {shown(self.variant)}")
 
 
 class TrunkStatistics(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from grmp_plugin.config import from_dict
 from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
 from grmp_plugin.data.splits import LEAST_SHOTS, LEAST_TEST, Split, draw_split
@@ -22,7 +23,7 @@ from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
-from grmp_plugin.training.state import SavedState
+from grmp_plugin.training.state import SavedState, losses_of
 from grmp_plugin.training.unseen import learned_from, seen_by
 from grmp_plugin.training.watch import Watch
 
@@ -74,8 +75,13 @@ class Adapted:
         """The inverse of `as_plain`."""
         values: dict[str, Any] = {n: np.array(v) if isinstance(v, list) else v for n, v in plain.items()}
         values["split"] = Split(**{side: np.array(index, int) for side, index in plain["split"].items()})
-        values["scale"] = MosScale(**plain["scale"])
-        return cls(**values)
+        values["scale"] = from_dict(MosScale, plain["scale"], "scale")
+        adapted = cls(**values)
+        scored = ((adapted.before, adapted.after), (adapted.shots_before, adapted.shots_after))
+        for side, scores in zip((adapted.split.test, adapted.split.shots), scored, strict=True):
+            if not all(values.shape == side.shape and values.dtype == np.float64 for values in scores):
+                raise ValueError("no score for each image")
+        return adapted
 
 
 class FewShot:
@@ -176,9 +182,10 @@ class FewShot:
         for number in range(count):
             self.split(seed + number)  # finds out about too few ratings before any work is done
         state = saved.load() if saved is not None and resume else {"finished": [], "training": None}
+        complete = self._finished(state, saved)
         finished = list(state["finished"])
-        for plain in finished:
-            yield Adapted.from_plain(plain), None
+        for adapted in complete:
+            yield adapted, None
         training = state["training"]
         for number in range(len(finished), count):
 
@@ -194,6 +201,22 @@ class FewShot:
             yield adapted, checkpoint
             finished.append(adapted.as_plain())
             save(None)
+
+    def _finished(self, state: Mapping[str, Any], saved: SavedState | None) -> list[Adapted]:
+        """The complete splits of a saved state, of which all parts are checked."""
+        try:
+            finished = [Adapted.from_plain(plain) for plain in state["finished"]]
+            for adapted in finished:
+                self.ratings.mos[np.concatenate([adapted.split.shots, adapted.split.test])]
+            if state["training"] is not None:
+                losses_of(state["training"])
+                state["training"]["loop"]["trainer"]
+        # A state of another form, which only a program can have made.
+        except Exception as error:
+            if saved is None:
+                raise
+            raise saved.unusable() from error
+        return finished
 
     def _adapt(
         self,

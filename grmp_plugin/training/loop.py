@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from grmp_plugin.errors import TrainingInterrupted
+from grmp_plugin.errors import TrainingError, TrainingInterrupted
 from grmp_plugin.training.trainer import GRMPTrainer
 
 # Seconds between two saves.
@@ -83,14 +83,11 @@ def run(
 
     Raises:
         TrainingInterrupted: When `should_stop` returned True; the state is saved before.
-        TrainingError: When training cannot continue.
+        TrainingError: When training cannot continue, or the state does not fit the trainer.
     """
     epoch = done = step = 0
     if state is not None:
-        epoch, done, step = state["epoch"], state["done"], state["step"]
-        trainer.load_training_state(state["trainer"])
-        if after_epoch is not None:
-            after_epoch.load_state(state["after_epoch"])
+        epoch, done, step = _resumed(trainer, state, after_epoch)
     saved_at = time.monotonic()
     # The first step may have to prepare things; its duration says nothing about the others.
     first_step, first_done = step + 1, math.inf
@@ -129,3 +126,24 @@ def run(
             return
         epoch, done = epoch + 1, 0
     save_now()  # what follows the training may be interrupted, too
+
+
+def _resumed(
+    trainer: GRMPTrainer, state: Mapping[str, Any], after_epoch: AfterEpoch | None
+) -> tuple[int, int, int]:
+    """Load a state into the trainer; return the epoch, the batches done in it, and the steps done."""
+    try:
+        position = (state["epoch"], state["done"], state["step"])
+        if not all(type(number) is int and number >= 0 for number in position):
+            raise ValueError("no position")
+        trainer.load_training_state(state["trainer"])
+        if after_epoch is not None:
+            after_epoch.load_state(state["after_epoch"])
+    # A state of another form can fail anywhere in torch's optimizers and schedulers.
+    except Exception as error:
+        raise TrainingError(
+            f"the saved state does not fit this training ({type(error).__name__}: {error}); start without "
+            "resuming",
+            argument="resume",
+        ) from error
+    return position

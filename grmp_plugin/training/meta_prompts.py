@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
+from grmp_plugin.config import PromptConfig
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.start import with_new_prompts
 from grmp_plugin.synthetic.tasks import TaskSource
 from grmp_plugin.training.loop import Batches, Step, run
 from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 from grmp_plugin.training.settings import PretrainSettings
-from grmp_plugin.training.state import SavedState
+from grmp_plugin.training.state import SavedState, losses_of
 from grmp_plugin.training.task_views import TaskViews
 from grmp_plugin.training.watch import Watch
 
@@ -22,6 +23,7 @@ def pretrain_prompts(
     sources: Sequence[TaskSource],
     settings: PretrainSettings,
     *,
+    prompts: PromptConfig | None = None,
     seed: int,
     device: str,
     watch: Watch,
@@ -35,6 +37,7 @@ def pretrain_prompts(
         start: The model to train, whose prompts are replaced.
         sources: Sources of the tasks.
         settings: Settings of the training.
+        prompts: Numbers and texts of the new prompts; those of the start by default.
         seed: Random seed of prompts, tasks and views.
         device: `cpu` or `cuda`.
         watch: Receives the progress.
@@ -51,13 +54,17 @@ def pretrain_prompts(
         TrainingInterrupted: When the watch asked to stop.
         TrainingError: When training cannot continue.
     """
-    trainer = GRMPPretrainModel(_options(start, settings, seed, device))
+    new = with_new_prompts(start, seed, prompts or PromptConfig())
+    trainer = GRMPPretrainModel(_options(new, settings, seed, device))
     tasks = TaskViews(sources, trainer.net.config.preprocess, settings, seed)
     total = settings.outer_steps * settings.tasks_per_step
     losses: list[dict[str, float]] = [] if log is None else log
     state = saved.load() if saved is not None and resume else None
-    if state is not None:
-        losses.extend(state["log"])
+    if state is not None and saved is not None:
+        try:
+            losses.extend(losses_of(state))
+        except (KeyError, ValueError) as error:
+            raise saved.unusable() from error
 
     def on_step(step: Step) -> None:
         losses.append(dict(step.losses))
@@ -72,7 +79,7 @@ def pretrain_prompts(
         _batches(tasks, total),
         math.ceil(total / len(tasks)),
         total,
-        state=None if state is None else state["loop"],
+        state=None if state is None else state.get("loop", {}),
         save=save,
         on_step=on_step,
         should_stop=watch.should_stop,
@@ -100,7 +107,7 @@ def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: s
         "is_train": True,
         "dist": False,
         "manual_seed": seed,
-        "network": {"type": "GRMPIQA", "model": with_new_prompts(start, seed)},
+        "network": {"type": "GRMPIQA", "model": start},
         "train": {
             "optim": {"type": "Adam", "lr": settings.inner_learning_rate},
             "protocol": settings.protocol,

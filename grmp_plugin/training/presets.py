@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from grmp_plugin.config import read_yaml
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import existing
+from grmp_plugin.plain_data import read_yaml_file
 from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.training.settings import AdaptConfig, PretrainConfig
 
@@ -72,8 +74,8 @@ def find_config(config: str | os.PathLike[str], stage: str) -> Path:
         InputError: When it is neither.
     """
     name = os.fspath(config)
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = existing(name)
+    if path is not None and path.is_file():
         return path
     presets = PRESETS[stage]
     preset = name.removesuffix(".yml")
@@ -85,6 +87,12 @@ def find_config(config: str | os.PathLike[str], stage: str) -> Path:
 
 def _bundled(name: str) -> Path:
     return Path(str(files("grmp_configs"))) / f"{name}.yml"
+
+
+def configured_keys(config: str | os.PathLike[str], stage: str) -> set[str]:
+    """The keys that a configuration file or preset sets, those of its section `training` included."""
+    data = read_yaml_file(find_config(config, stage))
+    return {*data, *data.get("training", {})}
 
 
 def with_arguments(settings: Settings, **arguments: Any) -> Settings:

@@ -1,7 +1,7 @@
 """Meta-prompt pre-training over distortion tasks, as a model of pyiqa."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
 from grmp_plugin.training.losses import quality_loss
 from grmp_plugin.training.meta import Batch, Task, displace, inner_steps, outer_step
 from grmp_plugin.training.settings import MetaSettings
-from grmp_plugin.training.trainer import GRMPTrainer, as_floats
+from grmp_plugin.training.trainer import GRMPTrainer, as_floats, check_shape
 
 
 class GRMPPretrainModel(GRMPTrainer):
@@ -123,10 +123,15 @@ class GRMPPretrainModel(GRMPTrainer):
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `training_state`."""
         super().load_training_state(state)
-        on_device = [t.to(self.device) for t in state["theta"]]
-        self.theta, self.tasks_done = on_device, state["tasks_done"]
+        self.theta, self.tasks_done = self._like_prompts(state["theta"]), int(state["tasks_done"])
         moved = state["displacement"]
-        self.displacement = None if moved is None else [t.to(self.device) for t in moved]
+        self.displacement = None if moved is None else self._like_prompts(moved)
+
+    def _like_prompts(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """Saved values for all prompts, on the device; ValueError for values of another form."""
+        for (name, prompt), value in zip(self.learned.items(), values, strict=True):
+            check_shape(name, value, prompt)
+        return [value.to(self.device) for value in values]
 
     def test(self) -> None:
         """Score the batch that was fed with the meta-prompts."""

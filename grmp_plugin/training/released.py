@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from grmp_plugin.training.trainer import GRMPTrainer
+from grmp_plugin.training.trainer import GRMPTrainer, check_shape
 
 _EVERY = 5  # epochs
 _PATIENCE = 5  # evaluations without improvement that are tolerated
@@ -71,8 +71,11 @@ class BestOnTest:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        self._latest, self._best, self._weights = state["latest"], state["best"], state["weights"]
-        self._since_best, self.best_epoch = state["since_best"], state["best_epoch"]
+        weights = {name: state["weights"][name] for name in self._weights}
+        for name, value in weights.items():
+            check_shape(name, value, self._weights[name])
+        self._latest, self._best, self._weights = float(state["latest"]), float(state["best"]), weights
+        self._since_best, self.best_epoch = int(state["since_best"]), int(state["best_epoch"])
 
 
 def _copy(trainer: GRMPTrainer) -> dict[str, Tensor]:

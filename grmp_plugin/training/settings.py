@@ -6,12 +6,17 @@ Each option is defined once: pyiqa's sections (`train`, `datasets`) and our sett
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from grmp_plugin.config import PromptConfig
 from grmp_plugin.data.splits import SAMPLINGS, SPLITS_BY
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.plain_data import shown
 
 PROTOCOLS = ("own", "released")
 META_PROTOCOLS = ("paper", "released")
 _FORMER_NAME = "reference"  # what `released` was called before
+
+_LARGEST = 1_000_000  # number of anything, and learning rate
+_LARGEST_SEED = 2**32 - 1
 
 
 class _Checked:
@@ -39,6 +44,7 @@ class ShotsSettings(_Checked):
         _positive(self, "views")
         if self.shots < 2:
             raise ConfigError(f"at least 2 rated images are needed, not {self.shots}", argument="shots")
+        _not_too_large("shots", self.shots)
         if self.test_share is not None and not 0 < self.test_share < 1:
             raise ConfigError(f"must be between 0 and 1, not {self.test_share}", argument="test_share")
 
@@ -144,10 +150,18 @@ class AdaptConfig:
     stage: ClassVar[str] = "adapt"
 
     model: str = "grmp_iqa-tiny"
+    # CLIP's weights, for a model without its own: a tag of open_clip, or a file; null: OpenAI's
+    backbone_weights: str | None = None
     data: str | None = None  # ratings file or name of a data set; null: the demo
     splits: int = 1
     seed: int = 0
+    prompts: PromptConfig = field(default_factory=PromptConfig)  # of a CLIP of open_clip, which has none
     training: AdaptSettings = field(default_factory=AdaptSettings)
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        _positive(self, "splits")
+        _seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -157,25 +171,48 @@ class PretrainConfig:
     stage: ClassVar[str] = "pretrain"
 
     model: str = "grmp_iqa-tiny"
+    # CLIP's weights, for a model without its own: a tag of open_clip, or a file; null: OpenAI's
+    backbone_weights: str | None = None
     data: tuple[str, ...] = ("kadid10k", "tid2013")
     seed: int = 0
+    prompts: PromptConfig = field(default_factory=PromptConfig)  # instead of the model's
     training: PretrainSettings = field(default_factory=PretrainSettings)
+
+    def __post_init__(self) -> None:
+        """Reject values that cannot work."""
+        if not self.data:
+            raise ConfigError("must not be empty", argument="data")
+        _seed(self.seed)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value in known:
         return
     renamed = " (now called 'released')" if value == _FORMER_NAME and "released" in known else ""
-    raise ConfigError(f"must be {' or '.join(known)}, not {value!r}{renamed}", argument=name)
+    raise ConfigError(f"must be {' or '.join(known)}, not {shown(value)}{renamed}", argument=name)
 
 
 def _positive(settings: object, *names: str) -> None:
     for name in names:
-        if (value := getattr(settings, name)) <= 0:
-            raise ConfigError(f"must be positive, not {value}", argument=name)
+        value = getattr(settings, name)
+        if not value > 0:  # nor NaN
+            raise ConfigError(f"must be positive, not {shown(value)}", argument=name)
+        _not_too_large(name, value)
 
 
 def _not_negative(settings: object, *names: str) -> None:
     for name in names:
-        if (value := getattr(settings, name)) < 0:
-            raise ConfigError(f"must be 0 or larger, not {value}", argument=name)
+        value = getattr(settings, name)
+        if not value >= 0:  # nor NaN
+            raise ConfigError(f"must be 0 or larger, not {shown(value)}", argument=name)
+        _not_too_large(name, value)
+
+
+def _not_too_large(name: str, value: float) -> None:
+    if value > _LARGEST:
+        raise ConfigError(f"must be at most {_LARGEST}, not {shown(value)}", argument=name)
+
+
+def _seed(value: int) -> None:
+    if not 0 <= value <= _LARGEST_SEED:
+        raise ConfigError(f"must be from 0 to {_LARGEST_SEED}, not {shown(value)}", argument="seed")

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from grmp_plugin.errors import TrainingError
 from grmp_plugin.files import atomic_write
+from grmp_plugin.plain_data import read_json
 
 
 class SavedState:
@@ -36,16 +38,14 @@ class SavedState:
                 argument="resume",
             )
         try:
+            _check_digests(self.path)
             saved = torch.load(self.path, weights_only=True, map_location="cpu")
-            run: dict[str, Any] = json.loads(saved["run"])
-            content: dict[str, Any] = saved["content"]
+            run, content = read_json(saved["run"], str(self.path)), saved["content"]
+            if not isinstance(run, dict) or not isinstance(content, dict):
+                raise ValueError("not a state")
         # torch raises many kinds of errors on a damaged file.
         except Exception as error:
-            raise TrainingError(
-                f"{self.path} cannot be read as the state of a training; remove it, and start without "
-                "resuming",
-                argument="resume",
-            ) from error
+            raise self.unusable() from error
         different = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
         if different:
             found = "; ".join(
@@ -58,6 +58,13 @@ class SavedState:
             )
         result: dict[str, Any] = content
         return result
+
+    def unusable(self) -> TrainingError:
+        """The error for a state that is damaged, or does not fit the training."""
+        return TrainingError(
+            f"{self.path} cannot be read as the state of a training; remove it, and start without resuming",
+            argument="resume",
+        )
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Replace what was saved, once the new state is complete.
@@ -73,6 +80,23 @@ class SavedState:
         self.path.unlink(missing_ok=True)
         for unfinished in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
             unfinished.unlink(missing_ok=True)
+
+
+def losses_of(state: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The losses of each step in a saved state; ValueError for anything else."""
+    log = state["log"]
+    if not isinstance(log, list) or not all(isinstance(losses, dict) for losses in log):
+        raise ValueError("no list of losses")
+    if not all(isinstance(value, int | float) for losses in log for value in losses.values()):
+        raise ValueError("a loss is no number")
+    return list(log)
+
+
+def _check_digests(path: Path) -> None:
+    """Compare the content with the checksums beside it, which torch writes and does not read."""
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise zipfile.BadZipFile("a checksum differs")
 
 
 def _short(value: Any) -> str:

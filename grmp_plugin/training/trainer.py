@@ -182,6 +182,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
         self.set_learned(state["learned"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            _check_shapes(optimizer)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
 
@@ -189,6 +190,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
     def set_learned(self, values: Mapping[str, Tensor]) -> None:
         """Set the parameters that learn."""
         for name, parameter in self.learned.items():
+            check_shape(name, values[name], parameter)
             parameter.copy_(values[name])
 
     def save_network(
@@ -201,6 +203,20 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
     def save(self, epoch: int, current_iter: int, save_net_label: str = "net") -> None:
         """Write the network. No state: pyiqa cannot resume on a CPU, and restores no weights."""
         self.save_network(self.net, save_net_label, current_iter)
+
+
+def check_shape(name: str, value: Tensor, parameter: Tensor) -> None:
+    """Raise ValueError unless a value has the shape of a parameter and is finite."""
+    if value.shape != parameter.shape or not value.isfinite().all():
+        raise ValueError(f"{name}: {tuple(value.shape)} for {tuple(parameter.shape)}, or not finite")
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """Check what an optimizer keeps for each parameter: numbers, and tensors of the parameter's shape."""
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.ndim:
+                check_shape(name, value, parameter)
 
 
 def as_floats(images: Tensor) -> Tensor:

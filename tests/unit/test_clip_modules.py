@@ -7,7 +7,7 @@ import torch
 from grmp_plugin.config import BackboneConfig
 from grmp_plugin.errors import BackboneError
 from grmp_plugin.network.clip import architecture_of, build_clip
-from grmp_plugin.network.clip_modules import CLIP
+from grmp_plugin.network.clip_modules import CLIP, clip_config
 from grmp_plugin.network.towers import embed_pixels, encode_image, encode_text, project_image
 
 LISTED = (
@@ -66,7 +66,7 @@ def pair(architecture):
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    ours = CLIP(**architecture)
+    ours = CLIP(clip_config(architecture, "x"))
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 
@@ -88,7 +88,7 @@ def test_tensors_and_initial_values(architecture):
     torch.manual_seed(5)
     theirs = open_clip.CLIP(**architecture)
     torch.manual_seed(5)
-    ours = CLIP(**architecture)
+    ours = CLIP(clip_config(architecture, "x"))
     assert shapes(ours) == shapes(theirs)
     for (name, found), wanted in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         assert torch.equal(found, wanted), name

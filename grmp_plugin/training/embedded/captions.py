@@ -21,7 +21,7 @@ PLAIN_QUALITY_TEXTS = ("a pristine photo.", "a photo, severely distorted.")
 def caption_groups(config: NetworkConfig) -> dict[str, list[str]]:
     """The texts of each group by its name; `targets` says which of them fit."""
     return {
-        "scene": [config.scene_text.format(scene=scene) for scene in config.scenes],
+        "scene": list(config.scene_texts),
         "fault": [
             PLAIN_QUALITY_TEXTS[0],
             *(
