@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grmp_plugin.errors import GRMPError, InputError
-from grmp_plugin.tables import check_folder_path, check_report_path, check_table_path
+from grmp_plugin.tables import check_folder_path, check_not_input, check_report_path, check_table_path
 
 from .bars import progress_bar
 from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption, ReportOption
@@ -114,7 +114,7 @@ def compare(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Compare metrics (see `HELP`)."""
-    _check_files(paths, out=out, scores=scores, report=report, maps=maps)
+    _check_files(paths, metrics.split(","), out=out, scores=scores, report=report, maps=maps)
     from grmp_plugin.api import compare as api
 
     if maps is not None:
@@ -166,13 +166,20 @@ def compare(
 
 
 def _check_files(
-    paths: list[str], *, out: Path | None, scores: Path | None, report: Path | None, maps: Path | None
+    paths: list[str],
+    metrics: list[str],
+    *,
+    out: Path | None,
+    scores: Path | None,
+    report: Path | None,
+    maps: Path | None,
 ) -> None:
     """Check that all files can be written, before any work is done."""
     taken = {Path(path).resolve(): "the input" for path in paths if path != "-"}
     for path, argument in ((out, "out"), (scores, "scores"), (report, "report")):
         if path is not None and path.resolve() in taken:
             raise InputError(f"{path} is {taken[path.resolve()]}; name another file", argument=argument)
+        check_not_input(path, [*paths, *metrics], argument)
         if path is not None:
             taken[path.resolve()] = f"the file of --{argument}"
     if out is not None:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grmp_plugin.printable import printable
-from grmp_plugin.tables import check_folder_path, check_report_path, check_table_path, csv_text, jsonl_text
+from grmp_plugin.tables import (
+    check_folder_path,
+    check_not_input,
+    check_report_path,
+    check_table_path,
+    csv_text,
+    jsonl_text,
+)
 
 from .bars import progress_bar
 from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption, ReportOption
@@ -128,6 +135,8 @@ def score(
     from grmp_plugin.api.score import Scoring
 
     images = find_images(paths, recursive=not flat)
+    for path, argument in ((out, "out"), (report, "report")):
+        check_not_input(path, [model, *(image.name for image in images)], argument)
     scoring = Scoring(
         images if maps is None else _without_maps(images, maps),
         model,

@@ -1,7 +1,9 @@
 """Atomic writes, digests of files, and the user's cache folder."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,29 +37,44 @@ def existing(name: str | os.PathLike[str]) -> Path | None:
 
 
 @contextmanager
-def atomic_write(target: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(target: str | os.PathLike[str], *, through_links: bool = True) -> Iterator[Path]:
     """Give a temporary file beside `target` that replaces it when the block succeeds.
 
     Args:
-        target: The file to write; unchanged if the block fails.
+        target: The file to write; unchanged if the block fails. A file that exists keeps its permissions.
+        through_links: Where `target` is a symbolic link, write the file that it leads to and leave the link;
+            otherwise the link itself is replaced, and what it leads to is left alone.
 
     Yields:
         The path to write to.
 
     Raises:
-        OSError: When the folder does not exist or cannot be written to.
+        OSError: When the folder does not exist or cannot be written to, or `target` is a device or a pipe.
     """
-    path = Path(target)
+    path = Path(os.path.realpath(target) if through_links else target)
+    mode = _mode(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp creates private files; a result should be as readable as any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _mode(path: Path) -> int:
+    """Permissions for what replaces a file: its own, or those of any new file (mkstemp's are private)."""
+    try:
+        found = path.lstat().st_mode
+    except FileNotFoundError:
+        found = 0
+    if stat.S_ISREG(found):
+        return stat.S_IMODE(found)
+    if found and not stat.S_ISLNK(found) and not stat.S_ISDIR(found):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))  # never replace /dev/null
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask

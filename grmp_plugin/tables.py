@@ -52,8 +52,39 @@ def check_file_path(path: str | os.PathLike[str], argument: str) -> Path:
     file = Path(path)
     if file.is_dir():
         raise InputError(f"{file} is a folder; name a file in it", argument=argument)
-    _check_folder(file.parent, file, argument)
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is a device or a pipe; name a file", argument=argument)
+    # Where the file is a link, what it leads to is written.
+    _check_folder(Path(os.path.realpath(file)).parent, file, argument)
     return file
+
+
+def check_not_input(
+    path: str | os.PathLike[str] | None, inputs: Iterable[str | os.PathLike[str]], argument: str
+) -> None:
+    """Check that writing to a path does not replace a file that is read, by whatever name.
+
+    Args:
+        path: File to write; None: nothing is written.
+        inputs: Files that are read; names that are no files are ignored.
+        argument: Name of the argument that gave the path, for messages.
+
+    Raises:
+        InputError: When they are the same file, through links too.
+    """
+    if path is None or (target := _identity(path)) is None:
+        return
+    for name in inputs:
+        if _identity(name) == target:
+            raise InputError(f"{path} is the input {os.fspath(name)}; name another file", argument=argument)
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def check_folder_path(path: str | os.PathLike[str], argument: str) -> Path:

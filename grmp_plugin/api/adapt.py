@@ -19,6 +19,7 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.tables import check_not_input
 from grmp_plugin.training.checkpoint_file import check_out, state_file
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings
@@ -109,7 +110,9 @@ def adapt(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
+    check_not_input(file, [name for name in (ratings, model) if isinstance(name, str | os.PathLike)], "out")
     given = read_config(AdaptConfig, config, protocol=protocol)
+    check_not_input(file, [given.model, *([] if given.data is None else [given.data])], "out")
     wanted = given.data or DEMO if ratings is None else ratings
     # A mistake in a file or data frame is reported before the imports below, which take seconds.
     at_once = not isinstance(wanted, str) or is_ratings_file(wanted)
@@ -135,6 +138,7 @@ def adapt(
     _pass_on(notes, watch)
     if rated is None:
         rated = as_ratings(wanted, data_root=data_root, report=watch.progress, **options)
+    check_not_input(file, rated.images, "out")
     watch.begin(describe(rated, start.checkpoint.source))
     _pass_on(about_ratings := notes_before(rated, settings), watch)
     few_shot = FewShot(

@@ -11,7 +11,7 @@ from grmp_plugin.api.trained import TrainedResult
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
-from grmp_plugin.tables import Row
+from grmp_plugin.tables import Row, check_not_input
 from grmp_plugin.training.checkpoint_file import check_out, state_file
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import PretrainConfig
@@ -120,12 +120,14 @@ def pretrain(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
+    check_not_input(file, [model] if isinstance(model, str | os.PathLike) else [], "out")
     if data is not None and pristine is not None:
         raise InputError(
             "cannot be combined with other data: both are sources of tasks; give one of them",
             argument="pristine",
         )
     given = read_config(PretrainConfig, config, protocol=protocol)
+    check_not_input(file, [given.model], "out")
     # These imports take seconds.
     import torch
 

@@ -17,7 +17,7 @@ from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord
-from grmp_plugin.tables import check_folder_path, check_report_path, write_text
+from grmp_plugin.tables import check_folder_path, check_not_input, check_report_path, write_text
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.map_files import MapFile
@@ -84,6 +84,16 @@ class Scores(Result):
         """`run` and `images`, as `grmp score --format json` prints them."""
         return {"run": self.run.to_dict(), "images": self.rows}
 
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the rows to a .csv, .jsonl or .parquet file, or everything to a .json file.
+
+        Raises:
+            InputError: For another extension, one of the images, or a folder that is missing or not writable.
+            GRMPError: When the file cannot be written.
+        """
+        check_not_input(path, self._sources, "path")
+        return super().write(path)
+
     def sorted(self, order: str) -> "Scores":
         """The same scores in another order.
 
@@ -138,12 +148,13 @@ class Scores(Result):
             maps: What `draw_maps` returned, to be shown beside the images.
 
         Raises:
-            InputError: For another extension, or a folder that is missing or not writable.
+            InputError: For another extension, one of the images, or a folder that is missing or not writable.
             GRMPError: When the file cannot be written.
         """
         from grmp_plugin.report import scores_report
 
         file = check_report_path(path, "path")
+        check_not_input(file, self._sources, "path")
         drawn = {one.image: one.path for one in maps if one.path is not None}
         write_text(file, scores_report(self.to_dict(), maps=drawn, sources=self._sources))
         return file

@@ -10,6 +10,7 @@ from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import GRMPError, ImageError
 from grmp_plugin.evaluation.overlay import overlay
 from grmp_plugin.evaluation.quality_map import quality_map
+from grmp_plugin.files import atomic_write
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress, ProgressCallback
 
@@ -62,7 +63,10 @@ def draw_maps(
             except ImageError as error:
                 drawn.append(MapFile(source.name, None, str(error)))
             else:
-                overlay(pixels, quality_map(network, pixels)).save(folder / name)
+                drawing = overlay(pixels, quality_map(network, pixels))
+                # A link in the folder may lead anywhere, to an image even: it is replaced.
+                with atomic_write(folder / name, through_links=False) as temporary:
+                    drawing.save(temporary)
                 drawn.append(MapFile(source.name, folder / name))
             report(Progress("drawing maps", len(drawn), len(images)))
     except OSError as error:

@@ -94,7 +94,7 @@ def _flattered(comparison: Comparison) -> str:
         return ""
     names = listed(list(comparison.learners()))
     images = counted(comparison.learned_images(), "image")
-    return f"These numbers flatter {names}, which learned from {images} or from other versions of their originals."
+    return f"These numbers flatter {names}, which learned from {images} or other versions of their originals."
 
 
 def _others(comparison: Comparison, first: int) -> list[str]:
