@@ -19,7 +19,7 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     # Trainings by pyiqa's own program.
     "e2e/test_pyiqa_train.py": ("runs",),
     # Coverage of confidence intervals, over hundreds of simulated data sets.
-    "unit/test_best.py": (
+    "unit/test_significance.py": (
         "test_coverage_of_differences",
         "test_equal_metrics_are_seldom_told_apart",
     ),

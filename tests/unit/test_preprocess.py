@@ -300,8 +300,8 @@ def test_large_images_are_reduced_with_a_low_pass():
     [
         ({"kind": "stretch"}, "stretch"),
         ({"resize": 200}, "200"),
-        ({"size": 0}, "positive"),
-        ({"kind": "crops", "grid": 0}, "positive"),
+        ({"size": 0}, "at least 1"),
+        ({"kind": "crops", "grid": 0}, "at least 1"),
         ({"kind": "crops", "scales": ()}, "scales"),
         ({"kind": "crops", "scales": (1.0, 0.0)}, "scales"),
         ({"kind": "crops", "scales": (1.5,)}, "scales"),
