@@ -1,12 +1,14 @@
 """`grmp models`: the models known by name, and the facts of a checkpoint."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grmp_plugin.printable import printable
+from grmp_plugin.printable import printable, shortened
 from grmp_plugin.tables import csv_text, json_text, jsonl_text
 
 from .choices import Format, FormatOption
@@ -14,6 +16,9 @@ from .output import print_data, print_table
 
 if TYPE_CHECKING:
     from grmp_plugin.api.models import NamedModel
+
+# Of a table; a file may hold any number of facts.
+_MOST_ROWS, _LONGEST = 500, 3000
 
 app = typer.Typer(
     help="List the models, or show the facts of a checkpoint.",
@@ -46,7 +51,7 @@ def info(
 
     facts = asdict(model_facts(model))
     if output_format is Format.json:
-        print_data(json_text(_printable(facts)) + "\n")
+        print_data(_escaped(json_text(facts)) + "\n")
     elif output_format is Format.table:
         _print_facts(facts)
     else:
@@ -76,9 +81,12 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
 
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
-    for name, value in _flat(facts):
+    rows = _flat(facts)
+    for name, value in islice(rows, _MOST_ROWS):
         # Both come from a file, which may hold markup or escape sequences for the terminal.
-        table.add_row(Text(name), Text(printable(str(value)), overflow="fold"))
+        table.add_row(Text(name), Text(shortened(printable(str(value)), _LONGEST), overflow="fold"))
+    if (left := sum(1 for _ in rows)) > 0:
+        table.add_row("...", f"{left} more (--format json)")
     print_table(table)
 
 
@@ -94,7 +102,7 @@ def _print_data(rows: list[dict[str, Any]], shown: Format) -> None:
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested mappings as dotted names, printable on a terminal."""
     for name, value in data.items():
-        full = printable(f"{prefix}{name}")
+        full = shortened(printable(f"{prefix}{name}"))
         if name == "learned_from" and isinstance(value, Mapping):
             counts = ", ".join(f"{_count(images)} {what}" for what, images in value.items())
             yield full, f"{counts} (names and digests: --format json)"
@@ -105,14 +113,19 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield full, value
 
 
-def _count(images: Any) -> int:
-    return len(images) if isinstance(images, Mapping | list) else 1
-
-
 def _printable(value: Any) -> Any:
-    """Texts with control characters escaped, which CSV and JSON may pass on to a terminal."""
+    """A value whose texts have their control characters escaped."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
         return {printable(name): _printable(item) for name, item in value.items()}
     return [_printable(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _count(images: Any) -> int:
+    return len(images) if isinstance(images, Mapping | list) else 1
+
+
+def _escaped(text: str) -> str:
+    """JSON with control characters, which only its strings can hold, in JSON's own notation."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)

@@ -58,8 +58,8 @@ class Between:
         if not math.isfinite(value):
             return "must be a finite number"
         if value < self.low or (self.above and value == self.low):
-            return f"must be {'larger than' if self.above else 'at least'} {self.low:g}"
-        return f"must be at most {self.high:g}" if value > self.high else None
+            return f"must be {'larger than' if self.above else 'at least'} {self.low}"
+        return f"must be at most {self.high}" if value > self.high else None
 
 
 @dataclass(frozen=True)

@@ -259,9 +259,7 @@ def _check_archive(path: Path) -> bool:
         raise _damaged(path, error) from error
     unpacked = sum(file.file_size for file in files)
     if unpacked > 2 * path.stat().st_size:
-        raise _damaged(
-            path, ValueError(f"it would unpack to {unpacked / 1e9:.1f} GB, which PyTorch never writes")
-        )
+        raise _damaged(path, ValueError(f"compressed, it would unpack to {unpacked / 1e9:.1f} GB"))
     pickled = sum(file.file_size for file in files if file.filename.endswith(".pkl"))
     if pickled > _MOST_PICKLED_BYTES or len(files) > 2 * _MOST_TENSORS:
         raise _damaged(path, ValueError(f"{len(files)} files, {pickled} bytes of pickles"))

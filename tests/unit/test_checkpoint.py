@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import stat
+import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from grmp_plugin.config import BackboneConfig, NetworkConfig, PreprocessConfig, from_dict, to_dict
-from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError
+from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, VocabularyError
 from grmp_plugin.network import checkpoint as checkpoint_module
 from grmp_plugin.network.checkpoint import FORMAT, Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.clip import architecture_of
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.initial import initial_prompts
+from grmp_plugin.network.tensors import check_finite, read_tensors
 
 
 @pytest.fixture
@@ -208,7 +211,14 @@ def test_configuration_that_is_not_understood(small, path, change, named):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"config": None}, {"config": "{"}, {"config": "[]"}, {"info": None}, {"info": "x"}]
+    "changes",
+    [
+        *({"config": text} for text in (None, "{", "[]")),
+        *({"info": text} for text in (None, "x", "[1]", "3", "null", '{"a": 1e999}')),
+        *({name: "[" * 100_000} for name in ("config", "info")),
+        *({name: '{"a": ' + "9" * 5000 + "}"} for name in ("config", "info")),
+    ],
+    ids=lambda changes: str(changes)[:30],
 )
 def test_damaged_metadata(small, path, changes):
     write_checkpoint(small, path)
@@ -289,6 +299,174 @@ def test_several_problems_are_told_at_once(small):
     tensors["text_prompt.ctx"] = torch.zeros(1, 1)
     with pytest.raises(CheckpointError, match=r"6 tensors missing: .*, \.\.\.; 1 tensor of the wrong shape"):
         GRMPIQA(dataclasses.replace(small, tensors=tensors))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("name", ["clip.visual.proj", "text_prompt.ctx", "clip.logit_scale"])
+def test_numbers_that_are_not_finite_are_found_at_loading(small, path, name, value):
+    tensors = {key: t.clone().double() if t.is_floating_point() else t for key, t in small.tensors.items()}
+    tensors[name].view(-1)[0] = value
+    write_checkpoint(dataclasses.replace(small, tensors=tensors), path)
+    with pytest.raises(CheckpointError, match="NaN or infinite") as caught:
+        GRMPIQA(pretrained_model_path=str(path))
+    assert str(path) in str(caught.value)
+    assert f"'{name}' holds 1 values" in str(caught.value)
+
+
+def test_large_finite_numbers_are_accepted():
+    """Their sum overflows, but none of them is infinite."""
+    check_finite({"a": torch.full((100,), 3e38), "b": torch.full((100_000,), 6e4).half()}, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "named"),
+    [
+        ("clip.visual.proj", torch.zeros(48, 32, dtype=torch.complex64), "'clip.visual.proj' is complex"),
+        ("clip.visual.proj", torch.zeros(48, 32, dtype=torch.int64), "visual.proj is torch.int64, expected"),
+        ("vocabulary", torch.zeros(50), "vocabulary: expected a list of 64-bit integers"),
+        ("vocabulary", torch.tensor(3), "vocabulary: expected a list"),
+        ("vocabulary", torch.zeros(0, dtype=torch.int64), "vocabulary: expected a list"),
+        ("vocabulary", torch.tensor([2, 1]), "vocabulary: expected CLIP's token numbers"),
+        ("vocabulary", torch.tensor([-1, 1]), "vocabulary: expected CLIP's token numbers"),
+        ("vocabulary", torch.tensor([1, 10**9]), "vocabulary: expected CLIP's token numbers"),
+        ("vocabulary", torch.tensor([1, 2]), "token_embedding.weight is"),
+    ],
+)
+def test_tensors_of_another_kind_are_named(small, path, name, tensor, named):
+    write_checkpoint(dataclasses.replace(small, tensors={**small.tensors, name: tensor}), path)
+    with pytest.raises(CheckpointError) as caught:
+        GRMPIQA(pretrained_model_path=str(path))
+    assert named in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "named"),
+    [
+        (torch.zeros(3, dtype=torch.complex64), "complex"),
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.zeros(3, device="meta"), "without values"),
+        (torch.zeros(1).expand(1 << 20, 1 << 20), "would fill 4398.0 GB of memory"),
+    ],
+)
+def test_tensors_of_pytorch_that_are_no_weights(tmp_path, tensor, named):
+    torch.save({"weight": tensor}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match=r"odd\.pt") as caught:
+        read_tensors(tmp_path / "odd.pt")
+    assert named in str(caught.value)
+
+
+def test_compressed_archive_is_not_unpacked(tmp_path):
+    """A quarter of a gigabyte of zeros in a megabyte."""
+    torch.save({"weight": torch.zeros(1 << 26)}, tmp_path / "plain.pt")
+    packed = zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with zipfile.ZipFile(tmp_path / "plain.pt") as source, packed as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match=r"bomb\.pt.*compressed, it would unpack to 0\.3 GB"):
+        read_tensors(tmp_path / "bomb.pt")
+    assert time.process_time() - started < 1
+
+
+def test_pickle_of_millions_of_steps_is_refused(tmp_path):
+    (tmp_path / "long.pt").write_bytes(b"\x80\x02" + b"N0" * 3_000_000 + b"N.")
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match=r"long\.pt.*steps to unpickle"):
+        read_tensors(tmp_path / "long.pt")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: {"model": {"state_dict": t}, "epoch": 3},
+        lambda t: {"net": t, "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}},
+        lambda t: {"student": {"params": t}, "best": 0.8},
+    ],
+)
+def test_state_dict_is_found_under_other_keys(tmp_path, wrap):
+    torch.save(wrap({"a.weight": torch.ones(2)}), tmp_path / "wrapped.pt")
+    assert read_tensors(tmp_path / "wrapped.pt").keys() == {"a.weight"}
+
+
+def test_of_two_state_dicts_none_is_guessed(tmp_path):
+    torch.save({"net": {"a": torch.ones(2)}, "ema": {"a": torch.ones(2)}}, tmp_path / "two.pt")
+    with pytest.raises(CheckpointError, match=r"two\.pt: expected named tensors .* 'net', 'ema'"):
+        read_tensors(tmp_path / "two.pt")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "named"),
+    [
+        ("architecture", "embed_dim", "32", "embed_dim: expected a whole number, found '32'"),
+        ("architecture", "embed_dim", None, "embed_dim: expected a whole number, found nothing"),
+        ("architecture", "vision_cfg", [1], "has no section vision_cfg"),
+        ("architecture", "text_cfg", None, "has no section text_cfg"),
+        ("architecture", "quick_gelu", "yes", "quick_gelu: expected true or false"),
+        ("architecture", "nonsense", 1, "unsupported options (nonsense)"),
+        ("vision_cfg", "layers", 10**9, "vision_cfg: layers: must be at most 128"),
+        ("vision_cfg", "layers", 0, "vision_cfg: layers: must be at least 1"),
+        ("vision_cfg", "layers", 3.5, "vision_cfg: layers: expected a whole number"),
+        ("vision_cfg", "width", 10**6, "vision_cfg: width: must be at most 16384"),
+        ("vision_cfg", "head_width", 9, "vision_cfg: the width 48 cannot be divided into heads"),
+        ("vision_cfg", "head_width", 4096, "vision_cfg: the width 48 cannot be divided into heads"),
+        ("vision_cfg", "mlp_ratio", -1, "vision_cfg: mlp_ratio: must be larger than 0"),
+        ("vision_cfg", "patch_size", [8, 8, 8], "patch_size: expected a list of 2"),
+        ("vision_cfg", "patch_size", 64, "patches of 64 x 64 pixels are larger than the view"),
+        ("vision_cfg", "image_size", "32", "image_size: expected a whole number"),
+        (
+            "vision_cfg",
+            "image_size",
+            64,
+            "views of 32 x 32 pixels do not fit an image tower that takes 64 x 64",
+        ),
+        ("text_cfg", "heads", 3, "text_cfg: the width 32 cannot be divided into heads"),
+        ("text_cfg", "context_length", 6, "context_tokens: 4 leave no room for a text"),
+        ("text_cfg", "vocab_size", 10**9, "vocab_size: must be at most 1000000"),
+        ("text_cfg", "proj_bias", 3, "proj_bias: expected true or false"),
+        ("architecture", "trunk", {"variant": "lite9"}, "trunk: variant: must be one of lite0"),
+        ("architecture", "trunk", {"hidden": 10**9}, "trunk: hidden: must be at most 16384"),
+        ("architecture", "trunk", {"depth": 1}, "trunk: unknown key 'depth'"),
+        ("architecture", "trunk", {}, "patch_size: must be 32 with a trunk"),
+    ],
+)
+def test_architecture_of_impossible_sizes(small, path, part, key, value, named):
+    write_checkpoint(small, path)
+    config = json.loads(json.dumps(to_dict(small.config)))
+    architecture = config["backbone"]["architecture"]
+    (architecture if part == "architecture" else architecture[part])[key] = value
+    rewrite(path, config=json.dumps(config))
+    with pytest.raises((BackboneError, ConfigError, CheckpointError)) as caught:
+        GRMPIQA(pretrained_model_path=str(path))
+    assert str(path) in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_quality_texts_need_room_beside_the_context(small, path):
+    write_checkpoint(small, path)
+    config = json.loads(json.dumps(to_dict(small.config)))
+    config["backbone"]["architecture"]["text_cfg"]["context_length"] = 8
+    rewrite(path, config=json.dumps(config))
+    tensors = dict(read_tensors(path))
+    tensors["clip.positional_embedding"] = tensors["clip.positional_embedding"][:8].clone()
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+    with pytest.raises(VocabularyError, match="quality_texts: a text of 5 tokens is longer"):
+        GRMPIQA(pretrained_model_path=str(path))
+
+
+def test_the_same_checkpoint_is_the_same_bytes(small, tmp_path):
+    """In another process, too: safetensors writes metadata in random order."""
+    checkpoint = dataclasses.replace(small, info={"b": 1, "a": {"ü": float("nan"), '"': "\n"}})
+    for number in range(6):
+        write_checkpoint(checkpoint, tmp_path / f"{number}.safetensors")
+    first, *others = (path.read_bytes() for path in sorted(tmp_path.iterdir()))
+    assert all(other == first for other in others)
+    header = json.loads(first[8 : 8 + int.from_bytes(first[:8], "little")])
+    assert list(header["__metadata__"]) == ["config", "grmp_format", "info"]
+    assert read_checkpoint(tmp_path / "0.safetensors").info == {"b": 1, "a": {"ü": None, '"': "\n"}}
 
 
 # --- backbones ------------------------------------------------------------------------------------
@@ -408,8 +586,9 @@ def test_backbone_that_is_not_there(small, full_vocabulary, tmp_path):
         GRMPIQA(part(small, full_vocabulary, str(tmp_path / "text.pt")))
 
 
-def test_unknown_weights_tag_lists_the_known_ones():
-    config = NetworkConfig(backbone=BackboneConfig("ViT-B-16-quickgelu", "openay"))
+def test_unknown_weights_tag_lists_the_known_ones(small):
+    backbone = BackboneConfig("ViT-B-16-quickgelu", "openay")
+    config = dataclasses.replace(small.config, backbone=backbone, preprocess=PreprocessConfig())
     with pytest.raises(BackboneError, match=r"'openay'.*openai"):
         GRMPIQA(Checkpoint(config, initial_prompts(config, seed=0)))
 

@@ -2,12 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from grmp_plugin.config import check_keys, from_dict, read_yaml, to_dict
+from grmp_plugin.config import (
+    Between,
+    Length,
+    NetworkConfig,
+    PreprocessConfig,
+    PromptConfig,
+    check_bounds,
+    check_keys,
+    from_dict,
+    read_yaml,
+    to_dict,
+)
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.training.settings import AdaptConfig, AdaptSettings, PretrainConfig, PretrainSettings
 
 
 @dataclass(frozen=True)
@@ -112,3 +124,147 @@ def test_unreadable_yaml(tmp_path, content):
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"x\.yml cannot be read as YAML: "):
         read_yaml(Config, file)
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A field of each kind that has bounds."""
+
+    size: Annotated[int, Between(1, 8)]
+    pair: Annotated[int, Between(1, 8)] | tuple[Annotated[int, Between(1, 8)], ...] = 1
+    rate: Annotated[float, Between(0, 1, above=True)] | None = None
+    texts: Annotated[tuple[Annotated[str, Length(1, 3)], ...], Length(1, 2)] = ("a",)
+
+    def __post_init__(self) -> None:
+        """Reject values out of bounds."""
+        check_bounds(self)
+
+
+def test_values_within_bounds():
+    found = from_dict(Bounded, {"size": 8, "pair": [1, 8], "rate": 1, "texts": ["abc"]}, "x.yml")
+    assert found == Bounded(8, (1, 8), 1.0, ("abc",))
+    assert from_dict(Bounded, {"size": 1, "pair": 3, "rate": None}, "x.yml") == Bounded(1, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "x.yml: the key 'size' is missing"),
+        ({"size": 0}, "x.yml: size: must be at least 1, not 0"),
+        ({"size": 9}, "x.yml: size: must be at most 8, not 9"),
+        ({"size": 1, "pair": [1, 9]}, "x.yml: pair: must be at most 8, not 9"),
+        ({"size": 1, "pair": "1"}, "x.yml: pair: expected a whole number, found '1'"),
+        ({"size": 1, "rate": 0}, "x.yml: rate: must be larger than 0, not 0.0"),
+        ({"size": 1, "rate": float("nan")}, "x.yml: rate: expected a finite number, found nan"),
+        ({"size": 1, "rate": 10**400}, "x.yml: rate: 1000000000000"),
+        ({"size": 1, "texts": []}, "x.yml: texts: must not be empty, not ()"),
+        ({"size": 1, "texts": ["a", "b", "c"]}, "x.yml: texts: must have at most 2 items"),
+        ({"size": 1, "texts": ["abcd"]}, "x.yml: texts: must have at most 3 characters, not 'abcd'"),
+        ({"size": 1, "texts": ["\ud800"]}, "x.yml: texts: '\\ud800' is not valid Unicode"),
+    ],
+)
+def test_values_out_of_bounds(data, message):
+    with pytest.raises(ConfigError) as caught:
+        from_dict(Bounded, data, "x.yml")
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"grid": 1_000_000}, "grid: must be at most 16"),
+        ({"size": 10**9}, "size: must be at most 8192"),
+        ({"scales": [0.5] * 100_000}, "scales: must have at most 16 items"),
+        ({"scales": [0.0]}, "scales: must be larger than 0"),
+        ({"mean": [0.5, 0.5, float("inf")]}, "mean: expected a finite number"),
+        ({"mean": [1, 2]}, "mean: expected a list of 3"),
+        ({"std": [0.2, 0.0, 0.2]}, "std: must be at least 0.001"),
+        ({"kind": "crops", "grid": 16, "size": 2000}, "views of 2000 x 2000 pixels"),
+    ],
+)
+def test_views_out_of_bounds(data, message):
+    with pytest.raises(ConfigError, match=r"^x: ") as caught:
+        from_dict(PreprocessConfig, data, "x")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"context_tokens": 10**9}, "context_tokens: must be at most 256"),
+        ({"visual_prompts": 10**9}, "visual_prompts: must be at most 4096"),
+        ({"prompt_dropout": 1}, "prompt_dropout: must be at most 0.99"),
+        ({"quality_texts": ["good", "good"]}, "the two quality_texts are the same"),
+        ({"quality_texts": ["good", ""]}, "quality_texts: must not be empty"),
+        ({"scene_text": "a photo"}, "does not contain {scene}"),
+        ({"scenes": []}, "scenes: must not be empty"),
+    ],
+)
+def test_networks_out_of_bounds(data, message):
+    with pytest.raises(ConfigError, match=r"^x: ") as caught:
+        from_dict(NetworkConfig, data, "x")
+    assert message in str(caught.value)
+
+
+def test_texts_of_scenes_are_no_formats():
+    """`str.format` would read attributes, and pad to gigabytes."""
+    config = NetworkConfig(scene_text="{scene} {scene.__class__} {0} {scene:>9999999999}", scenes=("a", "b"))
+    assert config.scene_texts == (
+        "a {scene.__class__} {0} {scene:>9999999999}",
+        "b {scene.__class__} {0} {scene:>9999999999}",
+    )
+    assert NetworkConfig().scene_texts[0] == "a photo of a animal"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (AdaptConfig, "splits: 0", "splits: must be positive, not 0"),
+        (AdaptConfig, "splits: 10000000", "splits: must be at most 1000000"),
+        (AdaptConfig, "seed: -1", "seed: must be from 0 to 4294967295, not -1"),
+        (AdaptConfig, "seed: 1.0e+30", "seed: expected a whole number"),
+        (AdaptConfig, "seed: 5000000000", "seed: must be from 0 to 4294967295"),
+        (AdaptConfig, "training: {learning_rate: .nan}", "training: learning_rate: nan is not a finite"),
+        (AdaptConfig, "training: {learning_rate: .inf}", "training: learning_rate: inf is not a finite"),
+        (AdaptConfig, "training: {learning_rate: 0}", "training: learning_rate: must be positive"),
+        (AdaptConfig, "training: {epochs: 10000000}", "training: epochs: must be at most 1000000"),
+        (AdaptConfig, "training: {shots: 1}", "training: shots: at least 2 rated images are needed"),
+        (AdaptConfig, "prompts: {context_tokens: 0}", "prompts: context_tokens: must be at least 1"),
+        (AdaptConfig, "prompts: {quality_texts: [good]}", "prompts: quality_texts: expected a list of 2"),
+        (PretrainConfig, "seed: -1", "seed: must be from 0"),
+        (PretrainConfig, "data: []", "data: must not be empty"),
+        (
+            PretrainConfig,
+            "training: {outer_learning_rate: -.inf}",
+            "rate: -inf is not a finite",
+        ),
+    ],
+)
+def test_training_out_of_bounds(tmp_path, kind, text, message):
+    file = tmp_path / "training.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(kind, file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert message in str(caught.value)
+    assert "--" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_rates_that_are_no_numbers_are_refused_in_python_too(value):
+    for settings, name in ((AdaptSettings, "learning_rate"), (PretrainSettings, "outer_learning_rate")):
+        with pytest.raises(ConfigError) as caught:
+            settings(**{name: value})
+        assert caught.value.argument == name
+
+
+def test_prompts_replace_what_they_name():
+    prompts = PromptConfig(context_tokens=8, quality_texts=("good photo.", "bad photo."))
+    config = prompts.applied_to(NetworkConfig(visual_prompts=7))
+    assert config == NetworkConfig(
+        context_tokens=8, visual_prompts=7, quality_texts=("good photo.", "bad photo.")
+    )
+    assert PromptConfig().given == {}
