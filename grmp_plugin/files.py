@@ -4,10 +4,14 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# Errors of file systems that know no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def user_cache() -> Path:
@@ -34,6 +38,66 @@ def existing(name: str | os.PathLike[str]) -> Path | None:
         return path if path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long, a zero byte, the home of an unknown user
         return None
+
+
+@contextmanager
+def only_writer(target: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other runs from writing the same file while the block runs.
+
+    A lock file beside `target` is locked; the system releases it when the process ends, however it ends. On
+    file systems without locks nothing is checked.
+
+    Args:
+        target: The file to write; through links.
+
+    Raises:
+        BlockingIOError: When another run holds the lock.
+        OSError: When the lock file cannot be made.
+    """
+    path = Path(os.path.realpath(target))
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+            # The run before may have removed the file between opening and locking.
+            if _is_open(lock, handle):
+                break
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove a file that is open
+            lock.unlink()
+        os.close(handle)
+
+
+def _is_open(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for this process; BlockingIOError if another one has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError as error:  # what Windows raises
+        raise BlockingIOError(error.errno, "locked by another process") from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 @contextmanager

@@ -20,7 +20,13 @@ from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import check_not_input
-from grmp_plugin.training.checkpoint_file import check_out, state_file
+from grmp_plugin.training.checkpoint_file import (
+    check_out,
+    check_written,
+    only_run,
+    save_checkpoint,
+    state_file,
+)
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings
 from grmp_plugin.training.watch import Watch, as_watch
@@ -162,7 +168,8 @@ def adapt(
         "split_column": split_column,
         "learned_before": {"images": few_shot.learned, "used": include_learned},
     }
-    results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
+    with only_run(file):
+        results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
     skipped = (*rated.skipped, *few_shot.unreadable)
     details |= {
         "out": None if file is None else str(file),
@@ -234,7 +241,7 @@ def _adapt_all(
     few_shot: "FewShot", details: dict[str, Any], device: str, seed: int, file: Path | None, resume: bool
 ) -> tuple[tuple[SplitResult, ...], "Checkpoint"]:
     """Adapt on all splits, and keep the first one's model."""
-    from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
+    from grmp_plugin.network.checkpoint import read_checkpoint
     from grmp_plugin.training.state import SavedState
 
     identity = {"seed": seed, "device": device, **{name: details[name] for name in _IDENTITY}}
@@ -248,10 +255,14 @@ def _adapt_all(
             source = f"{details['model']} adapted to {details['data']}" if file is None else str(file)
             info = {**checkpoint.info, "metrics": metrics}
             kept = dataclasses.replace(checkpoint, info=info, source=source)
-            if file is not None:
-                write_checkpoint(kept, file)
+            if saved is not None and file is not None:
+                saved.written = save_checkpoint(kept, file)
+        elif saved is not None and file is not None and not results:
+            check_written(file, saved.written)
         results.append(result)
-    if saved is not None:
-        saved.remove()
     # Written before the interruption, if the first split was complete by then.
-    return tuple(results), read_checkpoint(str(file)) if kept is None else kept
+    kept = read_checkpoint(str(file)) if kept is None else kept
+    if saved is not None and file is not None:
+        check_written(file, saved.written)
+        saved.remove()
+    return tuple(results), kept

@@ -12,7 +12,7 @@ from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import Row, check_not_input
-from grmp_plugin.training.checkpoint_file import check_out, state_file
+from grmp_plugin.training.checkpoint_file import check_out, only_run, save_checkpoint, state_file
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import PretrainConfig
 from grmp_plugin.training.watch import Watch, as_watch
@@ -132,7 +132,6 @@ def pretrain(
     import torch
 
     from grmp_plugin.api.start import find_start
-    from grmp_plugin.network.checkpoint import write_checkpoint
     from grmp_plugin.training.device import training_device
     from grmp_plugin.training.meta_prompts import pretrain_prompts
     from grmp_plugin.training.state import SavedState
@@ -161,23 +160,24 @@ def pretrain(
     }
     saved = None if file is None else SavedState(state_file(file), {"seed": seed, "device": used, **details})
     log: list[dict[str, float]] = []
-    checkpoint = pretrain_prompts(
-        start.checkpoint,
-        sources,
-        settings,
-        prompts=given.prompts,
-        seed=seed,
-        device=used,
-        watch=watch,
-        saved=saved,
-        resume=resume,
-        log=log,
-    )
-    source = f"{start.checkpoint.source} with pre-trained prompts" if file is None else str(file)
-    checkpoint = dataclasses.replace(checkpoint, source=source)
-    if file is not None and saved is not None:
-        write_checkpoint(checkpoint, file)
-        saved.remove()
+    with only_run(file):
+        checkpoint = pretrain_prompts(
+            start.checkpoint,
+            sources,
+            settings,
+            prompts=given.prompts,
+            seed=seed,
+            device=used,
+            watch=watch,
+            saved=saved,
+            resume=resume,
+            log=log,
+        )
+        source = f"{start.checkpoint.source} with pre-trained prompts" if file is None else str(file)
+        checkpoint = dataclasses.replace(checkpoint, source=source)
+        if file is not None and saved is not None:
+            save_checkpoint(checkpoint, file)
+            saved.remove()
     details |= {"threads": torch.get_num_threads(), "out": None if file is None else str(file)}
     return Pretraining(
         run=RunRecord("pretrain", clock.date, used, seed, clock.seconds, details),

@@ -27,12 +27,12 @@ class TrainedResult(Result):
 
         Raises:
             InputError: For another extension, or a folder that is missing or not writable.
+            TrainingError: When the file cannot be written.
         """
-        from grmp_plugin.network.checkpoint import write_checkpoint
-        from grmp_plugin.training.checkpoint_file import check_checkpoint_path
+        from grmp_plugin.training.checkpoint_file import check_checkpoint_path, save_checkpoint
 
         file = check_checkpoint_path(path, "path")
-        write_checkpoint(self.checkpoint, file)
+        save_checkpoint(self.checkpoint, file)
         return file
 
     def score(self, images: Any, **options: Any) -> "Scores":

@@ -1,11 +1,18 @@
 """Where a training writes its checkpoint, and the state from which it can be resumed."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from grmp_plugin.errors import InputError
+from grmp_plugin.errors import InputError, TrainingError
+from grmp_plugin.files import only_writer, sha256
 from grmp_plugin.notes import Note
 from grmp_plugin.tables import check_file_path
+
+if TYPE_CHECKING:
+    from grmp_plugin.network.checkpoint import Checkpoint
 
 SUFFIX = ".safetensors"
 
@@ -13,6 +20,29 @@ SUFFIX = ".safetensors"
 def state_file(out: Path) -> Path:
     """The file that holds the state until the training is complete."""
     return out.with_name(f"{out.name}.state")
+
+
+@contextmanager
+def only_run(out: Path | None) -> Iterator[None]:
+    """Keep a second run from writing the same checkpoint and state while the block runs.
+
+    Args:
+        out: File for the checkpoint; None: nothing is written.
+
+    Raises:
+        InputError: When another run is writing it.
+    """
+    with ExitStack() as stack:
+        if out is not None:
+            try:
+                stack.enter_context(only_writer(out))
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another run is writing {out}; wait for its end, or name another file", argument="out"
+                ) from error
+            except OSError as error:
+                raise InputError(f"{out}: {error.strerror or error}", argument="out") from error
+        yield
 
 
 def check_checkpoint_path(path: str | os.PathLike[str], argument: str) -> Path:
@@ -57,3 +87,51 @@ def check_out(out: str | os.PathLike[str] | None, resume: bool) -> tuple[Path | 
     if not resume and state.exists():
         return file, [Note(f"{state}, the state of an interrupted run, will be replaced", see=("resume",))]
     return file, []
+
+
+def save_checkpoint(checkpoint: "Checkpoint", file: Path) -> str:
+    """Write a checkpoint, complete or not at all.
+
+    Args:
+        checkpoint: What to write.
+        file: A .safetensors file.
+
+    Returns:
+        SHA-256 of the file.
+
+    Raises:
+        TrainingError: When it cannot be written, such as on a full disk.
+    """
+    # Not before: the checks above come before the import of torch.
+    from safetensors import SafetensorError
+
+    from grmp_plugin.network.checkpoint import write_checkpoint
+
+    try:
+        write_checkpoint(checkpoint, file)
+        return sha256(file)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        state = " The state of the run is kept" if state_file(file).is_file() else ""
+        raise TrainingError(
+            f"cannot write the model: {file}: {reason}.{state}", see=("resume",) if state else ()
+        ) from error
+
+
+def check_written(file: Path, digest: str | None) -> None:
+    """Check that a resumed run finds the checkpoint that it wrote before the interruption.
+
+    Args:
+        file: The checkpoint.
+        digest: Its SHA-256, as the state records it.
+
+    Raises:
+        TrainingError: When the file is missing or another one.
+    """
+    problem = "is missing" if not file.is_file() else None if sha256(file) == digest else "has changed since"
+    if problem is not None:
+        raise TrainingError(
+            f"{file}, which this run wrote after its first split, {problem}; put it back, or start without "
+            "resuming",
+            argument="resume",
+        )

@@ -1,8 +1,9 @@
 """The state of an interrupted training: one file, complete at any moment, that records its run."""
 
 import glob
+import hashlib
+import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,16 @@ class SavedState:
     Args:
         path: The file; it need not exist.
         run: Everything that decides the run's result, as plain data; only a state of the same run is loaded.
+
+    Attributes:
+        path: The file.
+        written: Digest of the checkpoint that the run has written already, which is saved and loaded with the
+            state; None before.
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
         self.path = path
+        self.written: str | None = None
         self._run = json.loads(json.dumps(run))
 
     def load(self) -> dict[str, Any]:
@@ -38,9 +45,10 @@ class SavedState:
                 argument="resume",
             )
         try:
-            _check_digests(self.path)
-            saved = torch.load(self.path, weights_only=True, map_location="cpu")
+            data = io.BytesIO(_without_digest(self.path.read_bytes()))
+            saved = torch.load(data, weights_only=True, map_location="cpu")
             run, content = read_json(saved["run"], str(self.path)), saved["content"]
+            written = saved["written"]
             if not isinstance(run, dict) or not isinstance(content, dict):
                 raise ValueError("not a state")
         # torch raises many kinds of errors on a damaged file.
@@ -56,6 +64,7 @@ class SavedState:
                 "without resuming",
                 argument="resume",
             )
+        self.written = written
         result: dict[str, Any] = content
         return result
 
@@ -71,9 +80,25 @@ class SavedState:
 
         Args:
             content: Tensors and plain data.
+
+        Raises:
+            TrainingError: When the file cannot be written; what was saved before is kept.
         """
-        with atomic_write(self.path) as temporary:
-            torch.save({"run": json.dumps(self._run), "content": dict(content)}, temporary)
+        buffer = io.BytesIO()
+        whole = {"run": json.dumps(self._run), "written": self.written, "content": dict(content)}
+        torch.save(whole, buffer)
+        data = buffer.getbuffer()
+        try:
+            with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+                file.write(data)
+                file.write(hashlib.sha256(data).digest())
+        except OSError as error:
+            kept = self.path.is_file()
+            before = "; the state saved before is kept" if kept else ""
+            raise TrainingError(
+                f"cannot save the state of the training: {self.path}: {error.strerror or error}{before}",
+                see=("resume",) if kept else (),
+            ) from error
 
     def remove(self) -> None:
         """Remove the file, as the run is complete, and unfinished files of runs that were killed."""
@@ -92,11 +117,13 @@ def losses_of(state: Mapping[str, Any]) -> list[dict[str, float]]:
     return list(log)
 
 
-def _check_digests(path: Path) -> None:
-    """Compare the content with the checksums beside it, which torch writes and does not read."""
-    with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:
-            raise zipfile.BadZipFile("a checksum differs")
+def _without_digest(data: bytes) -> memoryview:
+    """The state without the SHA-256 at its end; ValueError if the two do not belong together."""
+    size = len(data) - hashlib.sha256().digest_size
+    content = memoryview(data)[: max(0, size)]
+    if hashlib.sha256(content).digest() != data[max(0, size) :]:
+        raise ValueError("the digest differs")
+    return content
 
 
 def _short(value: Any) -> str:

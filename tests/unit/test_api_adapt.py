@@ -267,6 +267,32 @@ class StopAfter(Watch):
         return self._left <= 0
 
 
+@pytest.mark.parametrize("problem", ["is missing", "has changed since"])
+def test_a_file_that_the_run_did_not_write_is_not_claimed(adapt, tmp_path, problem):
+    out, state = tmp_path / "mine.safetensors", tmp_path / "mine.safetensors.state"
+    with pytest.raises(TrainingInterrupted):
+        adapt(splits=2, out=out, progress=StopAfter(EPOCHS + 1))
+    if problem == "is missing":
+        out.rename(tmp_path / "away.safetensors")
+    else:
+        out.write_bytes(b"another file")
+    kept = state.read_bytes()
+    with pytest.raises(TrainingError, match=problem) as caught:
+        adapt(splits=2, out=out, resume=True)
+    assert caught.value.argument == "resume"
+    assert state.read_bytes() == kept
+
+
+def test_the_ratings_images_and_model_are_not_overwritten(adapt, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    adapt(out=out)
+    kept = out.read_bytes()
+    with pytest.raises(InputError, match="is the input") as caught:
+        adapt(model=str(out), out=out)
+    assert caught.value.argument == "out"
+    assert out.read_bytes() == kept
+
+
 @pytest.mark.parametrize("steps", [2, EPOCHS + 1])
 def test_interrupted_and_resumed_gives_the_same(adapt, tmp_path, steps):
     """In the first split, and in the second one."""

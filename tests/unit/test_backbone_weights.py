@@ -128,7 +128,7 @@ def test_every_recommended_model_has_the_weights_that_are_recommended():
 
 def test_without_weights_by_openai_the_others_are_listed():
     with pytest.raises(
-        BackboneError, match="'ViT-H-14' has no weights by OpenAI.*laion2b_s32b_b79k"
+        BackboneError, match=r"'ViT-H-14' has no weights by OpenAI.*laion2b_s32b_b79k"
     ) as caught:
         starting_checkpoint("ViT-H-14", 0)
     assert caught.value.see == ("backbone_weights",)

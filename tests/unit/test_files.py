@@ -11,8 +11,9 @@ from grmp_plugin.api.scores import Scores
 from grmp_plugin.data.sources import FileImage
 from grmp_plugin.errors import InputError
 from grmp_plugin.evaluation import map_files
-from grmp_plugin.files import atomic_write
+from grmp_plugin.files import atomic_write, only_writer
 from grmp_plugin.tables import check_file_path, check_not_input, write_text
+from grmp_plugin.training.checkpoint_file import only_run
 
 
 def test_a_link_stays_a_link_and_its_target_is_written(tmp_path):
@@ -130,3 +131,25 @@ def test_maps_on_a_full_disk_are_complete_or_absent(tmp_path, drawn, monkeypatch
     with pytest.raises(map_files.GRMPError, match="No space left on device"):
         map_files.draw_maps(None, [source], tmp_path / "maps", lambda progress: None)
     assert list((tmp_path / "maps").iterdir()) == []
+
+
+def test_the_second_of_two_runs_with_one_file_is_told(tmp_path):
+    out, link = tmp_path / "a.safetensors", tmp_path / "link.safetensors"
+    link.symlink_to(out)
+    with only_run(out):
+        for name in (out, link):
+            with pytest.raises(InputError, match=r"another run is writing .*; wait") as found, only_run(name):
+                pass
+            assert found.value.argument == "out"
+        with only_run(tmp_path / "b.safetensors"), only_run(None):
+            pass
+    with only_run(out):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["link.safetensors"]
+
+
+def test_the_lock_of_a_killed_run_holds_nobody_up(tmp_path):
+    (tmp_path / ".a.safetensors.lock").touch()
+    with only_writer(tmp_path / "a.safetensors"):
+        pass
+    assert list(tmp_path.iterdir()) == []
