@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grmp_plugin.api.result import Result
-from grmp_plugin.data.paths import natural_key
+from grmp_plugin.data.walk import natural_key
 from grmp_plugin.data.ratings import MosScale
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import InputError

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.map_mark import MAP_SUFFIX, map_mark
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import GRMPError, ImageError
 from grmp_plugin.evaluation.overlay import overlay
 from grmp_plugin.evaluation.quality_map import quality_map
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress, ProgressCallback
-
-MAP_SUFFIX = ".map.png"
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,12 @@ def draw_maps(
             except ImageError as error:
                 drawn.append(MapFile(source.name, None, str(error)))
             else:
-                overlay(pixels, quality_map(network, pixels)).save(folder / name)
+                overlay(pixels, quality_map(network, pixels)).save(folder / name, pnginfo=map_mark())
                 drawn.append(MapFile(source.name, folder / name))
             report(Progress("drawing maps", len(drawn), len(images)))
     except OSError as error:
         raise GRMPError(f"{folder}: {error.strerror or error}") from error
     return drawn
-
-
-def without_maps(images: Sequence[ImageSource], folder: Path) -> list[ImageSource]:
-    """The images without the maps that an earlier run left in a folder."""
-    place = folder.resolve()
-    return [
-        source
-        for source in images
-        if not (source.name.endswith(MAP_SUFFIX) and Path(source.name).resolve().is_relative_to(place))
-    ]
 
 
 def _file_names(images: Sequence[str]) -> list[str]:
