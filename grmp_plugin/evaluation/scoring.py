@@ -26,8 +26,8 @@ _BATCH, _BATCH_ON_CPU = 16, 4
 # Decoding threads: one per core, but several even on small machines, since files may be on slow storage.
 _FEWEST_DECODERS, _MOST_DECODERS = 4, 16
 
-# Pixels that are decoded at once. While one image is decoded and reduced, it takes about 10 bytes a pixel: 4 in
-# Pillow, 3 as an array, and what the decoder needs; so this is about 1 GB, and for a larger image that alone.
+# Pixels that are decoded at once. While an image is decoded and reduced, it takes about 10 bytes a pixel: 4
+# in Pillow, 3 as an array, and what the decoder needs. So this is about 1 GB, whatever the folder holds.
 _MOST_PIXELS = 100_000_000
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

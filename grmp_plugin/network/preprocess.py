@@ -52,8 +52,10 @@ def make_pixel_views(pixels: np.ndarray, config: PreprocessConfig) -> Tensor:
 
 
 def pixel_tensor(pixels: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) uint8, in the same memory; for `resize` and `as_float`."""
-    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+    """(H, W, 3) uint8 -> (1, 3, H, W) uint8, in the same memory where possible."""
+    # Copied only where torch cannot share it: read-only, or turned by a view.
+    shared = np.require(pixels, requirements=["C", "W"])
+    return torch.from_numpy(shared).permute(2, 0, 1).unsqueeze(0)
 
 
 def as_float(images: Tensor) -> Tensor:

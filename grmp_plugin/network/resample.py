@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_VALUES = 1 << 23  # that are floats at a time: 32 MB, or 2.8 megapixels
+_SMALL = 1 << 23  # values of an image that may be floats as a whole: 32 MB, or 2.8 megapixels
+# Values that are floats at a time. Larger pieces in several threads tear holes into the memory of the process,
+# which it keeps.
+_PIECE = 1 << 20
 _A = -0.75  # of the cubic kernel, as in OpenCV and torch
 
 
@@ -26,18 +29,18 @@ def resample_pixels(images: Tensor, height: int, width: int, *, antialias: bool)
     """
     if antialias:
         return _low_passed(images, height, width)
-    if images.numel() <= _VALUES:
+    if images.numel() <= _SMALL:
         return F.interpolate(images.float() / 255, (height, width), mode="bicubic", align_corners=False)
     return _from_nearest_16(images, height, width)
 
 
 def _low_passed(images: Tensor, height: int, width: int) -> Tensor:
     """First along the rows, some rows at a time, then along the columns: the order in torch as well."""
-    rows = max(1, _VALUES // max(1, images[..., 0, :].numel()))
-    narrow = [
-        _interpolate(strip.float() / 255, strip.shape[-2], width) for strip in images.split(rows, dim=-2)
-    ]
-    return _interpolate(torch.cat(narrow, dim=-2), height, width)
+    narrow = images.new_empty((*images.shape[:-1], width), dtype=torch.float32)
+    rows = max(1, _PIECE // images[..., 0, :].numel())
+    for strip, resampled in zip(images.split(rows, dim=-2), narrow.split(rows, dim=-2), strict=True):
+        resampled[...] = _interpolate(strip.float() / 255, strip.shape[-2], width)
+    return _interpolate(narrow, height, width)
 
 
 def _interpolate(images: Tensor, height: int, width: int) -> Tensor:
@@ -50,7 +53,8 @@ def _from_nearest_16(images: Tensor, height: int, width: int) -> Tensor:
     columns, across = _taps(images.shape[-1], width, images.device)
     read = images[..., rows.flatten(), :][..., columns.flatten()].float() / 255
     narrow = (read.unflatten(-1, columns.shape) * across).sum(-1)
-    return (narrow.unflatten(-2, rows.shape) * down[..., None]).sum(-2)
+    resampled: Tensor = (narrow.unflatten(-2, rows.shape) * down[..., None]).sum(-2)
+    return resampled
 
 
 def _taps(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor]:
