@@ -119,7 +119,6 @@ def compare(
 
     if maps is not None:
         api.check_maps(metrics, ref)
-        paths = _without_maps(paths, maps)
     try:
         with progress_bar() as bar:
             result = api.compare(
@@ -190,23 +189,6 @@ def _check_files(
         check_report_path(report, "report")
     if maps is not None:
         check_folder_path(maps, "maps")
-
-
-def _without_maps(paths: list[str], folder: Path) -> list[str]:
-    """The images without the maps that an earlier run left in a folder; ratings as they are."""
-    from grmp_plugin.api.compare_inputs import means_ratings
-
-    if means_ratings(paths):
-        return paths
-    from grmp_plugin.data.paths import expand_paths
-    from grmp_plugin.data.sources import FileImage
-    from grmp_plugin.evaluation.map_files import without_maps
-
-    images = [FileImage(path) for path in expand_paths(paths)]
-    kept = without_maps(images, folder)
-    if len(kept) < len(images):
-        note(f"{len(images) - len(kept)} quality maps in {folder} are not scored")
-    return [image.name for image in kept]
 
 
 def _print(result: "ComparisonResult", shown: Format | None) -> None:

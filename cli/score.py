@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from grmp_plugin.api.score import Scoring
     from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import MosScale
-    from grmp_plugin.data.sources import ImageSource
 
 # One line per paragraph: the help keeps line breaks.
 HELP = (
@@ -136,9 +135,9 @@ def score(
 
     images = find_images(paths, recursive=not flat)
     for path, argument in ((out, "out"), (report, "report")):
-        check_not_input(path, [model, *(image.name for image in images)], argument)
+        check_not_input(path, [model, *(image.name for image in images.sources)], argument)
     scoring = Scoring(
-        images if maps is None else _without_maps(images, maps),
+        images,
         model,
         scale=scale.value,
         mos_range=mos_range,
@@ -157,20 +156,12 @@ def score(
     if shown is not None and streamed is None:
         _print(scores, shown)
     _say_summary(scores)
+    _say_left_out(scoring)
     if out is not None:
         note(f"written to {out}")
     _draw(scores, report, maps)
     if scores.failed:
         raise typer.Exit(_SOME_FAILED)
-
-
-def _without_maps(images: "list[ImageSource]", folder: Path) -> "list[ImageSource]":
-    from grmp_plugin.evaluation.map_files import without_maps
-
-    kept = without_maps(images, folder)
-    if len(kept) < len(images):
-        note(f"{len(images) - len(kept)} quality maps in {folder} are not scored")
-    return kept
 
 
 def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> bool:
@@ -215,6 +206,7 @@ def _leave_interrupted(scoring: "Scoring", out: Path | None) -> None:
     if out is not None and scoring.done:
         partial = scoring.scores().write(out.with_name(f"{out.stem}.partial{out.suffix}"))
         text += f"; their scores are in {partial}"
+    _say_left_out(scoring)
     error(text)
     sys.exit(_INTERRUPTED)
 
@@ -244,6 +236,13 @@ def _say_summary(scores: "Scores") -> None:
     if scores.mos_scale is not None:
         text += f"; {_mos_words(scores.mos_scale)}"
     note(text)
+
+
+def _say_left_out(scoring: "Scoring") -> None:
+    from grmp_plugin.data.left_out import left_out_words
+
+    for line in left_out_words(scoring.left_out):
+        note(line)
 
 
 def _print(scores: "Scores", shown: Format) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from grmp_plugin.api.ratings import DEMO, as_ratings
-from grmp_plugin.data.paths import STDIN, expand_paths
+from grmp_plugin.data.left_out import left_out_words
+from grmp_plugin.data.paths import STDIN, find_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.data.reference_files import find_references
@@ -71,6 +72,7 @@ def compare_inputs(
     if raters is not None and raters < 2:
         raise InputError(f"at least 2 people must have rated each image, not {raters}", argument="raters")
     ratings, notes = None, []
+    left_out: Mapping[str, int] = {}
     if means_ratings(images_or_ratings):
         word = _only(images_or_ratings)
         ratings = as_ratings(word, data_root=data_root, report=report, **options)
@@ -83,7 +85,10 @@ def compare_inputs(
         _refuse_ratings_options(
             {**options, "raters": raters, "split_column": split_column, "include_learned": include_learned}
         )
-        images = tuple(expand_paths(_paths(images_or_ratings)))
+        found_paths = find_paths(_paths(images_or_ratings))
+        images = tuple(found_paths.paths)
+        left_out = found_paths.left_out
+        notes += [Note(line) for line in left_out_words(left_out)]
     found_references = None
     if references is not None:
         names = None if ratings is None else ratings.reference_names
@@ -99,6 +104,8 @@ def compare_inputs(
         "images_from": _described(images_or_ratings),
         "references_from": None if references is None else os.fspath(references),
     }
+    if left_out:
+        details["left_out"] = dict(left_out)
     if ratings is not None:
         details["ratings"] = _ratings_details(ratings, options, raters, split_column)
     return CompareInputs(images, found_references, ratings, subjective, found.metrics, details, tuple(notes))

@@ -1,23 +1,40 @@
 """The images that a caller means: paths, folders, patterns, arrays, Pillow images, or a list of these."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from grmp_plugin.data.paths import expand_paths
+from grmp_plugin.data.paths import FoundPaths, find_paths
 from grmp_plugin.data.sources import ArrayImage, FileImage, ImageSource, PillowImage
 from grmp_plugin.errors import InputError
 
 OneImage = str | os.PathLike[str] | np.ndarray | Image.Image
 Images = OneImage | Iterable[OneImage]
 
+_NOTHING = FoundPaths([], {})
 
-def find_images(images: Images, *, recursive: bool = True) -> list[ImageSource]:
-    """The images that a caller means, in order, each file once.
+
+@dataclass(frozen=True)
+class FoundImages:
+    """The images that a caller means.
+
+    Attributes:
+        sources: The images, in order, each file once.
+        left_out: Number of files that a search left out, by kind; see `find_paths`.
+    """
+
+    sources: tuple[ImageSource, ...]
+    left_out: Mapping[str, int]
+
+
+def find_images(images: Images, *, recursive: bool = True) -> FoundImages:
+    """The images that a caller means, in order, each file once, and how many files were left out.
 
     Args:
         images: Image files, folders, glob patterns, `-` for paths on standard input, arrays (H, W, 3) uint8
@@ -32,14 +49,16 @@ def find_images(images: Images, *, recursive: bool = True) -> list[ImageSource]:
     if not given:
         raise InputError("no images given", argument="images")
     groups = [(is_path, dict(items)) for is_path, items in groupby(enumerate(given), key=_is_path)]
-    files = [_files(group.values(), recursive) if is_path else [] for is_path, group in groups]
+    searches = [_search(group.values(), recursive) if is_path else _NOTHING for is_path, group in groups]
     # Names of files first: a Pillow image opened from one of them goes by its position.
-    taken = {source.name for found in files for source in found}
+    taken = {path for found in searches for path in found.paths}
     sources: dict[str, ImageSource] = {}
-    for (is_path, group), found in zip(groups, files, strict=True):
-        for source in found if is_path else _in_memory(group, taken):
+    left_out: Counter[str] = Counter()
+    for (is_path, group), found in zip(groups, searches, strict=True):
+        for source in map(FileImage, found.paths) if is_path else _in_memory(group, taken):
             sources.setdefault(source.name, source)
-    return list(sources.values())
+        left_out.update(found.left_out)
+    return FoundImages(tuple(sources.values()), left_out)
 
 
 def _is_path(item: tuple[int, Any]) -> bool:
@@ -56,10 +75,8 @@ def _listed(images: Any) -> list[Any]:
     return list(images)
 
 
-def _files(paths: Iterable[str | os.PathLike[str]], recursive: bool) -> list[ImageSource]:
-    return [
-        FileImage(path) for path in expand_paths([os.fsdecode(path) for path in paths], recursive=recursive)
-    ]
+def _search(paths: Iterable[str | os.PathLike[str]], recursive: bool) -> FoundPaths:
+    return find_paths([os.fsdecode(path) for path in paths], recursive=recursive)
 
 
 def _in_memory(images: Mapping[int, Any], taken: set[str]) -> Iterator[ImageSource]:

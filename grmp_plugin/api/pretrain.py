@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.trained import TrainedResult
+from grmp_plugin.data.left_out import left_out_words
+from grmp_plugin.data.paths import find_paths
 from grmp_plugin.errors import DataUnavailableError, InputError
+from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import Row, check_not_input
@@ -148,6 +151,9 @@ def pretrain(
     for note in notes:
         watch.note(note)
     sources = _sources(names, seed, pristine, data_root)
+    if pristine is not None:
+        for line in left_out_words(find_paths([os.path.join(pristine, "")]).left_out):
+            watch.note(Note(line))
     watch.begin(_describe(sources, start.checkpoint.source))
     details: dict[str, Any] = {
         "model": start.checkpoint.source,

@@ -5,17 +5,16 @@ Importing this module does not import torch: a command that is given a wrong pat
 
 import math
 import statistics
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from grmp_plugin.api.images import Images, find_images
+from grmp_plugin.api.images import FoundImages, Images, find_images
 from grmp_plugin.api.scores import Scores
 from grmp_plugin.config import from_dict
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
 from grmp_plugin.data.ratings import DECLARED, MosScale
-from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import CheckpointError, ConfigError, InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -58,7 +57,8 @@ def score(
         progress: True for a progress bar, or a function to call with each `Progress`.
 
     Returns:
-        One row per image, in input order. An image that cannot be read has a row with the reason.
+        One row per image, in input order. An image that cannot be read has a row with the reason; files of
+        kinds that are not read, and quality maps of an earlier run, are counted in `left_out`.
 
     Raises:
         InputError: When there are no images or models of that name, or an argument cannot be used.
@@ -92,7 +92,7 @@ class Scoring:
 
     def __init__(
         self,
-        images: Sequence[ImageSource],
+        images: FoundImages,
         model: "Model" = "grmp_iqa-tiny",
         *,
         scale: str = "quality",
@@ -108,7 +108,8 @@ class Scoring:
 
         options = ScoringOptions(device, precision, batch_size, pixel_limit)
         pick_device(device)  # before anything is downloaded in vain
-        self._images = images
+        self._images = images.sources
+        self._left_out = images.left_out
         self._model = load_model(model)
         self._scale = mos_scale(self._model, mos_range) if scale == "mos" else None
         self._scorer = Scorer(self._model.network, options)
@@ -119,6 +120,11 @@ class Scoring:
     def total(self) -> int:
         """How many images there are."""
         return len(self._images)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Number of files that the search for images left out, by kind."""
+        return self._left_out
 
     @property
     def done(self) -> int:
@@ -149,6 +155,8 @@ class Scoring:
         summary: dict[str, Any] = {"images": self.done, "failed": failed}
         if best is not None and worst is not None:
             summary |= {"median": median, "best": _extreme(best), "worst": _extreme(worst)}
+        if self._left_out:
+            summary["left_out"] = dict(self._left_out)
         if self.done < self.total:
             summary["interrupted"] = True
         return Scores(
@@ -158,6 +166,7 @@ class Scoring:
             best=best,
             worst=worst,
             failed=failed,
+            left_out=self._left_out,
             mos_scale=self._scale,
             _sources={source.name: source for source in self._images[: self.done]},
             _scorer=self._scorer,

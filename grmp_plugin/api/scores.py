@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grmp_plugin.api.result import Result
-from grmp_plugin.data.paths import natural_key
 from grmp_plugin.data.ratings import MosScale
 from grmp_plugin.data.sources import ImageSource
+from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord
@@ -37,6 +37,7 @@ class Scores(Result):
         best: The image of the best quality; None where no image has a score.
         worst: The image of the worst quality; None where no image has a score.
         failed: Number of images without a score.
+        left_out: Number of files that the search for images left out, by kind, such as `{"HEIC": 3}`.
         mos_scale: The scale of predicted MOS; None for quality from 0 to 1.
     """
 
@@ -46,6 +47,7 @@ class Scores(Result):
     best: "ImageScore | None"
     worst: "ImageScore | None"
     failed: int
+    left_out: Mapping[str, int]
     mos_scale: MosScale | None
     _sources: Mapping[str, ImageSource]
     _scorer: "Scorer"

@@ -21,13 +21,13 @@ def to_srgb(image: Image.Image, profile: object) -> Image.Image:
             damaged, belongs to another kind of image or describes sRGB is ignored, as viewers do.
 
     Returns:
-        An image of mode RGB.
+        An image of mode RGB; the given one where nothing changes.
     """
     if image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGB")
     if isinstance(profile, bytes) and profile and _changes_colours(profile, image.mode):
         return _apply(image, profile)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _apply(image: Image.Image, profile: bytes) -> Image.Image:

@@ -12,21 +12,28 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from grmp_plugin.data import jpeg_xl
+from grmp_plugin.data.jpeg2000 import has_deep_colour, read_deep_colour
+from grmp_plugin.data.jpeg_end import without_end_marker
+from grmp_plugin.data.kinds import JPEG_XL, RAW
+from grmp_plugin.data.photo_plugins import open_with, plugin_needed
 from grmp_plugin.data.pillow_guard import lifted_limit, pillow_guard
+from grmp_plugin.data.pixel_room import Reserve, no_limit
 from grmp_plugin.data.pixels import as_shown, reduce_colour_key
-from grmp_plugin.data.unreadable import TRUNCATED, check_regular_file, ends_early, reason, unknown_kind
+from grmp_plugin.data.raw_photos import is_raw, is_raw_tags, read_raw
+from grmp_plugin.data.tiff import choose_page, prepare
+from grmp_plugin.data.unreadable import (
+    TRUNCATED,
+    check_regular_file,
+    ends_early,
+    reason,
+    too_large,
+    unknown_kind,
+)
 from grmp_plugin.errors import ImageError
 
 DEFAULT_PIXEL_LIMIT = 200_000_000
 """Largest width x height that is decoded: 600 MB as RGB; above any camera, below most decompression bombs."""
-
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".bmp", ".dib", ".tga",
-    ".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
-})
-# fmt: on
-"""Lower-case suffixes that a folder is searched for: common formats that Pillow reads by itself."""
 
 # Pillow reads EPS by running Ghostscript; files of unknown origin must not run programs.
 _EXCLUDED_FORMATS = frozenset({"EPS"})
@@ -37,29 +44,37 @@ def pixels_digest(image: np.ndarray) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def read_image(path: str | os.PathLike[str], *, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    reserve: Reserve = no_limit,
+) -> np.ndarray:
     """Read an image file as a viewer shows it.
 
     The EXIF orientation is applied, transparency is laid over white, an embedded ICC profile is converted to
-    sRGB, 16-bit grey is scaled to 8 bit, and only the first frame or page is read. Untagged or sRGB files of
-    8 bit keep their exact values. Safe to call from several threads at once.
+    sRGB, 16-bit values are scaled to 8 bit, and only the first frame or page is read. Untagged or sRGB files
+    of 8 bit keep their exact values. A raw photo is developed, never read by its preview. Safe to call from
+    several threads at once.
 
     Args:
         path: A regular file, or a link to one.
         pixel_limit: Largest width x height to decode, in pixels; checked in the header.
+        reserve: Called with the number of pixels before they are decoded; may wait.
 
     Returns:
         (H, W, 3) uint8, RGB, writable and contiguous.
 
     Raises:
-        ImageError: The file is missing, not an image, damaged, truncated, too large or unreadable. The
-            message is short and omits the path, for a table whose row names it.
+        ImageError: The file is missing, not an image, damaged, truncated, too large, unreadable, or of a kind
+            that needs a package which is not installed. The message is short and omits the path, for a table
+            whose row names it.
     """
     name = os.fspath(path)
     check_regular_file(name)
     with pillow_guard():
         try:
-            return _decode(name, pixel_limit)
+            return _decode(name, pixel_limit, reserve)
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
@@ -80,18 +95,17 @@ def pillow_pixels(image: Image.Image, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT)
         (H, W, 3) uint8, RGB, writable and contiguous.
 
     Raises:
-        ImageError: When the image has no pixels, is too large or cannot be loaded.
+        ImageError: When the image has no pixels, is too large, cannot be loaded, or is the preview of a raw
+            photo.
     """
-    width, height = image.size
-    if width * height > pixel_limit:
-        raise ImageError(_too_large(width, height, pixel_limit))
-    if not width * height:
-        raise ImageError(f"no pixels: {width} x {height}")
+    if is_raw_tags(getattr(image, "tag_v2", {})):
+        raise ImageError(f"{RAW.kind}: Pillow reads only its preview; give its path")
+    _check_size(image.size, pixel_limit)
+    if not image.width * image.height:
+        raise ImageError(f"no pixels: {image.width} x {image.height}")
     with pillow_guard():
         try:
-            reduce_colour_key(image)
-            image.load()
-            return as_shown(image)
+            return as_shown(_loaded(image))
         except ImageError:
             raise
         # As for files: whatever a plugin raises, this image is at fault.
@@ -99,37 +113,63 @@ def pillow_pixels(image: Image.Image, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT)
             raise ImageError(reason(error, image.format)) from error
 
 
-def _decode(name: str, pixel_limit: int) -> np.ndarray:
+def _decode(name: str, pixel_limit: int, reserve: Reserve) -> np.ndarray:
     try:
-        return _decode_once(name, pixel_limit)
+        return _decode_once(name, pixel_limit, reserve)
     except Image.DecompressionBombError:
         # TIFF and WebP beyond Pillow's own limit (179 million pixels by default): rare, so one at a time.
         with lifted_limit(pixel_limit):
-            return _decode_once(name, pixel_limit)
+            return _decode_once(name, pixel_limit, reserve)
 
 
-def _decode_once(name: str, pixel_limit: int) -> np.ndarray:
+def _decode_once(name: str, pixel_limit: int, reserve: Reserve) -> np.ndarray:
     with open(name, "rb") as file:
-        image = _open_header(file)
-        width, height = image.size
-        if width * height > pixel_limit:
-            raise ImageError(_too_large(width, height, pixel_limit))
-        reduce_colour_key(image)
-        _load(image)
-        return as_shown(image)
+        if is_raw(name, file):
+            return read_raw(file, pixel_limit, reserve)
+        plugin = plugin_needed(file)
+        if plugin is JPEG_XL and plugin.installed:  # decodes what it opens
+            _admit(jpeg_xl.size(file), pixel_limit, reserve)
+        image = _open_header(file) if plugin is None else open_with(plugin, file)
+        choose_page(image)
+        _admit(image.size, pixel_limit, reserve)
+        return as_shown(_loaded(image))
 
 
-def _load(image: ImageFile.ImageFile) -> None:
+def _admit(size: tuple[int, int], pixel_limit: int, reserve: Reserve) -> None:
+    _check_size(size, pixel_limit)
+    reserve(size[0] * size[1])
+
+
+def _check_size(size: tuple[int, int], pixel_limit: int) -> None:
+    if size[0] * size[1] > pixel_limit:
+        raise ImageError(too_large(*size, pixel_limit))
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """The image with its pixels; another object where Pillow's own decoding would be wrong."""
+    reduce_colour_key(image)
+    prepare(image)
+    if has_deep_colour(image):
+        return read_deep_colour(image)
+    file = getattr(image, "fp", None)
     try:
         image.load()
     except (Image.DecompressionBombError, MemoryError):
         raise
     except Exception as error:
-        raise ImageError(reason(error, image.format)) from error
+        why = reason(error, image.format)
+        # An MPO is a JPEG with more pictures behind the first.
+        if why == TRUNCATED and image.format in ("JPEG", "MPO") and file is not None:
+            whole = without_end_marker(file)
+            if whole is not None:
+                return whole
+        raise ImageError(why) from error
+    return image
 
 
 def _open_header(file: BinaryIO) -> ImageFile.ImageFile:
     """Find the plugin that understands a file, without decoding pixels; see the module for `Image.open`."""
+    file.seek(0)
     prefix = file.read(16)
     failures: list[str] = []
     tried = set(_EXCLUDED_FORMATS)
@@ -175,7 +215,3 @@ def _verdict(accept: Callable[[bytes], bool | str], prefix: bytes) -> bool | str
     except Exception:  # the file is too short for this plugin's check
         return False
     return verdict if isinstance(verdict, str) else bool(verdict)
-
-
-def _too_large(width: int, height: int, pixel_limit: int) -> str:
-    return f"{width} x {height} = {width * height:,} pixels, above the limit of {pixel_limit:,}"

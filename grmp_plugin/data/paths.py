@@ -6,25 +6,49 @@ what cannot be read without a word, and they do not prefer a folder that is real
 
 import fnmatch
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from enum import Enum, auto
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TextIO
 
-from grmp_plugin.data.images import IMAGE_SUFFIXES
+from grmp_plugin.data.kinds import IMAGE_SUFFIXES, is_read, unread_kind
+from grmp_plugin.data.left_out import QUALITY_MAP, left_out_words
+from grmp_plugin.data.map_mark import is_quality_map
+from grmp_plugin.data.walk import Entry, natural_key, visible_names, walk
 from grmp_plugin.errors import InputError
 
 STDIN = "-"
 """The argument that means paths on standard input; a file of that name is `./-`."""
 
 _LOOKED_FOR = ", ".join(sorted(IMAGE_SUFFIXES))
+_NAMED = 3  # most arguments that an error names
+
+
+@dataclass(frozen=True)
+class FoundPaths:
+    """What a search found.
+
+    Attributes:
+        paths: Image files, as the user would write them.
+        left_out: Number of files that were left out, by kind, such as `{"HEIC": 3, "quality map": 2}`.
+    """
+
+    paths: list[str]
+    left_out: Mapping[str, int]
 
 
 def expand_paths(
     arguments: Sequence[str], *, recursive: bool = True, stdin: TextIO | None = None
 ) -> list[str]:
+    """List the image files that the arguments name; see `find_paths`, which also counts what is left out."""
+    return find_paths(arguments, recursive=recursive, stdin=stdin).paths
+
+
+def find_paths(
+    arguments: Sequence[str], *, recursive: bool = True, stdin: TextIO | None = None
+) -> FoundPaths:
     """List the image files that the arguments name, in their order.
 
     An argument is, tried in this order: `-` for standard input (one path per line, or separated by NUL as
@@ -35,7 +59,9 @@ def expand_paths(
     matches are searched.
 
     Nothing that was named is lost: missing files, dangling links and folders that cannot be read are listed
-    like images, for `read_image` to report.
+    like images, for `read_image` to report. Two kinds of files are left out and counted: photographs of a
+    kind that is not read here, where a folder or a pattern without a suffix found them, and quality maps that
+    `Scores.draw_maps` saved, however they were named.
 
     A file appears once, however often it is reached: two paths are the same file if they end in the same name
     in the same real folder. Links to folders are thus followed, but two links of different names to one file
@@ -50,22 +76,34 @@ def expand_paths(
         Paths as the user would write them: an argument, and for a file in a folder its path joined on.
 
     Raises:
-        InputError: No arguments, a folder without images, a pattern without matches, or `-` with nothing to
-            read.
+        InputError: No arguments, a folder without images, a pattern without matches, `-` with nothing to
+            read, or nothing but what is left out.
     """
     if not arguments:
         raise InputError(
             "No images given. Name files, folders or patterns, or - for paths on standard input."
         )
     found: dict[tuple[str, str], str] = {}
+    left_out: dict[tuple[str, str], str] = {}
     real_folders: dict[str, str] = {}
     for argument in dict.fromkeys(arguments):
-        for path in _expand(argument, recursive, stdin):
-            found.setdefault(_identity(path, real_folders), path)
-    return list(found.values())
+        for path, kind in _expand(argument, recursive, stdin):
+            if kind is None:
+                found.setdefault(_identity(path, real_folders), path)
+            else:
+                left_out[_identity(path, real_folders)] = kind
+    counts = Counter(kind for file, kind in left_out.items() if file not in found)
+    if not found:
+        named = ", ".join(f"'{argument}'" for argument in arguments[:_NAMED])
+        raise InputError(f"{named}: no images that can be scored: {'; '.join(left_out_words(counts))}.")
+    return FoundPaths(list(found.values()), counts)
 
 
-def _expand(argument: str, recursive: bool, stdin: TextIO | None) -> Iterator[str]:
+# A path, and the kind for which it is left out; None where it is an image.
+_Found = tuple[str, str | None]
+
+
+def _expand(argument: str, recursive: bool, stdin: TextIO | None) -> Iterator[_Found]:
     if argument == STDIN:
         for path in _read_paths(stdin or sys.stdin):
             yield from _expand_path(path, recursive)
@@ -104,94 +142,62 @@ def _read_paths(stream: TextIO | None) -> list[str]:
     return paths
 
 
-def _expand_path(path: str, recursive: bool) -> Iterator[str]:
+def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
     if not path:
         raise InputError("An empty path was given. Name a file, a folder or a pattern.")
     if not os.path.isdir(path):
-        yield path
+        yield path, _map_kind(path)
         return
-    images = list(_search_folder(path, recursive))
-    if not images:
+    found = list(_search_folder(path, recursive))
+    if not found:
         where = "" if recursive else "; folders inside it are not searched"
         raise InputError(f"'{path}': no images in this folder. Looked for {_LOOKED_FOR}{where}.")
-    yield from images
+    yield from found
 
 
-def _search_folder(folder: str, recursive: bool) -> Iterator[str]:
-    """Yield the images in a folder, and the folders that cannot be read."""
-    for path, kind in _walk(folder, recursive):
-        if kind is _Kind.LOCKED or (kind is _Kind.FILE and _is_image_name(path)):
-            yield path
+def _search_folder(folder: str, recursive: bool) -> Iterator[_Found]:
+    """Yield the images in a folder, what is left out, and the folders that cannot be read."""
+    for path, kind in walk(folder, recursive):
+        if kind is Entry.LOCKED:
+            yield path, None
+        elif kind is Entry.FILE:
+            yield from _searched(path)
 
 
-class _Kind(Enum):
-    FILE = auto()
-    FOLDER = auto()
-    LOCKED = auto()  # a folder that cannot be read
+def _searched(path: str) -> Iterator[_Found]:
+    """A file that a search came upon: an image, one that is left out, or nothing."""
+    unread = unread_kind(path)
+    if unread is not None:
+        yield path, unread
+    elif is_read(path):
+        yield path, _map_kind(path)
 
 
-def _walk(top: str, recursive: bool = True) -> Iterator[tuple[str, _Kind]]:
-    """Yield a folder and everything visible below it in natural order, each real folder once.
-
-    An explicit stack instead of `os.walk`: folders can be nested deeper than Python recurses, links lead in
-    circles, and files and folders are listed in one common order.
-    """
-    visited: set[str] = set()
-    stack = [top]
-    while stack:
-        path = stack.pop()
-        if path != top and not os.path.isdir(path):
-            yield path, _Kind.FILE
-            continue
-        real = os.path.realpath(path)
-        if real in visited or (path != top and not recursive):
-            continue
-        visited.add(real)
-        try:
-            names = _visible_names(path)
-        except OSError:
-            yield path, _Kind.LOCKED
-            continue
-        yield path, _Kind.FOLDER
-        stack += [os.path.join(path, name) for name in reversed(names)]
-
-
-def _is_image_name(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
-
-
-def _visible_names(folder: str) -> list[str]:
-    """Return the names in a folder in natural order, without hidden ones; OSError if unreadable."""
-    names = (name for name in os.listdir(folder or os.curdir) if not name.startswith("."))
-    return sorted(names, key=natural_key)
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key that puts `img2` before `img10` and ignores the case of letters."""
-    # Splitting at a group alternates text and digits, so equal positions hold equal types.
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+def _map_kind(path: str) -> str | None:
+    return QUALITY_MAP if is_quality_map(path) else None
 
 
 def _has_magic(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
-def _expand_pattern(pattern: str, recursive: bool) -> list[str]:
+def _expand_pattern(pattern: str, recursive: bool) -> list[_Found]:
     parsed = PurePath(pattern)
     parts = parsed.parts[1:] if parsed.anchor else parsed.parts
     suffix = os.path.splitext(pattern)[1]
     suffix_is_spelt = bool(suffix) and not _has_magic(suffix)
-    images: list[str] = []
+    found: list[_Found] = []
     for path in _match(parsed.anchor, parts):
         if os.path.isdir(path):
-            images += _search_folder(path, recursive)
-        elif suffix_is_spelt or _is_image_name(path):
-            images.append(path)
-    if not images:
+            found += _search_folder(path, recursive)
+        elif suffix_is_spelt:
+            found.append((path, _map_kind(path)))
+        else:
+            found += _searched(path)
+    if not found:
         looked_for = "" if suffix_is_spelt else f" Looked for {_LOOKED_FOR}."
         raise InputError(f"'{pattern}': no such file, and as a pattern it matches no images.{looked_for}")
-    return sorted(images, key=lambda path: [natural_key(part) for part in PurePath(path).parts])
+    return sorted(found, key=lambda one: [natural_key(part) for part in PurePath(one[0]).parts])
 
 
 def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:
@@ -201,8 +207,8 @@ def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:
         return
     first, rest = parts[0], parts[1:]
     if first == "**":
-        for below, kind in _walk(folder):
-            if kind is not _Kind.FILE:
+        for below, kind in walk(folder):
+            if kind is not Entry.FILE:
                 yield from _match(below, rest or ("*",))
         return
     literal = os.path.join(folder, first)
@@ -211,7 +217,7 @@ def _match(folder: str, parts: Sequence[str]) -> Iterator[str]:
             yield from _match(literal, rest)
         return
     try:
-        names = os.listdir(folder or os.curdir) if first.startswith(".") else _visible_names(folder)
+        names = os.listdir(folder or os.curdir) if first.startswith(".") else visible_names(folder)
     except NotADirectoryError:
         return
     except OSError:  # searching this folder reports it

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from grmp_plugin.data.icc import to_srgb
+from grmp_plugin.data.tiff import BITS_PER_SAMPLE, PHOTOMETRIC, tiff_tag
 from grmp_plugin.errors import ImageError
 
 # EXIF orientation -> the operation that turns the stored pixels upright; 1 needs none.
@@ -21,9 +22,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_TIFF_BITS_PER_SAMPLE = 258
-_TIFF_PHOTOMETRIC = 262
 _TIFF_WHITE_IS_ZERO = 0
+_ROWS = 512  # that are copied at a time
 
 
 def as_shown(image: Image.Image) -> np.ndarray:
@@ -45,7 +45,16 @@ def as_shown(image: Image.Image) -> np.ndarray:
         white = Image.new("RGB", rgb.size, "white")
         white.paste(rgb, mask=alpha)
         rgb = white
-    return np.array(rgb)
+    return _array(rgb)
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """Copy the pixels, some rows at a time: Pillow's own way needs them in memory once more."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for top in range(0, image.height, _ROWS):
+        bottom = min(top + _ROWS, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -86,12 +95,6 @@ def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return with_alpha.convert("L" if grey else "RGB"), with_alpha.getchannel("A")
 
 
-def _tiff_tag(image: Image.Image, tag: int) -> object:
-    """Return the first value of a tag, or None if the file is not a TIFF or lacks it."""
-    value = getattr(image, "tag_v2", {}).get(tag)
-    return value[0] if isinstance(value, tuple) and value else value
-
-
 def _grey_from_integers(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Scale 16-bit grey to 8 bit so that full scale is white: 65535 -> 255, by 1/257."""
     values = np.asarray(image)
@@ -100,9 +103,9 @@ def _grey_from_integers(image: Image.Image) -> tuple[Image.Image, Image.Image | 
     unscaled = image.mode == "I" and image.format == "TIFF"
     if unscaled or low < 0 or high > 65535:
         raise ImageError(f"signed or 32-bit integer pixels ({low} to {high}): save it with 8 or 16 bit")
-    white = 4095 if _tiff_tag(image, _TIFF_BITS_PER_SAMPLE) == 12 else 65535
+    white = 4095 if tiff_tag(image, BITS_PER_SAMPLE) == 12 else 65535
     grey = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
-    if _tiff_tag(image, _TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
+    if tiff_tag(image, PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
         grey = 255 - grey
     key = image.info.get("transparency")
     alpha = Image.fromarray((values != key).astype(np.uint8) * 255) if isinstance(key, int) else None
@@ -115,6 +118,6 @@ def _grey_from_float(image: Image.Image) -> Image.Image:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):  # true for NaN as well
         raise ImageError(f"floating-point pixels from {low:g} to {high:g}: only 0 to 1 is supported")
-    if _tiff_tag(image, _TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
+    if tiff_tag(image, PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
         values = 1 - values
     return Image.fromarray(np.rint(values * 255).astype(np.uint8))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, pillow_pixels, read_image
+from grmp_plugin.data.pixel_room import Reserve, no_limit
 
 # The same Pillow image may be given twice, and loading one in two threads at once damages it.
 _LOADING = threading.Lock()
@@ -20,11 +21,12 @@ class ImageSource(Protocol):
     def name(self) -> str:
         """Path of the file, or another name that is unique among the images of a run."""
 
-    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
         """Decode the image.
 
         Args:
             pixel_limit: Largest width x height, in pixels, that is decoded.
+            reserve: Called with the number of pixels before they are decoded; may wait.
 
         Returns:
             (H, W, 3) uint8, RGB, writable and contiguous.
@@ -40,9 +42,9 @@ class FileImage:
 
     name: str
 
-    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
         """See `ImageSource`."""
-        return read_image(self.name, pixel_limit=pixel_limit)
+        return read_image(self.name, pixel_limit=pixel_limit, reserve=reserve)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +54,9 @@ class ArrayImage:
     name: str
     pixels: np.ndarray
 
-    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
         """A copy of the pixels; the limit is for what is still to be decoded."""
+        reserve(self.pixels.shape[0] * self.pixels.shape[1])
         return np.array(self.pixels, order="C")
 
 
@@ -64,7 +67,9 @@ class PillowImage:
     name: str
     image: Image.Image
 
-    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> np.ndarray:
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
         """See `ImageSource`."""
+        # Reserved first: whoever waits must not keep others from loading.
+        reserve(self.image.width * self.image.height)
         with _LOADING:
             return pillow_pixels(self.image, pixel_limit=pixel_limit)

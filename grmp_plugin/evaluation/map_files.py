@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.map_mark import MAP_SUFFIX, map_mark
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.errors import GRMPError, ImageError
 from grmp_plugin.evaluation.overlay import overlay
@@ -13,8 +14,6 @@ from grmp_plugin.evaluation.quality_map import quality_map
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress, ProgressCallback
-
-MAP_SUFFIX = ".map.png"
 
 
 @dataclass(frozen=True)
@@ -66,22 +65,12 @@ def draw_maps(
                 drawing = overlay(pixels, quality_map(network, pixels))
                 # A link in the folder may lead anywhere, to an image even: it is replaced.
                 with atomic_write(folder / name, through_links=False) as temporary:
-                    drawing.save(temporary)
+                    drawing.save(temporary, pnginfo=map_mark())
                 drawn.append(MapFile(source.name, folder / name))
             report(Progress("drawing maps", len(drawn), len(images)))
     except OSError as error:
         raise GRMPError(f"{folder}: {error.strerror or error}") from error
     return drawn
-
-
-def without_maps(images: Sequence[ImageSource], folder: Path) -> list[ImageSource]:
-    """The images without the maps that an earlier run left in a folder."""
-    place = folder.resolve()
-    return [
-        source
-        for source in images
-        if not (source.name.endswith(MAP_SUFFIX) and Path(source.name).resolve().is_relative_to(place))
-    ]
 
 
 def _file_names(images: Sequence[str]) -> list[str]:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.errors import GRMPError, ImageError
-from grmp_plugin.evaluation.scoring import fitting_into, image_tensor
+from grmp_plugin.evaluation.scoring import fitting_into
 from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.network.preprocess import make_views, resize
+from grmp_plugin.network.preprocess import as_float, make_views, pixel_tensor, resize
 
 MAX_WINDOWS = 256
 """Most windows of one image; the windows of images longer than about five times their width are sparser."""
@@ -79,7 +79,7 @@ def quality_map(network: GRMPIQA, image: np.ndarray, batch_size: int = 16) -> Qu
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ImageError(f"expected an image as an array (H, W, 3) of uint8, found {found}")
     with torch.inference_mode():
-        windows = Windows(image_tensor(image.copy()), network.config.preprocess)
+        windows = Windows(pixel_tensor(image), network.config.preprocess)
         scores = [_scores(network, views) for views in windows.batches(batch_size)]
     values = windows.on_grid(np.concatenate(scores))
     height, width = image.shape[:2]
@@ -90,7 +90,7 @@ class Windows:
     """Square windows that cover an image evenly and overlap by half.
 
     Args:
-        image: (1, 3, H, W), float, RGB in [0, 1].
+        image: (1, 3, H, W), RGB: float in [0, 1], or uint8, of which only windows become float.
         config: How the network sees images.
 
     Attributes:
@@ -132,7 +132,7 @@ class Windows:
         return result
 
     def _view(self, top: int, left: int) -> Tensor:
-        window = self._image[..., top : top + self.side, left : left + self.side]
+        window = as_float(self._image[..., top : top + self.side, left : left + self.side])
         if self._config.kind == "squash":
             return make_views(window, self._config)
         return resize(window, self._config.size, self._config.size).unsqueeze(1)

@@ -13,17 +13,22 @@ import torch
 from torch import Tensor
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.pixel_room import PixelRoom
 from grmp_plugin.data.sources import FileImage, ImageSource
 from grmp_plugin.errors import GRMPError, ImageError, InputError
 from grmp_plugin.evaluation.threads import Share, share, usable_threads, worker_pool
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.precision import reduce_precision
-from grmp_plugin.network.preprocess import make_views
+from grmp_plugin.network.preprocess import make_pixel_views
 
 # Images per batch. A core is as fast with few as with many, and small batches spread evenly over the cores.
 _BATCH, _BATCH_ON_CPU = 16, 4
 # Decoding threads: one per core, but several even on small machines, since files may be on slow storage.
 _FEWEST_DECODERS, _MOST_DECODERS = 4, 16
+
+# Pixels that are decoded at once. While an image is decoded and reduced, it takes about 10 bytes a pixel: 4
+# in Pillow, 3 as an array, and what the decoder needs. So this is about 1 GB, whatever the folder holds.
+_MOST_PIXELS = 100_000_000
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -80,6 +85,7 @@ class Scorer:
         self.precision = pick_precision(options.precision, self.device)
         self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
         self.network.requires_grad_(False)
+        self._room = PixelRoom(_MOST_PIXELS)
 
     def score(self, images: Iterable[str | ImageSource]) -> Generator[ImageScore, None, None]:
         """Score images in the order given; an image that cannot be read gives a row with an error.
@@ -121,13 +127,13 @@ class Scorer:
             GRMPError: When it does not fit into the device's memory.
         """
         with torch.inference_mode():
-            return self._run(make_views(image_tensor(image), self.network.config.preprocess))[0]
+            return self._run(make_pixel_views(image, self.network.config.preprocess))[0]
 
     def _load(self, source: ImageSource) -> Tensor:
         """The views of one image: (1, V, 3, S, S)."""
-        image = source.read(self.options.pixel_limit)
-        with torch.inference_mode():
-            return make_views(image_tensor(image), self.network.config.preprocess)
+        with self._room.entry() as reserve, torch.inference_mode():
+            image = source.read(self.options.pixel_limit, reserve)
+            return make_pixel_views(image, self.network.config.preprocess)
 
     def _score_batch(self, batch: list[ImageSource], loading: "list[Future[Tensor]]") -> list[ImageScore]:
         loaded = [_result(future) for future in loading]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.errors import ImageError
+from grmp_plugin.network.resample import resample_pixels
 
 
 def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
@@ -28,9 +29,43 @@ def make_views(images: Tensor, config: PreprocessConfig) -> Tensor:
     Raises:
         ImageError: When `images` is not such a tensor.
     """
-    images = _as_rgb(images)
+    return _views(_as_rgb(images), config)
+
+
+def make_pixel_views(pixels: np.ndarray, config: PreprocessConfig) -> Tensor:
+    """The views of one decoded image, without a float copy of the whole image in memory.
+
+    Args:
+        pixels: (H, W, 3) uint8, RGB; H, W >= 1.
+        config: Which views.
+
+    Returns:
+        (1, V, 3, S, S) in [0, 1]: what `make_views` returns for `pixels / 255`, within float rounding.
+
+    Raises:
+        ImageError: When the image has no pixels.
+    """
+    images = pixel_tensor(pixels)
+    if 0 in images.shape:
+        raise ImageError(f"an image has no pixels: {pixels.shape}")
+    return _views(images, config)
+
+
+def pixel_tensor(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) uint8, in the same memory where possible."""
+    # Copied only where torch cannot share it: read-only, or turned by a view.
+    shared = np.require(pixels, requirements=["C", "W"])
+    return torch.from_numpy(shared).permute(2, 0, 1).unsqueeze(0)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Values in [0, 1] of images of 8 bits; float images as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _views(images: Tensor, config: PreprocessConfig) -> Tensor:
     if config.kind == "squash":
-        views = [_centre(resize(images, config.resize, config.resize), config.size)]
+        views = [_centre(as_float(resize(images, config.resize, config.resize)), config.size)]
     else:
         views = _pyramid_crops(images, config, lambda level, size: _crops(level, size, config.grid))
     return torch.stack(views, dim=1)
@@ -91,17 +126,20 @@ def resize(images: Tensor, height: int, width: int, *, antialias: bool = False) 
     """Bicubic resampling, clamped and rounded to 8 bits, with a straight-through gradient.
 
     Args:
-        images: (N, C, H, W), float32 or float64, in [0, 1].
+        images: (N, C, H, W), float32 or float64 in [0, 1]; or uint8, which become float bit by bit.
         height: New height, pixels.
         width: New width, pixels.
         antialias: Low-pass before downscaling; OpenCV's `INTER_CUBIC` does not.
 
     Returns:
-        (N, C, height, width); the input itself if it has that size.
+        (N, C, height, width), float in [0, 1]; the input itself if it has that size.
     """
     if images.shape[-2:] == (height, width):
         return images
-    x = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
+    if images.dtype == torch.uint8:
+        x = resample_pixels(images, height, width, antialias=antialias)
+    else:
+        x = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=antialias)
     # The gradient passes the clamping, too: white pixels overshoot 1 slightly and would get none.
     return x + (torch.round(x.detach().clamp(0, 1) * 255) / 255 - x.detach())
 
@@ -122,13 +160,13 @@ def _pyramid_crops(
         factor = reduce * scale
         if min(height, width) * factor > config.size:
             level = resize(images, round(height * factor), round(width * factor), antialias=factor < 1)
-            views += cut(level, config.size)
+            views += [as_float(view) for view in cut(level, config.size)]
         else:
             # At this level a view spans the whole short side. Cut before enlarging: a long thin image
             # enlarged as a whole would be gigantic.
             antialias = min(height, width) > config.size
             views += [
-                resize(crop, config.size, config.size, antialias=antialias)
+                as_float(resize(crop, config.size, config.size, antialias=antialias))
                 for crop in cut(images, min(height, width))
             ]
     return views

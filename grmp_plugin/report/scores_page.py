@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.report import charts
 from grmp_plugin.report.galleries import split
@@ -61,6 +62,7 @@ def scores_report(
         answer=_answer(len(rows), values, places),
         meaning=_meaning(predicted_mos, lower_better),
         folder=folder,
+        not_scored=left_out_words(run.get("left_out", {})),
         histogram=_histogram(values, predicted_mos),
         galleries=_galleries(scored, -values if lower_better else values, places, folder, pictures),
         table=_table(scored, places, folder, lower_better),

@@ -183,15 +183,15 @@ def test_a_pillow_image_that_cannot_be_loaded_has_a_row(folder: Path, model: Pat
 
 def test_mixed_images_keep_their_order(arrays: list[np.ndarray], folder: Path) -> None:
     given = [arrays[0], folder / "inner", str(folder / "3.png"), arrays[1], folder / "3.png", "gone.png"]
-    names = [source.name for source in find_images(given)]
+    names = [source.name for source in find_images(given).sources]
     inner = [f"{folder}/inner/6.png", f"{folder}/inner/text.png"]
     assert names == ["images[0]", *inner, f"{folder}/3.png", "images[3]", "gone.png"]
     flat = find_images([folder], recursive=False)
-    assert [Path(source.name).name for source in flat] == [f"{number}.png" for number in range(1, 6)]
+    assert [Path(source.name).name for source in flat.sources] == [f"{number}.png" for number in range(1, 6)]
     pattern = find_images(f"{folder}/[12].png")
-    assert [Path(source.name).name for source in pattern] == ["1.png", "2.png"]
+    assert [Path(source.name).name for source in pattern.sources] == ["1.png", "2.png"]
     column = find_images(np.array([f"{folder}/1.png", f"{folder}/2.png"], dtype=object))
-    assert [source.name for source in column] == [f"{folder}/1.png", f"{folder}/2.png"]
+    assert [source.name for source in column.sources] == [f"{folder}/1.png", f"{folder}/2.png"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, IMAGE_SUFFIXES, read_image
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
+from grmp_plugin.data.kinds import IMAGE_SUFFIXES
 from grmp_plugin.data.pixels import as_shown, split_alpha
 from grmp_plugin.errors import ImageError
 
