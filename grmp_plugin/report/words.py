@@ -94,8 +94,8 @@ def _flattered(comparison: Comparison) -> str:
         return ""
     names = listed(list(comparison.learners()))
     return (
-        f"These numbers flatter {names}, which learned from {counted(comparison.learned_images(), 'image')} or "
-        "from other versions of their originals."
+        f"These numbers flatter {names}, which learned from {counted(comparison.learned_images(), 'image')} "
+        "or from other versions of their originals."
     )
 
 
