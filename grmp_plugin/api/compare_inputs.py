@@ -13,6 +13,7 @@ from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.paths import STDIN, find_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
+from grmp_plugin.data.ratings_sheets import TABLE_SUFFIXES, table_kind
 from grmp_plugin.data.reference_files import find_references
 from grmp_plugin.data.splits import rows_to_test
 from grmp_plugin.errors import InputError
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from grmp_plugin.api.models import Model
     from grmp_plugin.evaluation.compare_scores import SubjectiveScores
     from grmp_plugin.evaluation.metric_names import FoundMetrics, MetricSpec
-
-_RATINGS_SUFFIXES = (".csv", ".tsv", ".txt")
 
 OnePath: TypeAlias = str | os.PathLike[str]
 ImagesOrRatings: TypeAlias = "OnePath | Sequence[OnePath] | pandas.DataFrame | Ratings"
@@ -119,7 +118,7 @@ def means_ratings(images_or_ratings: Any) -> bool:
     if not words:
         return False
     word = words[0]
-    if Path(word).suffix.lower() in _RATINGS_SUFFIXES:
+    if Path(word).suffix.lower() in TABLE_SUFFIXES or table_kind(word) is not None:
         return True
     if word == STDIN or Path(word).exists() or any(mark in word for mark in "*?["):
         return False

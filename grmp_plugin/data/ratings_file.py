@@ -1,4 +1,4 @@
-"""Read rated images from a CSV file or a data frame, checked row by row."""
+"""Read rated images from a CSV file, a workbook, a Parquet file or a data frame, checked row by row."""
 
 import math
 import os
@@ -9,6 +9,7 @@ import numpy as np
 
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.ratings_columns import Columns, NamedColumns, find_columns
+from grmp_plugin.data.ratings_numbers import with_decimal_points
 from grmp_plugin.data.ratings_rows import (
     ANOTHER_MOS,
     NO_SUCH_FILE,
@@ -17,7 +18,8 @@ from grmp_plugin.data.ratings_rows import (
     merge_repetitions,
     read_row,
 )
-from grmp_plugin.data.ratings_table import Line, frame_lines, read_table, read_text
+from grmp_plugin.data.ratings_sheets import Line
+from grmp_plugin.data.ratings_table import read_frame, read_lines
 from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import InputError
 
@@ -72,10 +74,11 @@ def read_ratings(
 ) -> Ratings:
     """Read rated images from a CSV file with a header, or from a data frame.
 
-    pyiqa's meta_info files work as they are. A file is UTF-8, separated by comma, semicolon or tab. Columns
-    that are not named are found by their usual names; without a reference column, references are read from
-    the file names if all images follow the pattern of one standard data set. An image whose rows agree
-    counts once.
+    pyiqa's meta_info files work as they are. A file is UTF-8, separated by comma, semicolon or tab; decimal
+    commas are understood where commas do not separate. Parquet files, and the first sheet of a workbook, are
+    read where pandas has an engine for them. Columns that are not named are found by their usual names;
+    without a reference column, references are read from the file names if all images follow the pattern of
+    one standard data set. An image whose rows agree counts once.
 
     Args:
         ratings: The file, or a data frame with the same columns.
@@ -106,12 +109,14 @@ def read_ratings(
     named = NamedColumns(image_column, mos_column, reference_column, deviation_column, raters_column)
     if isinstance(ratings, str | os.PathLike):
         source, folder = os.fspath(ratings), os.path.dirname(ratings)
-        lines = read_table(read_text(source), named, source)
+        table = read_lines(source, named)
     else:
         source, folder = "data frame", ""
-        lines = frame_lines(ratings)
+        table = read_frame(ratings)
     folder = folder if images_folder is None else os.fspath(images_folder)
-    columns = find_columns(lines[0][1], named, source)
+    columns = find_columns(table.lines[0][1], named, source)
+    numbers = [i for i in (columns.mos, columns.deviation, columns.raters) if i is not None]
+    lines = with_decimal_points(table.lines, numbers, table.delimiter)
     if lower_better is None and "dmos" in columns.mos_name.lower():
         raise InputError(
             f"{source}: does a high or a low value in the column '{columns.mos_name}' mean good quality? In "
@@ -125,7 +130,7 @@ def read_ratings(
         try:
             rows.append(read_row(line, cells, columns, folder, mos_range))
         except RowError as error:
-            image = cells[columns.image] if columns.image < len(cells) else ""
+            image = cells[columns.image].strip() if columns.image < len(cells) else ""
             bad.append(BadRow(line, image, str(error)))
     rows, repeated, conflicting = merge_repetitions(rows, raw)
     bad = sorted(bad + conflicting, key=_line_of)

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from grmp_plugin.data.ratings import BadRow
 from grmp_plugin.data.ratings_columns import Columns
+from grmp_plugin.data.ratings_numbers import advice
 
 _SPLIT_WORDS = {"training": "train", "validation": "val", "testing": "test"}
 
@@ -45,11 +45,12 @@ def read_row(
     if len(cells) < columns.count:
         raise RowError(f"too few columns: {len(cells)}, the header has {columns.count}")
     # Most often 3,5 for 3.5, whose 3 would be taken for the MOS.
-    if any(cells[columns.count :]):
+    if any(cell.strip() for cell in cells[columns.count :]):
         raise RowError(
             f"too many columns: {len(cells)}, the header has {columns.count} (write numbers with a decimal "
             "point, and put names that contain the separator in quotes)"
         )
+    given, cells = cells, [cell.strip() for cell in cells]
     image = cells[columns.image]
     if not image:
         raise RowError("no image name")
@@ -64,7 +65,7 @@ def read_row(
     return Row(
         line=line,
         image=image,
-        path=_find_image(image, folder),
+        path=_find_image(given[columns.image], folder),
         mos=_read_mos(cells[columns.mos], mos_range),
         reference=reference,
         reference_name=name,
@@ -75,8 +76,12 @@ def read_row(
 
 
 def _find_image(name: str, folder: str) -> str:
-    """Join folder and name; backslashes separate folders on Windows, and may be part of a name elsewhere."""
-    for spelling in (name, name.replace("\\", "/")):
+    """Join folder and name; backslashes separate folders on Windows, and may be part of a name elsewhere.
+
+    Spaces around a name, no-break ones too, are part of it if there is such a file.
+    """
+    plain = name.strip()
+    for spelling in dict.fromkeys((name, name.strip(" \t"), plain, plain.replace("\\", "/"))):
         path = os.path.join(folder, spelling)
         if os.path.isfile(path):
             return path
@@ -91,8 +96,7 @@ def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
     try:
         mos = float(text.replace("_", "?"))  # Python reads 1_0 as 10
     except ValueError:
-        hint = f"; write {text.replace(',', '.')}" if re.fullmatch(r"[+-]?\d*,\d+", text) else ""
-        raise RowError(f"text where a number should be: '{text}'{hint}") from None
+        raise RowError(f"text where a number should be: '{text}'{advice(text)}") from None
     if not math.isfinite(mos):
         raise RowError(f"MOS {text} is not a finite number")
     if mos_range is not None and not mos_range[0] <= mos <= mos_range[1]:

@@ -5,9 +5,10 @@ import csv
 import io
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES, MOS_NAMES, NamedColumns, candidates
+from grmp_plugin.data.ratings_sheets import Line, frame_lines, read_sheet, table_kind
 from grmp_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,8 +17,36 @@ if TYPE_CHECKING:
 _DELIMITERS = (",", ";", "\t")
 _MOST_BYTES = 256 << 20  # some million rows; a device such as /dev/zero has no end
 _LONGEST_HEADER = 100_000  # characters; Python's csv accepts no longer cell
+# Spreadsheets write and read such a first line, which names the separator.
+_SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[ ]*(?:\r\n|\r|\n)", re.IGNORECASE)
 
-Line = tuple[int, list[str]]  # number in the file, and cells
+
+class Table(NamedTuple):
+    """Lines of cells, header first, and what separates cells in the file; None if it is no text."""
+
+    lines: list[Line]
+    delimiter: str | None
+
+
+def read_lines(source: str, named: NamedColumns) -> Table:
+    """Read a ratings file.
+
+    Args:
+        source: CSV in UTF-8, a workbook or a Parquet file.
+        named: Columns named by the caller.
+
+    Raises:
+        InputError: When the file cannot be read, or has no rows.
+    """
+    kind = table_kind(source)
+    if kind is not None:
+        return Table(_checked(read_sheet(source, kind), source), None)
+    return read_table(read_text(source), named, source)
+
+
+def read_frame(frame: "pandas.DataFrame") -> Table:
+    """Take a data frame; raises InputError when it has no rows."""
+    return Table(_checked(frame_lines(frame), "data frame"), None)
 
 
 def read_text(source: str) -> str:
@@ -52,40 +81,36 @@ def read_text(source: str) -> str:
     return text
 
 
-def read_table(text: str, named: NamedColumns, source: str) -> list[Line]:
+def read_table(text: str, named: NamedColumns, source: str) -> Table:
     """Split the text into lines of cells, header first; empty lines are dropped."""
+    first = _SEPARATOR_LINE.match(text)
+    text = text if first is None else text[first.end() :]
+    mark = delimiter(text, named, source) if first is None else first[1]
     stream = io.StringIO(text, newline="")
     # Strict, as a quote that is never closed would swallow all rows below it.
-    reader = csv.reader(stream, delimiter=delimiter(text, named, source), skipinitialspace=True, strict=True)
+    reader = csv.reader(stream, delimiter=mark, skipinitialspace=True, strict=True)
     lines: list[Line] = []
-    start = 1
+    above = 0 if first is None else 1
+    start = above + 1
     try:
         for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                lines.append((start, stripped))
-            start = reader.line_num + 1  # a quoted cell may span lines; a row is at its first line
+            lines.append((start, cells))
+            start = above + reader.line_num + 1  # a quoted cell may span lines; a row is at its first line
     except csv.Error as error:
         raise InputError(f"{source}: line {start} is not CSV: {error}. Look for a misplaced quote") from error
-    if len(lines) < 2:
+    return Table(_checked(lines, source), mark)
+
+
+def _checked(lines: list[Line], source: str) -> list[Line]:
+    """Lines without empty ones, and a header without spaces around its names."""
+    filled = [(number, cells) for number, cells in lines if any(cell.strip() for cell in cells)]
+    if len(filled) < 2:
         raise InputError(f"{source}: a header and no rows. Expected a row for each rated image")
-    header = lines[0][1]
+    number, cells = filled[0]
+    header = [cell.strip() for cell in cells]
     while not header[-1]:  # spreadsheets add empty columns at the right
         header.pop()
-    return lines
-
-
-def frame_lines(frame: "pandas.DataFrame") -> list[Line]:
-    """Lines of a data frame, header first, rows counted from 1; a missing value is an empty cell.
-
-    Raises:
-        InputError: When it has no rows.
-    """
-    if not len(frame):
-        raise InputError("data frame: no rows. Expected a row for each rated image")
-    header = [str(name).strip() for name in frame.columns]
-    rows = frame.astype(object).where(frame.notna(), "").itertuples(index=False, name=None)
-    return [(0, header), *((n, [str(cell).strip() for cell in row]) for n, row in enumerate(rows, 1))]
+    return [(number, header), *filled[1:]]
 
 
 def delimiter(text: str, named: NamedColumns, source: str) -> str:

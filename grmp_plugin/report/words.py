@@ -93,8 +93,10 @@ def _flattered(comparison: Comparison) -> str:
     if not (comparison.include_learned and comparison.learned_images()):
         return ""
     names = listed(list(comparison.learners()))
-    images = counted(comparison.learned_images(), "image")
-    return f"These numbers flatter {names}, which learned from {images} or other versions of their originals."
+    return (
+        f"These numbers flatter {names}, which learned from {counted(comparison.learned_images(), 'image')} "
+        "or from other versions of their originals."
+    )
 
 
 def _others(comparison: Comparison, first: int) -> list[str]:

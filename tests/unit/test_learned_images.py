@@ -7,6 +7,8 @@ import numpy as np
 import pandas
 import pytest
 from PIL import Image
+from scipy import stats
+from typer.testing import CliRunner
 
 import grmp_plugin as grmp
 from grmp_plugin.data.images import pixels_digest, read_image
@@ -18,8 +20,9 @@ from grmp_plugin.data.learned_images import (
     with_learned,
 )
 from grmp_plugin.data.ratings_file import read_ratings
-from grmp_plugin.errors import CheckpointError, InputError
+from grmp_plugin.errors import CheckpointError, InputError, MetricError
 from grmp_plugin.network.checkpoint import read_checkpoint
+from grmp_plugin.network.models import find_checkpoint
 
 IMAGES, SHOTS = 40, 10
 
@@ -192,3 +195,166 @@ def test_too_few_images_left(adapted, folder):
 
 def test_record_is_plain_data(adapted):
     json.dumps(dict(adapted.checkpoint.info))
+
+
+# Comparison
+
+
+def test_comparison_judges_on_unseen_images_only(adapted, folder):
+    """Random ratings of noise: there is nothing to learn, so an adapted model must not look better."""
+    shots = set(adapted.splits[0].learned_from)
+    result = grmp.compare(folder / "ratings.csv", ["entropy", adapted])
+    rows = result.image_scores().to_pandas()
+    assert set(rows.image[~rows.judged]) == shots
+    assert set(rows.image[rows.learned_by == "adaptation"]) == shots
+    unseen = rows[~rows.image.isin(shots)]
+    for row in result.rows:
+        assert row["images"] == IMAGES - SHOTS
+        assert row["srcc"] == pytest.approx(stats.spearmanr(unseen[row["metric"]], unseen.mos).statistic)
+        assert row["learned_images"] == (SHOTS if row["metric"] == "adaptation" else 0)
+    assert result.run.details["learned_images"] == {
+        "images": SHOTS,
+        "judged": False,
+        "by": {"adaptation": SHOTS},
+    }
+    (note,) = [note for note in result.notes if "learned" in note.message]
+    assert note.message.startswith(f"left out: {SHOTS} of {IMAGES} images, as adaptation learned from them")
+    assert note.see == ("include_learned",)
+    assert result.left_out_images == []
+    assert result.complete
+
+
+def test_comparison_on_all_images_says_so(adapted, folder, tmp_path):
+    result = grmp.compare(folder / "ratings.csv", ["entropy", adapted], include_learned=True)
+    rows = result.image_scores().to_pandas()
+    assert rows.judged.all()
+    for row in result.rows:
+        assert row["srcc"] == pytest.approx(stats.spearmanr(rows[row["metric"]], rows.mos).statistic)
+    assert result.to_dict()["run"]["learned_images"]["judged"] is True
+    assert any("flatters" in note.message for note in result.notes)
+    page = result.report(tmp_path / "all.html").read_text()
+    assert f"These numbers flatter adaptation, which learned from {SHOTS} images" in page
+    page = (
+        grmp.compare(folder / "ratings.csv", ["entropy", adapted]).report(tmp_path / "some.html").read_text()
+    )
+    assert "flatter" not in page
+    assert f"{SHOTS} are left out, as adaptation learned from them" in page
+
+
+def test_versions_are_recognised_in_other_ratings(adapted_to_versions, folder, tmp_path):
+    """By the pixels of the original, found through the ratings or given; not at all without it."""
+    originals = {path.rpartition("/")[2][0] for path in adapted_to_versions.splits[0].learned_from}
+    shots = {path.rpartition("/")[2] for path in adapted_to_versions.splits[0].learned_from}
+    rated = pandas.read_csv(folder / "versions.csv")
+    others = rated[~rated.image.str.removeprefix("versions/").isin(shots)]
+    assert len(originals) > 0
+
+    def left_out(table, **options):
+        scores = grmp.compare(table, ["entropy", adapted_to_versions], images_folder=folder, **options)
+        rows = scores.image_scores().to_pandas()
+        return {path.rpartition("/")[2][0] for path in rows.image[~rows.judged]}
+
+    assert left_out(others) == originals
+    nameless = others.drop(columns="reference")
+    assert left_out(nameless) == set()
+    # References found by name: one file for all makes all images versions of one original.
+    assert (
+        left_out(others.assign(reference=others.reference.str[10:]), references=folder / "originals")
+        == originals
+    )
+
+
+def test_digests_are_kept_with_the_scores(adapted, folder, monkeypatch):
+    first = grmp.compare(folder / "ratings.csv", ["entropy", adapted])
+
+    def refuse(*arguments, **options):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("grmp_plugin.evaluation.metric_scores.read_image", refuse)
+    monkeypatch.setattr("grmp_plugin.evaluation.pixel_digests.read_image", refuse)
+    again = grmp.compare(folder / "ratings.csv", ["entropy", adapted])
+    assert json.dumps(again.rows) == json.dumps(first.rows)
+
+
+def test_images_scored_before_are_recognised(adapted, folder):
+    """The first comparison needed no digests; the second computes no score anew."""
+    grmp.compare(folder / "ratings.csv", "entropy")
+    grmp.compare([str(folder / f"{n}.png") for n in range(IMAGES)], adapted)
+    seen = []
+    result = grmp.compare(folder / "ratings.csv", ["entropy", adapted], progress=seen.append)
+    assert {at.stage for at in seen} == {"recognising images"}
+    assert int(result.comparison.judged.sum()) == IMAGES - SHOTS
+
+
+def test_embedded_models_leave_out_their_own_training_images(folder, monkeypatch):
+    learned = frozenset(pixels_digest(picture(n)) for n in range(6))
+    own = learned_digests(find_checkpoint("grmp_iqa-tiny").info, "grmp_iqa-tiny")
+    assert len(own) > 3000
+    monkeypatch.setattr("grmp_plugin.evaluation.judging.learned_digests", lambda info, source: learned | own)
+    result = grmp.compare(folder / "ratings.csv", ["entropy", "grmp_iqa-tiny"])
+    assert int(result.comparison.judged.sum()) == IMAGES - 6
+
+
+def test_too_few_images_to_judge_on(adapted, folder):
+    few = pandas.read_csv(folder / "ratings.csv")
+    names = [path.rpartition("/")[2] for path in adapted.splits[0].learned_from]
+    few = pandas.concat([few[few.image.isin(names)], few[~few.image.isin(names)][:4]])
+    with pytest.raises(InputError, match=r"4 of 14 images are left .* too few") as caught:
+        grmp.compare(few, ["entropy", adapted], images_folder=folder)
+    assert caught.value.see == ("include_learned",)
+    all_ = grmp.compare(few, ["entropy", adapted], images_folder=folder, include_learned=True)
+    assert all_.rows[0]["images"] == 14
+
+
+def test_a_metric_that_fails_leaves_nothing_out(adapted, folder, monkeypatch):
+    from grmp_plugin.evaluation.metrics import Metrics
+
+    def fail(self, spec):
+        raise MetricError("no memory")
+
+    monkeypatch.setattr(Metrics, "_open_own", fail)
+    result = grmp.compare(folder / "ratings.csv", ["entropy", adapted])
+    assert result.comparison.judged.all()
+    assert result.run.details["learned_images"]["images"] == 0
+
+
+def test_split_column_judges_on_the_test_rows(adapted, folder):
+    rated = pandas.read_csv(folder / "ratings.csv")
+    shots = [path.rpartition("/")[2] for path in adapted.splits[0].learned_from]
+    rated["split"] = ["train" if image in shots else "test" for image in rated.image]
+    result = grmp.compare(rated, ["entropy", adapted], images_folder=folder, split_column="split")
+    assert len(result.comparison.images) == IMAGES - SHOTS
+    assert result.run.details["learned_images"]["images"] == 0
+    assert result.run.details["ratings"]["split_column"] == "split"
+    for options in ({"split_column": "split"}, {"include_learned": True}):
+        with pytest.raises(InputError, match="these are images"):
+            grmp.compare(folder, "entropy", **options)
+
+
+def test_command(adapted, folder, tmp_path, monkeypatch):
+    from grmp_cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    adapted.save("mine.safetensors")
+    command = [
+        "compare",
+        str(folder / "ratings.csv"),
+        "--metrics",
+        "entropy,mine.safetensors",
+        "--device",
+        "cpu",
+    ]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert f"on {IMAGES - SHOTS} of {IMAGES} images with ratings; not on {SHOTS} that mine" in done.stdout
+    assert "--include-learned" in done.stderr
+    done = CliRunner().invoke(app, [*command, "--include-learned"])
+    assert f"on {IMAGES} of {IMAGES} images with ratings, {SHOTS} of which mine" in done.stdout
+    assert "too good" in done.stdout
+    again = ["adapt", str(folder / "ratings.csv"), "--model", "mine.safetensors", "--shots", "5", "--config"]
+    done = CliRunner().invoke(app, [*again, str(folder / "short.yml")])
+    assert done.exit_code == 0
+    assert f"left out: {SHOTS} rated images, as mine.safetensors learned" in done.stderr
+    assert "on 25 images not learned from" in done.stdout
+    done = CliRunner().invoke(app, [*again, str(folder / "short.yml"), "--include-learned"])
+    assert f"before, mine.safetensors learned from {SHOTS} of all rated images" in done.stdout
