@@ -478,7 +478,11 @@ def test_mistakes_found_before_heavy_imports(grmp, mistakes, arguments, code, sa
         (["ratings.csv", "--sampling", "sprad", *OUT], 2, ["--sampling", "random or spread", "'sprad'"]),
         (["ratings.csv", "--split-column", "side", *OUT], 2, ["--split-column", "'side'", "'split'"]),
         (["ratings.csv", "--model", "grmp_iqa-tini", *OUT], 2, ["Did you mean 'grmp_iqa-tiny'?"]),
-        (["ratings.csv", "--model", "no.safetensors", *OUT], 2, ["no checkpoint file no.safetensors"]),
+        (
+            ["ratings.csv", "--model", "no.safetensors", *OUT],
+            2,
+            ["no such checkpoint file", "no.safetensors"],
+        ),
         (["ratings.csv", "--device", "cuda", *OUT], 2, ["no CUDA device", "--device cpu"]),
         (["livec", "--mos-column", "mos", *OUT], 2, ["--mos-column", "livec", "ratings files"]),
     ],
