@@ -162,7 +162,7 @@ def adapt(
                 skip_bad=skip_bad,
             )
     except TrainingInterrupted as stopped:
-        leave_interrupted(stopped, out)
+        leave_interrupted(stopped, out, watch.exit_code)
     if output_format is Format.table:
         print_adaptation(adapted)
     else:

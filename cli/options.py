@@ -11,8 +11,6 @@ from grmp_plugin.errors import TrainingInterrupted
 from .choices import Device
 from .output import error
 
-_INTERRUPTED = 130
-
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -59,16 +57,17 @@ DataRootOption = Annotated[
 DATA_ROOT = Path("datasets")
 
 
-def leave_interrupted(stopped: TrainingInterrupted, out: Path | None) -> NoReturn:
-    """Exit after Ctrl-C, and say how to continue.
+def leave_interrupted(stopped: TrainingInterrupted, out: Path | None, code: int) -> NoReturn:
+    """Exit after Ctrl-C or SIGTERM, and say how to continue.
 
     Args:
         stopped: What was interrupted.
         out: File for the checkpoint, beside which the state is.
+        code: Exit code.
     """
     from grmp_plugin.training.checkpoint_file import state_file
 
     kept = out is not None and state_file(out).exists()
     advice = "Continue with the same command and --resume" if kept else "Nothing was kept"
     error(f"{stopped.message}. {advice}")
-    sys.exit(_INTERRUPTED)
+    sys.exit(code)

@@ -95,7 +95,7 @@ def pretrain(
                 progress=watch,
             )
     except TrainingInterrupted as stopped:
-        leave_interrupted(stopped, out)
+        leave_interrupted(stopped, out, watch.exit_code)
     if output_format is Format.table:
         steps = learned.checkpoint.info["outer_steps"]
         print_data(f"prompts moved by {learned.prompts_moved:.1%} of their norm over {steps} outer steps\n")

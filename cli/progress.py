@@ -13,19 +13,20 @@ from grmp_plugin.notes import Note
 from grmp_plugin.progress import Progress
 from grmp_plugin.training.watch import Watch, losses_in_words
 
-from .bars import ProgressBar
+from .bars import ProgressBar, duration
 from .errors import note_text
 from .output import messages, note
 
 if TYPE_CHECKING:
     from grmp_plugin.training.loop import Step
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _LINES = 10  # approximate number of lines without a terminal
 _LONG = 20.0  # seconds from which an estimate is printed
 
 
 class ShownProgress(Watch):
-    """Shows a training's progress. The first Ctrl-C stops it after the step, the second at once.
+    """Shows a training's progress. The first Ctrl-C or SIGTERM stops it after the step, the second at once.
 
     Args:
         tensorboard: Folder for TensorBoard's logs.
@@ -36,28 +37,32 @@ class ShownProgress(Watch):
         self._unit = unit
         self._tensorboard = tensorboard
         self._writer: Any = None
+        self._log_folder = ""
         self._bar = ProgressBar()
         self._stop = False
         self._has_estimate = False
         self._next_line = 0.0
         self.notes: list[Note] = []
+        self.exit_code = 128 + signal.SIGINT  # after an interruption; shells expect 128 and the signal
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Show progress and handle Ctrl-C while the block runs."""
-        before = signal.signal(signal.SIGINT, self._interrupted)
+        """Show progress, and handle Ctrl-C and SIGTERM while the block runs, unless they are ignored."""
+        # A shell without job control starts what runs in the background with SIGINT ignored.
+        handled = [n for n in _STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._interrupted) for number in handled}
         try:
             yield
         except KeyboardInterrupt as stopped:
             raise TrainingInterrupted("interrupted") from stopped
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             self._bar.close()
-            if self._writer is not None:
-                self._writer.close()
+            self._close_log()
 
     def should_stop(self) -> bool:
-        """Whether Ctrl-C was pressed."""
+        """Whether Ctrl-C was pressed or SIGTERM came."""
         return self._stop
 
     def begin(self, description: str) -> None:
@@ -82,8 +87,10 @@ class ShownProgress(Watch):
         self._bar(progress)
 
     def split(self, number: int, splits: int, seed: int) -> None:
-        """Print it."""
+        """Print it; from here on, TensorBoard's logs go to a folder of the split's own."""
         self._print(f"split {number} of {splits}, seed {seed}")
+        self._close_log()
+        self._log_folder = f"split-{number}"
 
     def step(self, step: "Step") -> None:
         """Move the bar, or print a line after each tenth of the training."""
@@ -107,10 +114,15 @@ class ShownProgress(Watch):
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._tensorboard))
+            self._writer = SummaryWriter(str(self._tensorboard / self._log_folder))
         self._writer.add_scalar("learning_rate", step.learning_rate, step.step)
         for name, value in step.losses.items():
             self._writer.add_scalar(name, value, step.step)
+
+    def _close_log(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _print(self, text: str) -> None:
         self._bar.close()
@@ -120,14 +132,6 @@ class ShownProgress(Watch):
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
+        self.exit_code = 128 + number
         # Not through the console, which may be in the middle of a message.
         os.write(2, b"stopping after this step; press Ctrl-C again to quit now\n")
-
-
-def duration(seconds: float) -> str:
-    """A duration in words, as precise as an estimate deserves."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

@@ -4,7 +4,7 @@ import enum
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,6 +21,7 @@ from grmp_plugin.tables import (
 from .bars import progress_bar
 from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption, ReportOption
 from .output import error, messages, note, print_data, print_result, print_table
+from .signals import exit_code, termination_as_interrupt
 
 if TYPE_CHECKING:
     from grmp_plugin.api.score import Scoring
@@ -38,7 +39,6 @@ HELP = (
 
 _COLUMNS = ("image", "score", "error")
 _SOME_FAILED = 3
-_INTERRUPTED = 130
 
 
 class Sort(str, enum.Enum):
@@ -148,8 +148,10 @@ def score(
     )
     shown = output_format or (None if out is not None else Format.table)
     streamed = shown if sort is Sort.input and shown in (Format.csv, Format.jsonl) else None
-    if not _score_all(scoring, streamed, keep=out is not None):
-        _leave_interrupted(scoring, out)
+    with termination_as_interrupt():
+        stopped = _score_all(scoring, streamed, keep=out is not None)
+        if stopped is not None:
+            _leave_interrupted(scoring, out, exit_code(stopped))
     scores = scoring.scores().sorted(sort.value)
     if out is not None:
         scores.write(out)
@@ -164,7 +166,7 @@ def score(
         raise typer.Exit(_SOME_FAILED)
 
 
-def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> bool:
+def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> KeyboardInterrupt | None:
     """Score all images, printing each row at once where rows are streamed.
 
     Args:
@@ -173,10 +175,10 @@ def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> bo
         keep: Go on for the sake of a file when nobody reads what is printed.
 
     Returns:
-        Whether all images have their row; not after Ctrl-C.
+        What stopped it, Ctrl-C or SIGTERM; None when all images have their row.
     """
-    # Streamed rows on the same terminal would write over a bar.
-    with_bar = messages.is_terminal and not (streamed is not None and sys.stdout.isatty())
+    # Streamed rows on the same terminal would write over a bar; elsewhere they are progress enough.
+    with_bar = streamed is None or (messages.is_terminal and not sys.stdout.isatty())
     try:
         if streamed is Format.csv:
             print_data(csv_text([], _COLUMNS))
@@ -190,9 +192,9 @@ def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> bo
                     if not keep:
                         raise
                     streamed = None
-    except KeyboardInterrupt:
-        return False
-    return True
+    except KeyboardInterrupt as stopped:
+        return stopped
+    return None
 
 
 def _streamed_row(image: str, score: float | None, problem: str | None, shown: Format) -> str:
@@ -200,15 +202,15 @@ def _streamed_row(image: str, score: float | None, problem: str | None, shown: F
     return jsonl_text([row]) if shown is Format.jsonl else csv_text([row], _COLUMNS, header=False)
 
 
-def _leave_interrupted(scoring: "Scoring", out: Path | None) -> None:
-    """End after Ctrl-C without losing what is done, and without leaving a file that looks complete."""
+def _leave_interrupted(scoring: "Scoring", out: Path | None, code: int) -> NoReturn:
+    """End after Ctrl-C or SIGTERM: keep what is done, in a file that does not look complete."""
     text = f"interrupted after {scoring.done} of {scoring.total} images"
     if out is not None and scoring.done:
         partial = scoring.scores().write(out.with_name(f"{out.stem}.partial{out.suffix}"))
         text += f"; their scores are in {partial}"
     _say_left_out(scoring)
     error(text)
-    sys.exit(_INTERRUPTED)
+    sys.exit(code)
 
 
 def _draw(scores: "Scores", report: Path | None, maps: Path | None) -> None:

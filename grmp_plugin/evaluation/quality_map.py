@@ -155,7 +155,8 @@ def _interpolation(length: int, side: int, starts: list[int]) -> NDArray[np.floa
 def _scores(network: GRMPIQA, views: Tensor) -> NDArray[np.float64]:
     device = network.clip.visual.class_embedding.device
     with fitting_into(device, len(views), "windows"):
-        scores = network.score_views(views.to(device))[:, 0].double().cpu().numpy()
+        # MPS has no float64.
+        scores = network.score_views(views.to(device))[:, 0].cpu().double().numpy()
     if not np.isfinite(scores).all():
         raise GRMPError("the network's scores of some windows are not finite: use fp32")
     return scores

@@ -168,7 +168,8 @@ class Scorer:
 
     def _run(self, views: Tensor) -> list[float]:
         with fitting_into(self.device, len(views), "images"), torch.inference_mode():
-            return self.network.score_views(views.to(self.device))[:, 0].double().cpu().tolist()
+            # MPS has no float64.
+            return self.network.score_views(views.to(self.device))[:, 0].cpu().double().tolist()
 
 
 @contextmanager

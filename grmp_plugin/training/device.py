@@ -16,6 +16,16 @@ def training_device(name: str) -> str:
     Raises:
         InputError: For another name, or when there is no CUDA device.
     """
+    if name.startswith("cuda:"):
+        raise InputError(
+            f"training runs on the first GPU that is visible, not on '{name}': set the environment variable "
+            f"CUDA_VISIBLE_DEVICES={name.removeprefix('cuda:')}, and choose cuda",
+            argument="device",
+        )
+    if name == "mps":
+        raise InputError(
+            "training runs on CUDA or the CPU, not on MPS (scoring does)", argument="device", see=("device",)
+        )
     if name not in DEVICES:
         raise InputError(
             f"must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, not '{name}'", argument="device"

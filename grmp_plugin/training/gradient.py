@@ -59,11 +59,11 @@ def regularize(
     gradients: list[Tensor | None] = []
     projected: list[bool] = []
     unreached = not_finite = 0
-    usable = True
+    finite: list[Tensor] = []
     quality_square = semantic_square = product = 0.0
-    for gq, gs in zip(quality, semantic, strict=True):
-        quality_square += 0.0 if gq is None else _dot(gq, gq)
-        square = 0.0 if gs is None else _dot(gs, gs)
+    pairs = list(zip(quality, semantic, strict=True))
+    for (gq, gs), (own_square, square, dot) in zip(pairs, _products(pairs), strict=True):
+        quality_square += own_square
         semantic_square += square
         unreached += square == 0
         not_finite += not math.isfinite(square)
@@ -71,30 +71,39 @@ def regularize(
             projected.append(False)
             gradients.append(gq)
             continue
-        dot = _dot(gq, gs)
         product += dot
         # A product that is not finite comes from the quality gradient; the whole step is unusable.
         change = strength != 0 and 0 < dot < math.inf
         projected.append(change)
         regularized = gq - (strength * dot / square) * gs if change else gq
         # In float16 the change itself may overflow.
-        usable = usable and (not change or bool(regularized.isfinite().all()))
+        if change:
+            finite.append(regularized.isfinite().all())
         gradients.append(regularized)
     return Regularized(
         tuple(gradients),
         tuple(projected),
         unreached,
         not_finite,
-        usable and math.isfinite(quality_square),
+        math.isfinite(quality_square) and (not finite or bool(torch.stack(finite).all())),
         _angle(product, quality_square, semantic_square),
     )
 
 
-def _dot(a: Tensor, b: Tensor) -> float:
+def _products(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> list[tuple[float, float, float]]:
+    """<Gq, Gq>, <Gs, Gs> and <Gq, Gs> of each pair, 0 where one is None, in one transfer from the device."""
+    factors = [both for gq, gs in pairs for both in ((gq, gq), (gs, gs), (gq, gs))]
+    dots = [_dot(a, b) for a, b in factors if a is not None and b is not None]
+    values = iter(torch.stack(dots).tolist() if dots else [])
+    found = [0.0 if a is None or b is None else float(next(values)) for a, b in factors]
+    return list(zip(found[0::3], found[1::3], found[2::3], strict=True))
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
     a, b = a.flatten(), b.flatten()
     # float16 overflows at 65504; some devices lack float64.
     dtype = torch.promote_types(a.dtype, torch.float32)
-    return torch.dot(a.to(dtype), b.to(dtype)).item()
+    return torch.dot(a.to(dtype), b.to(dtype))
 
 
 def _angle(product: float, first_square: float, second_square: float) -> float:

@@ -61,7 +61,8 @@ class RatedScorer:
         with torch.inference_mode():
             for first in range(0, len(indices), _BATCH):
                 tokens = self._tokens_of(network, indices[first : first + _BATCH]).to(device)
-                scores.append(network.score_tokens(tokens, first_learned_block(network))[:, 0].double().cpu())
+                score = network.score_tokens(tokens, first_learned_block(network))[:, 0]
+                scores.append(score.cpu().double())  # MPS has no float64
                 on_image(min(first + _BATCH, len(indices)))
         return torch.cat(scores).numpy()
 

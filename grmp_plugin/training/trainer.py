@@ -1,6 +1,7 @@
 """Base class of both trainers, on pyiqa's model class: parameters that learn, saving, validation."""
 
 import copy
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
             writes to `path.models`.
 
     Raises:
-        ConfigError: When the options cannot be used.
+        ConfigError: When the options cannot be used, or ask for several processes or GPUs.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -58,6 +59,8 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
                 "path: pretrain_network has no effect on this trainer; name the checkpoint as network: "
                 "pretrained_model_path"
             )
+        if opt["is_train"]:
+            _check_single(opt)
         self.seed = int(opt.get("manual_seed") or 0)
         start = network.get("pretrained_model_path") or network.get("model", "grmp_iqa-tiny")
         self.start = start if isinstance(start, Checkpoint) else self._starting_checkpoint(start)
@@ -222,6 +225,22 @@ def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
 def as_floats(images: Tensor) -> Tensor:
     """8-bit images as floats in [0, 1]; floats unchanged."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def _check_single(opt: Mapping[str, Any]) -> None:
+    """Refuse to train in several processes or on several GPUs, for which gradients are not averaged."""
+    # pyiqa's command without --launcher takes every process of torchrun for the only one.
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if "world_size" in opt else 1
+    if opt.get("dist") or processes > 1:
+        raise ConfigError(
+            "this trainer runs in one process: its gradients are not averaged over processes. Start `python "
+            "-m pyiqa.train` by itself, without torchrun and without --launcher"
+        )
+    if opt["num_gpu"] > 1:
+        raise ConfigError(
+            f"num_gpu: this trainer uses one GPU, not {opt['num_gpu']}; write num_gpu: 1 (auto means all "
+            "that CUDA_VISIBLE_DEVICES leaves)"
+        )
 
 
 def _label(current_iter: int) -> str:

@@ -587,7 +587,8 @@ def test_reader_that_stops_early_in_help(grmp):
     process.wait(timeout=60)
 
 
-def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp_path, number, code):
     out = tmp_path / "scores.csv"
     process = grmp.start(
         *("score", long_run / "photos", "-f", "csv", "--out", out, "--batch-size", "4"),
@@ -596,13 +597,13 @@ def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp
         bufsize=0,  # communicate() does not see what readline() has read ahead
     )
     lines = [process.stdout.readline() for _ in range(11)]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     try:
         stdout, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"Traceback" not in err
     assert b"interrupted after" in err
     assert [path.name for path in tmp_path.iterdir()] == ["scores.partial.csv"]

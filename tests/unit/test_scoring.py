@@ -4,8 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from grmp_plugin.evaluation.quality_map import quality_map
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 
 IMAGES = 23
@@ -84,3 +86,24 @@ def test_nothing_goes_on_after_the_end(scorer, files):
     }
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("grmp-")]
+
+
+def test_scores_are_not_float64_before_they_leave_the_device(small_network, monkeypatch):
+    """MPS has no float64: there a score becomes float64 only on the CPU."""
+    order = []
+    for name in ("double", "cpu"):
+        original = getattr(torch.Tensor, name)
+
+        def noted(self, original=original, name=name):
+            order.append(name)
+            return original(self)
+
+        monkeypatch.setattr(torch.Tensor, name, noted)
+    network = small_network()
+    image = np.zeros((40, 40, 3), np.uint8)
+    scorer = Scorer(network, ScoringOptions(device="cpu"))
+    for run in (lambda: scorer.score_image(image), lambda: quality_map(network, image)):
+        order.clear()
+        run()
+        assert order[-2:] == ["cpu", "double"]
+        assert order.count("double") == 1

@@ -24,10 +24,12 @@ from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.synthetic.tasks import TaskImages
 from grmp_plugin.training import frozen, pretrain_model, rated_views
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
+from grmp_plugin.training.device import training_device
+from grmp_plugin.training.few_shot import trainer_options
 from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.released import BestOnTest
-from grmp_plugin.training.settings import PretrainSettings
+from grmp_plugin.training.settings import AdaptSettings, PretrainSettings
 from grmp_plugin.training.task_views import TaskViews
 from grmp_plugin.training.views import draw_crops, pick_views
 
@@ -1074,16 +1076,17 @@ def test_views_are_kept(pictures, reads):
     assert sorted(reads) == sorted(pictures)
 
 
-def test_views_of_many_images_are_not_kept(pictures, reads, monkeypatch):
-    monkeypatch.setattr(rated_views, "_KEPT", 5)
+def test_views_beyond_the_budget_are_made_each_time(pictures, reads, monkeypatch):
+    size = RatedViews(pictures, np.zeros(6), SQUASH).views(0).nbytes
+    monkeypatch.setattr(rated_views, "_ROOM", 2 * size + 1)
     images = RatedViews(pictures, np.linspace(0, 1, 6), SQUASH)
-    assert torch.equal(images.views(3), images.views(3))
-    assert reads == [pictures[3]] * 2
-    monkeypatch.setattr(rated_views, "_KEPT", 6)
-    kept = RatedViews(pictures, np.linspace(0, 1, 6), SQUASH)
-    assert torch.equal(kept.views(3), images.views(3))
-    kept.views(3)
-    assert reads == [pictures[3]] * 4
+    first = images.batch([3, 1])["img"]
+    reads.clear()
+    rest = images.batch([5, 3, 2])["img"]
+    assert sorted(reads) == [pictures[2], pictures[5]]
+    assert torch.equal(rest[1], first[0])
+    assert torch.equal(images.batch([2, 5])["img"], rest[[2, 0]])
+    assert sorted(reads) == sorted([pictures[2], pictures[5]] * 2)
 
 
 @pytest.mark.parametrize("preprocess", [SQUASH, CROPS])
@@ -1284,3 +1287,32 @@ def test_best_weights_of_a_real_trainer(small_checkpoint):
     choose.restore(trainer)
     assert same(values(trainer), best)
     assert choose.best_epoch == 5
+
+
+# Devices and processes
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "said"),
+    [
+        ({"num_gpu": 2}, {}, "num_gpu: this trainer uses one GPU, not 2"),
+        ({"dist": True}, {}, "runs in one process"),
+        ({"world_size": 1}, {"WORLD_SIZE": "2"}, "without torchrun"),
+    ],
+)
+def test_several_gpus_or_processes_are_refused(small_checkpoint, monkeypatch, options, environment, said):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    opt = trainer_options(small_checkpoint(), AdaptSettings(), 0, "cpu")
+    with pytest.raises(ConfigError, match=said):
+        GRMPAdaptModel({**opt, **options})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("cuda:1", "CUDA_VISIBLE_DEVICES=1, and choose cuda"), ("mps", "not on MPS"), ("tpu", "must be auto")],
+)
+def test_devices_that_training_does_not_know(name, said):
+    with pytest.raises(InputError, match=said) as found:
+        training_device(name)
+    assert found.value.argument == "device"
