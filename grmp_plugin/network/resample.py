@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SMALL = 1 << 23  # values of an image that may be floats as a whole: 32 MB, or 2.8 megapixels
-# Values that are floats at a time. Larger pieces in several threads tear holes into the memory of the process,
-# which it keeps.
+# Values that are floats at a time. Larger pieces, in several threads, leave holes in the process's memory.
 _PIECE = 1 << 20
 _A = -0.75  # of the cubic kernel, as in OpenCV and torch
 
