@@ -7,6 +7,7 @@ from PIL import ImageFile
 
 from grmp_plugin.data import jpeg_xl
 from grmp_plugin.data.kinds import HEIF, JPEG_XL, Extra, pillow_reads_avif
+from grmp_plugin.data.unreadable import reason
 from grmp_plugin.errors import ImageError
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis", b"avio"})
@@ -41,20 +42,19 @@ def open_with(plugin: Extra, file: BinaryIO) -> ImageFile.ImageFile:
     """Open a file with a plugin.
 
     Raises:
-        ImageError: When the plugin is not installed.
+        ImageError: When the plugin is not installed, or cannot open the file.
     """
     if not plugin.installed:
         raise ImageError(plugin.missing)
-    file.seek(0)
-    opened: ImageFile.ImageFile
     if plugin is HEIF:
-        from pillow_heif import HeifImageFile
-
-        opened = HeifImageFile(file, "")
+        from pillow_heif import HeifImageFile as Opener
     else:
-        from pillow_jxl.JpegXLImagePlugin import JXLImageFile
-
-        opened = JXLImageFile(file, "")
+        from pillow_jxl.JpegXLImagePlugin import JXLImageFile as Opener
+    file.seek(0)
+    try:
+        opened: ImageFile.ImageFile = Opener(file, "")
+    except Exception as error:
+        raise ImageError(reason(error, plugin.kind)) from error
     return opened
 
 

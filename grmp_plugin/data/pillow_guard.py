@@ -1,7 +1,8 @@
 """Pillow's process-wide switches, set as decoding needs them while any thread reads an image.
 
-Pillow has no per-call option that refuses truncated files, silences warnings or changes the size limit, and
-`warnings.catch_warnings` undoes the changes of other threads; hence this module.
+Pillow has no per-call option that refuses truncated files, silences warnings, changes the size limit or the
+size of its blocks of memory, and `warnings.catch_warnings` undoes the changes of other threads; hence this
+module.
 """
 
 import logging
@@ -10,12 +11,17 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import Any, cast
 
 from PIL import Image, ImageFile
 
 # Pillow logs some damage; without a logging configuration, Python would print it on the screen.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# Pillow splits large images into blocks, of 16 MB by default. Below 32 MB they come from the heaps that glibc
+# keeps for each thread and hardly ever gives back: hundreds of megabytes for each decoding thread.
+_BLOCK_BYTES = 64 << 20
+_core: Any = getattr(Image, "core")  # noqa: B009 - documented, but not declared as exported
 
 
 class _Switches:
@@ -28,10 +34,14 @@ class _Switches:
         self._lock = threading.Lock()
         self._readers = 0
         self._completion_wanted = False
+        self._block_bytes = 0
 
     def set(self) -> None:
         with self._lock:
             self._readers += 1
+            if self._readers == 1:
+                self._block_bytes = _core.get_block_size()
+                _core.set_block_size(max(self._block_bytes, _BLOCK_BYTES))
             # Some libraries, pyiqa among them, switch silent completion of truncated files on at any time.
             self._completion_wanted |= ImageFile.LOAD_TRUNCATED_IMAGES
             ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -45,6 +55,7 @@ class _Switches:
             self._readers -= 1
             if self._readers:
                 return
+            _core.set_block_size(self._block_bytes)
             ImageFile.LOAD_TRUNCATED_IMAGES |= self._completion_wanted
             self._completion_wanted = False
             with suppress(ValueError):

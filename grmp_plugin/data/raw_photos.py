@@ -87,8 +87,10 @@ def read_raw(file: BinaryIO, pixel_limit: int, reserve: Reserve) -> np.ndarray:
                 raise ImageError(too_large(width, height, pixel_limit))
             reserve(width * height)
             pixels: np.ndarray = raw.postprocess(use_camera_wb=True, output_bps=8)
-    except (rawpy.LibRawError, ValueError, OSError) as error:
-        raise ImageError(reason(error, "raw photo")) from error
+    except rawpy.LibRawError as error:
+        # LibRaw's words come as bytes.
+        words = [arg.decode(errors="replace") if isinstance(arg, bytes) else arg for arg in error.args]
+        raise ImageError(reason(type(error)(*words), RAW.kind)) from error
     return np.ascontiguousarray(pixels)
 
 

@@ -1,0 +1,210 @@
+"""Depths, planes, byte orders and compressions: decoded as another decoder does, or refused; never wrongly."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from grmp_plugin.data.images import pillow_pixels, read_image
+from grmp_plugin.errors import ImageError
+
+HEIGHT, WIDTH = 48, 64
+COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}
+EXTRAS = (None, "unspecified", "assocalpha", "unassalpha")
+# zlib is the only compression that tifffile writes by itself; Pillow below writes the others.
+COMPRESSIONS = (None, "zlib")
+
+
+def samples(dtype, count, seed=0):
+    full = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, full + 1, (HEIGHT, WIDTH, count)).astype(dtype)
+
+
+def shown(values, photometric, extra):
+    """What a viewer shows, in exact arithmetic: (H, W, 3), 255 for white."""
+    share = values / np.iinfo(values.dtype).max * 255
+    count = COLOURS[photometric]
+    colour = np.broadcast_to(share[..., :count], (*share.shape[:2], 3))
+    if photometric == "miniswhite":
+        colour = 255 - colour
+    if extra in (None, "unspecified"):
+        return colour
+    alpha = share[..., count : count + 1] / 255
+    return colour * (1 if extra == "assocalpha" else alpha) + 255 * (1 - alpha)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("photometric", COLOURS)
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_tiff_is_read_rightly_or_refused(tmp_path, dtype, photometric, extra):
+    path, read = tmp_path / "a.tif", []
+    layouts = ({"rowsperstrip": 16}, {"tile": (16, 32)})
+    for planes, order, compression, layout in itertools.product(
+        ("contig", "separate"), "<>", COMPRESSIONS, layouts
+    ):
+        values = samples(dtype, COLOURS[photometric] + (extra is not None))
+        if extra == "assocalpha":
+            values[..., :-1] = np.minimum(values[..., :-1], values[..., -1:])
+        if values.shape[-1] == 1 and planes == "separate":
+            continue
+        options = {"photometric": photometric, "compression": compression, "byteorder": order, **layout}
+        if values.shape[-1] > 1:
+            options["planarconfig"] = planes
+        if extra is not None:
+            options["extrasamples"] = [extra]
+        stored = np.moveaxis(values, -1, 0) if planes == "separate" else values
+        tifffile.imwrite(path, stored if values.shape[-1] > 1 else values[..., 0], **options)
+        try:
+            result = read_image(path)
+        except ImageError:
+            continue
+        read.append(planes)
+        # Pillow cuts to 8 bits before the alpha is applied; undoing a premultiplication doubles the error.
+        tolerance = 3 if extra == "assocalpha" else 2
+        difference = np.abs(result - shown(values, photometric, extra)).max()
+        assert difference <= tolerance, (planes, order, compression, layout)
+    if photometric == "rgb":
+        assert len(read) == 16  # none of these may be refused
+    elif extra is None and (photometric, dtype) != ("miniswhite", "u2"):
+        assert len(read) == 8
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate"])
+@pytest.mark.parametrize("predictor", [1, 2])
+def test_tiff_compressions(tmp_path, compression, predictor):
+    values = samples("u1", 3)
+    path = tmp_path / "a.tif"
+    Image.fromarray(values).save(path, compression=compression, tiffinfo={317: predictor})
+    np.testing.assert_array_equal(read_image(path), values)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("factor", [1, 257])
+def test_planes_of_inks(tmp_path, compression, factor):
+    """Interleaved CMYK is tested elsewhere; separate planes show the same."""
+    inks = samples("u1", 4)
+    values = inks if factor == 1 else inks.astype("u2") * factor
+    results = []
+    for planes, stored in (("contig", values), ("separate", np.moveaxis(values, -1, 0))):
+        options = {"photometric": "separated", "planarconfig": planes, "compression": compression}
+        tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+        results.append(read_image(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize(("photometric", "count"), [("cielab", 3), ("minisblack", 2)])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_planes_that_pillow_puts_together_wrongly_are_refused(tmp_path, photometric, count, compression):
+    options = {"extrasamples": ["unassalpha"]} if count == 2 else {}
+    stored = np.moveaxis(samples("u1", count), -1, 0)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stored,
+        photometric=photometric,
+        planarconfig="separate",
+        compression=compression,
+        **options,
+    )
+    with pytest.raises(ImageError, match="separate planes"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_turned_planes(tmp_path):
+    values = samples("u2", 3)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.moveaxis(values, -1, 0),
+        photometric="rgb",
+        planarconfig="separate",
+        extratags=[(274, "H", 1, 6, True)],
+    )
+    expected = np.rot90(values / 257.0, -1)
+    assert np.abs(read_image(tmp_path / "a.tif") - expected).max() <= 1
+    with Image.open(tmp_path / "a.tif") as opened:
+        assert np.abs(pillow_pixels(opened) - expected).max() <= 1
+
+
+def test_signed_bytes_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", samples("i1", 1)[..., 0])
+    with pytest.raises(ImageError, match="signed"):
+        read_image(tmp_path / "a.tif")
+
+
+# --- JPEG 2000 ------------------------------------------------------------------------------------
+
+
+def jp2(path, values):
+    """Write (H, W, C) uint16 RGB(A) without loss."""
+    bgr = values[..., [2, 1, 0, 3][: values.shape[-1]]]
+    assert cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_jpeg_2000_of_16_bit(tmp_path, count, capfd):
+    values = samples("u2", count)
+    values[:4] = 65535
+    jp2(tmp_path / "a.jp2", values)
+    expected = shown(values, "rgb", None if count == 3 else "unassalpha")
+    result = read_image(tmp_path / "a.jp2")
+    assert np.abs(result - expected).max() <= 1
+    assert (result[:4] == 255).all()
+    assert result.flags.writeable
+    with Image.open(tmp_path / "a.jp2") as opened:
+        np.testing.assert_array_equal(pillow_pixels(opened), result)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14])
+def test_jpeg_2000_of_other_depths(tmp_path, bits):
+    values = samples("u2", 3) >> (16 - bits)
+    values[:4] = (1 << bits) - 1
+    jp2(tmp_path / "a.jp2", values)
+    content = bytearray((tmp_path / "a.jp2").read_bytes())
+    # OpenCV writes 16 bits; a decoder that is told fewer of a file without loss gives these.
+    at = content.index(b"\xff\x4f\xff\x51") + 4 + 38
+    assert [content[at + 3 * channel] for channel in range(3)] == [15] * 3
+    expected = values / ((1 << bits) - 1) * 255
+    with pytest.raises(AssertionError):  # as 16 bits, the picture is nearly black
+        np.testing.assert_allclose(read_image(tmp_path / "a.jp2"), expected, atol=1)
+
+
+def test_jpeg_2000_of_8_bit_is_pillows(tmp_path):
+    values = samples("u1", 3)
+    Image.fromarray(values).save(tmp_path / "a.jp2", irreversible=False)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jp2"), values)
+
+
+@pytest.mark.parametrize("name", ["a.jp2", "a.j2k"])
+def test_signed_or_mixed_depths_are_refused(tmp_path, name):
+    jp2(tmp_path / "a.jp2", samples("u2", 3))
+    content = bytearray((tmp_path / "a.jp2").read_bytes())
+    start = content.index(b"\xff\x4f\xff\x51")
+    for depth in (0x80 | 15, 11):
+        content[start + 42] = depth
+        (tmp_path / name).write_bytes(content if name == "a.jp2" else content[start:])
+        with pytest.raises(ImageError, match="JPEG 2000 with .*-bit colours"):
+            read_image(tmp_path / name)
+
+
+def test_jpeg_2000_in_another_colour_space_is_refused(tmp_path):
+    jp2(tmp_path / "a.jp2", samples("u2", 3))
+    content = bytearray((tmp_path / "a.jp2").read_bytes())
+    at = content.index(b"colr")
+    assert content[at + 4 : at + 11] == b"\x01\0\0\0\0\0\x10"
+    content[at + 10] = 18  # sYCC
+    (tmp_path / "a.jp2").write_bytes(content)
+    with pytest.raises(ImageError, match="unsupported kind"):
+        read_image(tmp_path / "a.jp2")
+
+
+def test_truncated_deep_jpeg_2000(tmp_path, capfd):
+    jp2(tmp_path / "a.jp2", samples("u2", 3))
+    content = (tmp_path / "a.jp2").read_bytes()
+    for share in (0.3, 0.6, 0.9):
+        (tmp_path / "a.jp2").write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(ImageError):
+            read_image(tmp_path / "a.jp2")
+    assert capfd.readouterr() == ("", "")
