@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.api.trained import TrainedResult
+from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -57,8 +58,9 @@ class Pretraining(TrainedResult):
         return float(self.checkpoint.info["prompts_moved"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: `run`, and `prompts` as the checkpoint records them."""
-        return {"run": self.run.to_dict(), "prompts": dict(self.checkpoint.info)}
+        """Plain data: `run`, and `prompts` as the checkpoint records them, without the digests of images."""
+        prompts = {name: value for name, value in self.checkpoint.info.items() if name != SECTION}
+        return {"run": self.run.to_dict(), "prompts": prompts}
 
     def __repr__(self) -> str:
         steps = self.checkpoint.info["outer_steps"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.start import with_new_prompts
 from grmp_plugin.synthetic.tasks import TaskSource
@@ -58,6 +59,9 @@ def pretrain_prompts(
     state = saved.load() if saved is not None and resume else None
     if state is not None:
         losses.extend(state["log"])
+        for source, learned in zip(sources, state["learned"], strict=True):
+            for collection, digests in learned.items():
+                source.learned[collection].update(digests)
 
     def on_step(step: Step) -> None:
         losses.append(dict(step.losses))
@@ -65,7 +69,8 @@ def pretrain_prompts(
 
     def save(loop: dict[str, Any]) -> None:
         if saved is not None:
-            saved.save({"loop": loop, "log": losses})
+            learned = [source.learned for source in sources]
+            saved.save({"loop": loop, "log": losses, "learned": learned})
 
     run(
         trainer,
@@ -90,7 +95,18 @@ def pretrain_prompts(
         "outer_learning_rate": settings.outer_learning_rate,
         "prompts_moved": round(trainer.moved(), 6),
     }
+    if record := _learned_from(start, sources):
+        trainer.info[SECTION] = record
     return trainer.checkpoint()
+
+
+def _learned_from(start: Checkpoint, sources: Sequence[TaskSource]) -> dict[str, dict[str, str]]:
+    """Digests of the images of all tasks, beside those of the start."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for source in sources:
+        for collection, digests in source.learned.items():
+            found.setdefault(collection, []).extend(digests.items())
+    return with_learned(start.info, start.source, **found)
 
 
 def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: str) -> dict[str, Any]:
