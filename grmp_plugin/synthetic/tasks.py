@@ -4,6 +4,7 @@ The images come from rated data sets, or from pristine pictures that are distort
 task into support and query is left to the training.
 """
 
+import dataclasses
 import os
 import zlib
 from collections import OrderedDict, defaultdict
@@ -109,7 +110,6 @@ class RatedTasks:
         self.name = name
         self.learned: dict[str, dict[str, str]] = {"ratings": {}, "originals": {}}
         self._paths = ratings.images
-        self._originals = original_files(ratings)
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
         groups: dict[str, list[int]] = defaultdict(list)
         for number, path in enumerate(ratings.images):
@@ -121,6 +121,7 @@ class RatedTasks:
         if references is None:
             raise InputError(f"{name}: the image names follow those of more than one data set. {_NAMING}")
         self._references = ratings.references or references
+        self._originals = original_files(dataclasses.replace(ratings, references=self._references))
         self._groups = {
             distortion: numbers
             for distortion, numbers in groups.items()

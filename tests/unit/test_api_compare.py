@@ -175,7 +175,7 @@ def test_files_report_and_notebook_table(ratings, tmp_path):
     assert json.loads((tmp_path / "table.json").read_text()) == json.loads(json_text(result.to_dict()))
     result.image_scores().write(tmp_path / "scores.parquet")
     scores = pandas.read_parquet(tmp_path / "scores.parquet")
-    assert list(scores.columns) == ["image", "mos", "piqe", "entropy", "judged", "error"]
+    assert list(scores.columns) == ["image", "mos", "piqe", "entropy", "judged", "learned_by", "error"]
     page = result.report(tmp_path / "page.html").read_text(encoding="utf-8")
     assert "piqe" in page
     table = result._repr_html_()
