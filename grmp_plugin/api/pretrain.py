@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.trained import TrainedResult
+from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.paths import find_paths
 from grmp_plugin.errors import DataUnavailableError, InputError
@@ -61,8 +62,9 @@ class Pretraining(TrainedResult):
         return float(self.checkpoint.info["prompts_moved"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: `run`, and `prompts` as the checkpoint records them."""
-        return {"run": self.run.to_dict(), "prompts": dict(self.checkpoint.info)}
+        """Plain data: `run`, and `prompts` as the checkpoint records them, without the digests of images."""
+        prompts = {name: value for name, value in self.checkpoint.info.items() if name != SECTION}
+        return {"run": self.run.to_dict(), "prompts": prompts}
 
     def __repr__(self) -> str:
         steps = self.checkpoint.info["outer_steps"]

@@ -4,14 +4,14 @@ Both are small descriptions that produce a picture at each call, so they are che
 workers; a caller that needs a picture often should keep it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from grmp_plugin.config import SCENES
-from grmp_plugin.data.images import read_image
+from grmp_plugin.data.images import pixels_digest, read_image
 from grmp_plugin.errors import ImageError, InputError
 from grmp_plugin.synthetic.scenes import draw_scene
 
@@ -43,6 +43,10 @@ class Pictures(Protocol):
     def name(self, number: int) -> str:
         """Unique name of the picture."""
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of the decoded pixels of the files that were read so far, by path."""
+
 
 @dataclass(frozen=True)
 class PictureFiles:
@@ -50,9 +54,11 @@ class PictureFiles:
 
     Attributes:
         paths: The files.
+        digests: Digests of the decoded pixels of those that were read so far, by path.
     """
 
     paths: tuple[str, ...]
+    digests: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -66,6 +72,8 @@ class PictureFiles:
         """
         path = self.paths[number]
         image = read_named_image(path)
+        if path not in self.digests:
+            self.digests[path] = pixels_digest(image)
         height, width = image.shape[:2]
         short = min(height, width)
         if short < SMALLEST_SIDE:
@@ -104,6 +112,11 @@ class DrawnPictures:
 
     def __len__(self) -> int:
         return self.pictures
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """None, as nothing is read."""
+        return {}
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Draw one picture, (256, 256, 3) uint8 RGB."""

@@ -4,16 +4,19 @@ The images come from rated data sets, or from pristine pictures that are distort
 task into support and query is left to the training.
 """
 
+import dataclasses
 import os
 import zlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from grmp_plugin.data.images import pixels_digest
+from grmp_plugin.data.learned_images import digests_of_files, original_files
 from grmp_plugin.data.paths import expand_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.reference_names import parse_name, references_of
@@ -67,6 +70,13 @@ class TaskSource(Protocol):
     name: str
     distortions: tuple[str, ...]
 
+    @property
+    def learned(self) -> dict[str, dict[str, str]]:
+        """Digests of the pixels of the images that were read so far, by path, for each collection.
+
+        Collections are those of a checkpoint's section `learned_from`; a resumed run adds to them.
+        """
+
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Draw one task; the same arguments give the same bytes.
 
@@ -98,6 +108,7 @@ class RatedTasks:
             InputError: A file name does not contain the distortion, or no distortion can be a task.
         """
         self.name = name
+        self.learned: dict[str, dict[str, str]] = {"ratings": {}, "originals": {}}
         self._paths = ratings.images
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
         groups: dict[str, list[int]] = defaultdict(list)
@@ -110,6 +121,7 @@ class RatedTasks:
         if references is None:
             raise InputError(f"{name}: the image names follow those of more than one data set. {_NAMING}")
         self._references = ratings.references or references
+        self._originals = original_files(dataclasses.replace(ratings, references=self._references))
         self._groups = {
             distortion: numbers
             for distortion, numbers in groups.items()
@@ -136,11 +148,20 @@ class RatedTasks:
         numbers = self._groups[distortion]
         with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
             images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
+        self._record([self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers])
         mos = self._mos[numbers]
         # The same arrays are returned again: writing to them would change the next draw.
         for array in (*images, mos):
             array.setflags(write=False)
         return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers))
+
+    def _record(
+        self, paths: list[str], images: tuple[np.ndarray, ...], originals: Sequence[str | None]
+    ) -> None:
+        rated, known = self.learned["ratings"], self.learned["originals"]
+        new = [(path, image) for path, image in zip(paths, images, strict=True) if path not in rated]
+        rated.update((path, pixels_digest(image)) for path, image in new)
+        known.update(digests_of_files(file for file in originals if file is not None and file not in known))
 
 
 class DistortedTasks:
@@ -180,6 +201,11 @@ class DistortedTasks:
         self.pictures_per_task = min(pictures_per_task, len(pictures))
         self._pictures = pictures
         self._recent: _Recent[int, np.ndarray] = _Recent(_KEPT_PICTURES)
+
+    @property
+    def learned(self) -> dict[str, dict[str, str]]:
+        """See `TaskSource`: the pristine pictures, of which all images are versions."""
+        return {"photographs": self._pictures.digests}
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Return 5 x pictures_per_task images: each picture from level 1 to 5 in turn; see `TaskSource`.

@@ -1,12 +1,15 @@
 """Few-shot adaptation with quality-aware gradient regularization, as a model of pyiqa."""
 
+import dataclasses
 from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.errors import TrainingError
+from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.learned import adaptation_names
 from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import Regularized, regularize
@@ -31,6 +34,8 @@ class GRMPAdaptModel(GRMPTrainer):
     def __init__(self, opt: dict[str, Any]) -> None:
         self.regularized: Regularized | None = None
         self._skipped = 0
+        self._fed: list[tuple[str, str]] = []
+        self._shots: dict[str, str] = {}
         super().__init__(opt)
 
     def learned_names(self) -> list[str]:
@@ -43,6 +48,19 @@ class GRMPAdaptModel(GRMPTrainer):
         super().init_training_settings()
         self.teacher = Teacher(self.net, self.learned) if self.strength else None
         self.frozen = FrozenPart(self.net, self.teacher)
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """See `GRMPTrainer`; paths and digests of images, if any, are recorded once they are learned from."""
+        super().feed_data(data)
+        self._fed = list(zip(data.get("img_path", ()), data.get("pixels_sha256", ()), strict=False))
+
+    def checkpoint(self) -> Checkpoint:
+        """The network as a checkpoint, with the digests of the images that it learned from."""
+        found = super().checkpoint()
+        if not self._shots:
+            return found
+        record = with_learned(self.start.info, self.start.source, ratings=self._shots.items())
+        return dataclasses.replace(found, info={**found.info, SECTION: record})
 
     def losses(self, shown: Shown, quality: Tensor) -> tuple[Tensor, Tensor | None]:
         """Quality loss and semantic loss from one forward pass.
@@ -96,6 +114,7 @@ class GRMPAdaptModel(GRMPTrainer):
         Raises:
             TrainingError: When too many steps in a row were skipped.
         """
+        self._shots.update(self._fed)
         shown = self.frozen.show(self.img_input, self.image_numbers, self.reseed(current_iter - 1))
         self.net.train()
         self.regularized = self.regularized_gradients(shown, self.gt_mos[:, 0])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from grmp_plugin.config import PromptConfig
+from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.start import with_new_prompts
 from grmp_plugin.synthetic.tasks import TaskSource
@@ -63,7 +64,10 @@ def pretrain_prompts(
     if state is not None and saved is not None:
         try:
             losses.extend(losses_of(state))
-        except (KeyError, ValueError) as error:
+            for source, learned in zip(sources, state["learned"], strict=True):
+                for collection, digests in learned.items():
+                    source.learned[collection].update(digests)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise saved.unusable() from error
 
     def on_step(step: Step) -> None:
@@ -72,7 +76,8 @@ def pretrain_prompts(
 
     def save(loop: dict[str, Any]) -> None:
         if saved is not None:
-            saved.save({"loop": loop, "log": losses})
+            learned = [source.learned for source in sources]
+            saved.save({"loop": loop, "log": losses, "learned": learned})
 
     run(
         trainer,
@@ -97,7 +102,18 @@ def pretrain_prompts(
         "outer_learning_rate": settings.outer_learning_rate,
         "prompts_moved": round(trainer.moved(), 6),
     }
+    if record := _learned_from(start, sources):
+        trainer.info[SECTION] = record
     return trainer.checkpoint()
+
+
+def _learned_from(start: Checkpoint, sources: Sequence[TaskSource]) -> dict[str, dict[str, str]]:
+    """Digests of the images of all tasks, beside those of the start."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for source in sources:
+        for collection, digests in source.learned.items():
+            found.setdefault(collection, []).extend(digests.items())
+    return with_learned(start.info, start.source, **found)
 
 
 def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: str) -> dict[str, Any]:

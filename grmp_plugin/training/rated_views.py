@@ -22,7 +22,8 @@ _ROOM = 2**31
 class RatedViews(Dataset[dict[str, Any]]):
     """Rated images, each as 8-bit views.
 
-    An item has `img` (V, 3, R, R) uint8, `mos_label` (1,) quality in [0, 1], `index` and `img_path`.
+    An item has `img` (V, 3, R, R) uint8, `mos_label` (1,) quality in [0, 1], `index`, `img_path`, and
+    `pixels_sha256`, the digest of its decoded pixels.
 
     Args:
         paths: N image files.
@@ -61,6 +62,7 @@ class RatedViews(Dataset[dict[str, Any]]):
             "mos_label": self.quality[index : index + 1],
             "index": index,
             "img_path": self.paths[index],
+            "pixels_sha256": self.digests[index],
         }
 
     def views(self, index: int) -> Tensor:

@@ -346,7 +346,7 @@ def test_the_papers_pretraining(runs):
     assert document["run"]["data"] == ["tid2013", "kadid10k"]
     assert document["run"]["settings"]["protocol"] == "released"
     assert document["prompts"]["data"] == ["tid2013", "kadid10k"]
-    assert document["prompts"]["distortions"] == 4  # two of each, as many as make an outer step
+    assert document["prompts"]["distortions"] == 6  # all three kinds of each
     checkpoint = read_checkpoint(runs["folder"] / "prompts.safetensors")
     assert checkpoint.info["stage"] == "pre-trained prompts"
     assert not (runs["folder"] / "prompts.safetensors.state").exists()

@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
+import grmp_configs as configs
 import numpy as np
 import pandas
 import pytest
 import torch
+import yaml
 from PIL import Image
 from scipy import stats
 
@@ -349,6 +352,56 @@ def test_settings_of_the_backbone_then_config_then_arguments(folder):
     )
 
 
+def test_released_protocol_implies_its_settings(folder):
+    """Those of the authors' released code, below what a configuration says and above what was measured."""
+    alone = read_config(AdaptConfig, None, backbone="grmp-tiny", protocol="released").training
+    assert (alone.protocol, alone.epochs, alone.learning_rate) == ("released", 2000, 0.05)
+    (folder / "few.yml").write_text("training: {protocol: released, epochs: 3}\n")
+    assert read_config(AdaptConfig, folder / "few.yml", backbone="grmp-tiny").training.epochs == 3
+    own = read_config(AdaptConfig, folder / "few.yml", protocol="own").training
+    assert (own.protocol, own.epochs) == ("own", 3)
+    chained = read_config(PretrainConfig, None, backbone="grmp-tiny", protocol="released")
+    assert chained.data == ("tid2013", "kadid10k")
+    assert (chained.training.tasks_per_step, chained.training.outer_steps) == (24, 100)
+    assert chained.training.outer_learning_rate == 0.01
+    for name in ("paper/livec", "paper/koniq"):
+        preset = read_config(AdaptConfig, name).training
+        assert (preset.epochs, preset.test_share) == (2000, AdaptSettings.RELEASED_TEST_SHARE)
+    preset = read_config(PretrainConfig, "paper/pretrain")
+    assert dataclasses.replace(preset, model="") == dataclasses.replace(
+        read_config(PretrainConfig, None, protocol="released"), model=""
+    )
+
+
+def test_released_protocol_tests_a_fifth(adapt):
+    found = adapt(protocol="released")
+    assert found.run.details["settings"]["test_share"] == 0.2
+    assert found.before.images == 3  # of 16
+
+
+def test_splitting_by_image_is_for_the_released_protocol_only(adapt):
+    found = adapt(protocol="released", split_by="image")
+    assert found.run.details["settings"]["split_by"] == "image"
+    with pytest.raises(ConfigError, match="as only protocol released does") as caught:
+        adapt(split_by="image")
+    assert caught.value.argument == "split_by"
+
+
+def test_pyiqas_configuration_has_the_measured_settings():
+    """`configs/pyiqa/adapt.yml` trains the small model as `grmp adapt` does."""
+    options = yaml.safe_load(Path(configs.__file__).with_name("pyiqa").joinpath("adapt.yml").read_text())
+    measured = read_config(AdaptConfig, None, backbone="grmp-tiny").training
+    train = options["train"]
+    assert train["optim"] == {
+        "type": "SGD",
+        "lr": measured.learning_rate,
+        "weight_decay": measured.weight_decay,
+    }
+    assert train["total_epoch"] == train["scheduler"]["T_max"] == measured.epochs
+    assert train["strength"] == measured.strength
+    assert options["datasets"]["train"]["shots"] == measured.shots
+
+
 def test_python_users_get_the_settings_of_the_backbone(folder, small_checkpoint):
     start = small_checkpoint()
     tiny = dataclasses.replace(start.config.backbone, name="grmp-tiny")
@@ -446,7 +499,9 @@ def test_rows_are_the_learning_curve(pretrained):
     assert pretrained.prompts_moved == pytest.approx(table.prompts_moved.iloc[-1], abs=1e-6)
     document = pretrained.to_dict()
     assert list(document) == ["run", "prompts"]
-    assert document["prompts"] == pretrained.checkpoint.info
+    info = dict(pretrained.checkpoint.info)
+    assert len(info.pop("learned_from")["photographs"]) == 2
+    assert document["prompts"] == info
     assert document["run"]["command"] == "pretrain"
     assert document["run"]["settings"]["outer_steps"] == 2
     assert "2 outer steps" in repr(pretrained)
@@ -465,6 +520,7 @@ def test_pretraining_resumed_gives_the_same(pretrained, folder, small_checkpoint
         grmp.pretrain(**arguments, progress=StopAfter(3))
     resumed = grmp.pretrain(**arguments, resume=True)
     assert same_tensors(resumed.checkpoint, pretrained.checkpoint)
+    assert resumed.checkpoint.info["learned_from"] == pretrained.checkpoint.info["learned_from"]
     assert resumed.rows == pretrained.rows
     assert same_tensors(read_checkpoint(out), pretrained.checkpoint)
     other = {**arguments, "model": small_checkpoint(seed=1), "out": tmp_path / "other.safetensors"}

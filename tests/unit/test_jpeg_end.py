@@ -80,6 +80,8 @@ def test_a_progressive_jpeg_between_two_scans_is_truncated():
     assert without_end_marker(io.BytesIO(whole[:-2])) is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\0", b"\xff\xd8\xff\xc0\0\x02\xff\xda\0\x02"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\0", b"\xff\xd8\xff\xc0\0\x02\xff\xda\0\x02"]
+)
 def test_no_scans(content):
     assert without_end_marker(io.BytesIO(content)) is None

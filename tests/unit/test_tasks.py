@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grmp_plugin.data.images import pixels_digest, read_image
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.errors import ImageError, InputError
@@ -204,8 +205,31 @@ def test_rated_tasks_reach_another_process_without_their_images(tmp_path):
     source = RatedTasks(tid(tmp_path, distortions=3), "tid2013")
     size = len(pickle.dumps(source))
     task = source.draw("02", seed=0)
+    source.learned["ratings"].clear()  # digests may travel
     assert len(pickle.dumps(source)) == size
     assert same(pickle.loads(pickle.dumps(source)).draw("02", seed=0), task)
+
+
+def test_what_was_read_is_recorded(tmp_path):
+    """Rated images and their originals by their pixels; of distorted pictures, the pristine ones."""
+    source = RatedTasks(tid(tmp_path, distortions=2, references=1), "tid2013")
+    assert source.learned == {"ratings": {}, "originals": {}}
+    original = write(tmp_path / "I01.bmp", 8, 9, seed=99)
+    source = RatedTasks(tid(tmp_path, distortions=2, references=1), "tid2013")
+    task = source.draw("02", seed=0)
+    digests = [pixels_digest(image) for image in task.images]
+    assert list(source.learned["ratings"].values()) == digests
+    assert [Path(path).name for path in source.learned["ratings"]] == [f"i01_02_{n}.bmp" for n in LEVELS]
+    assert list(source.learned["originals"].values()) == [pixels_digest(read_image(original))]
+
+    (tmp_path / "pristine").mkdir()
+    large = [write(tmp_path / "pristine" / f"{n}.png", 400, 500, seed=n) for n in range(2)]
+    pristine = pristine_tasks(tmp_path / "pristine", pictures_per_task=1, kinds=["jpeg"])
+    assert pristine.learned == {"photographs": {}}
+    pristine.draw("jpeg", seed=0)
+    ((path, digest),) = pristine.learned["photographs"].items()
+    assert path in large
+    assert digest == pixels_digest(read_image(path))  # before it is reduced
 
 
 # Pictures distorted on the fly

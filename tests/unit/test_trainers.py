@@ -926,9 +926,14 @@ def test_every_epoch_visits_all_tasks():
     assert any(order != sorted(order, key=lambda index: tasks.tasks[index][0]) for order in orders)
 
 
+def test_released_visits_all_kinds_of_its_only_source():
+    tasks = task_views(Flat("a", 30), protocol="released")
+    assert sorted(tasks.order(0)) == list(range(30))
+
+
 def test_released_order_is_source_after_source():
     tasks = task_views(Flat("a", 3), Flat("b", 4), protocol="released", tasks_per_step=3)
-    # As many of every source as in an outer step: b3 is never used.
+    # As many of every source as the smallest has: b3 is never seen.
     assert tasks.tasks == [(0, "a0"), (0, "a1"), (0, "a2"), (1, "b0"), (1, "b1"), (1, "b2")]
     orders = [tasks.order(epoch) for epoch in range(8)]
     for order in orders:
