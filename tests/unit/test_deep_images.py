@@ -1,4 +1,4 @@
-"""Depths, planes, byte orders and compressions: decoded as another decoder does, or refused; never wrongly."""
+"""Depths, planes, byte orders and compressions: decoded as another decoder does, or refused."""
 
 import itertools
 
@@ -185,7 +185,7 @@ def test_signed_or_mixed_depths_are_refused(tmp_path, name):
     for depth in (0x80 | 15, 11):
         content[start + 42] = depth
         (tmp_path / name).write_bytes(content if name == "a.jp2" else content[start:])
-        with pytest.raises(ImageError, match="JPEG 2000 with .*-bit colours"):
+        with pytest.raises(ImageError, match=r"JPEG 2000 with .*-bit colours"):
             read_image(tmp_path / name)
 
 

@@ -49,7 +49,7 @@ def test_only_the_end_marker_is_missing(tmp_path, kind, missing):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flat", [False, True])
 def test_missing_pixels_are_never_filled_in(tmp_path, kind, flat):
-    """At no length is anything but the whole picture read: not in a flat one, which is easy to guess, either."""
+    """At no length is anything but the whole picture read, not even in a flat one that is easy to guess."""
     whole = jpeg(kind, flat=flat)
     (tmp_path / "a.jpg").write_bytes(whole)
     expected = read_image(tmp_path / "a.jpg")
