@@ -277,4 +277,4 @@ def test_maps_have_distinct_names_and_are_not_scored(grmp, pictures, tmp_path):
     first, second = grmp(*arguments), grmp(*arguments)
     assert len(list((folder / "maps").iterdir())) == 3
     assert [row["image"] for row in second.json["images"]] == [row["image"] for row in first.json["images"]]
-    assert "3 quality maps in" in second.err
+    assert "3 quality maps were left out" in second.err

@@ -285,7 +285,7 @@ OUT = ["--out", "refused.safetensors"]
         (["--data", "drawn", "--outer-steps", "0", *OUT], 2, ["--outer-steps"]),
         (["--pristine", "single", *OUT], 2, ["single", "at least 2 pristine pictures", "not 1"]),
         (["--pristine", "empty", *OUT], 2, ["empty", "no images", ".png"]),
-        (["--pristine", "tiny", *OUT], 1, ["tiny/", ".png", "90 x 90", "each side needs 96"]),
+        (["--pristine", "tiny", *OUT], 1, ["tiny/", ".png", "90 x 90", "each side must be at least 96"]),
         (["--pristine", "torn", *OUT], 1, ["torn/1.png", "truncated"]),
         (["--data", "kadid10", *OUT], 2, ["'kadid10'", "Did you mean 'kadid10k'?"]),
         (["--data", "kadid10k", "--data-root", "empty", *OUT], 1, ["kadid10k", "empty", "--data drawn"]),
