@@ -137,7 +137,7 @@ def test_comparison_with_an_adapted_model_from_the_wheel(installed, rated, adapt
     metrics = {row["metric"]: row for row in json.loads(done.stdout)["metrics"]}
     assert set(metrics) == {"grmp_iqa-tiny", str(adapted[1]), "piqe"}
     assert metrics[str(adapted[1])]["srcc"] is not None
-    assert metrics[str(adapted[1])]["learned_images"] == adapted[0]["splits"][0]["shots"]
+    assert metrics[str(adapted[1])]["learned_images"] >= adapted[0]["splits"][0]["shots"]
     by_command, _ = scores
     for row in json.loads((tmp_path / "scores.json").read_text())["images"]:
         assert row[str(adapted[1])] == pytest.approx(by_command[row["image"]], abs=1e-6)
