@@ -24,7 +24,7 @@ def training_device(name: str) -> str:
         )
     if name == "mps":
         raise InputError(
-            "training runs on CUDA or the CPU, not on MPS (scoring does)", argument="device", see=("device",)
+            "must be auto, cpu or cuda, not 'mps': scoring runs on MPS, training does not", argument="device"
         )
     if name not in DEVICES:
         raise InputError(

@@ -1315,7 +1315,11 @@ def test_several_gpus_or_processes_are_refused(small_checkpoint, monkeypatch, op
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("cuda:1", "CUDA_VISIBLE_DEVICES=1, and choose cuda"), ("mps", "not on MPS"), ("tpu", "must be auto")],
+    [
+        ("cuda:1", "CUDA_VISIBLE_DEVICES=1, and choose cuda"),
+        ("mps", "scoring runs on MPS, training does not"),
+        ("tpu", "must be auto"),
+    ],
 )
 def test_devices_that_training_does_not_know(name, said):
     with pytest.raises(InputError, match=said) as found:
