@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image, ImageFile
 
 _END = b"\xff\xd9"
-# Bits for what may be missing: none, so that libjpeg makes do; all zero, alternating, and nearly all one (0xFF
-# begins a marker).
+# Bits for what may be missing: none, so that libjpeg makes do; all zero; alternating; and nearly all one,
+# since 0xFF begins a marker.
 _FILLINGS = (b"", b"\x00" * 64, b"\x55" * 64, b"\xfe" * 64)
 _WITHOUT_CONTENT = (0x01, 0xD8)
 _START_OF_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
