@@ -1,4 +1,4 @@
-"""Depths, planes, byte orders and compressions: decoded as another decoder does, or refused."""
+"""Depths, planes, byte orders and compressions: decoded as they are, or refused; never wrongly."""
 
 import itertools
 
@@ -62,12 +62,13 @@ def test_tiff_is_read_rightly_or_refused(tmp_path, dtype, photometric, extra):
         except ImageError:
             continue
         read.append(planes)
-        # Pillow cuts to 8 bits before the alpha is applied; undoing a premultiplication doubles the error.
-        tolerance = 3 if extra == "assocalpha" else 2
+        # Pillow cuts to 8 bits before the alpha is applied, which enlarges the error.
+        tolerance = 1 if extra in (None, "unspecified") else 3
         difference = np.abs(result - shown(values, photometric, extra)).max()
         assert difference <= tolerance, (planes, order, compression, layout)
     if photometric == "rgb":
-        assert len(read) == 16  # none of these may be refused
+        # Only uncompressed 8-bit planes of which Pillow drops one are refused.
+        assert len(read) == (12 if (dtype, extra) == ("u1", "unspecified") else 16)
     elif extra is None and (photometric, dtype) != ("miniswhite", "u2"):
         assert len(read) == 8
 
@@ -149,7 +150,7 @@ def test_jpeg_2000_of_16_bit(tmp_path, count, capfd):
     jp2(tmp_path / "a.jp2", values)
     expected = shown(values, "rgb", None if count == 3 else "unassalpha")
     result = read_image(tmp_path / "a.jp2")
-    assert np.abs(result - expected).max() <= 1
+    assert np.abs(result - expected).max() <= (1 if count == 3 else 2)
     assert (result[:4] == 255).all()
     assert result.flags.writeable
     with Image.open(tmp_path / "a.jp2") as opened:
@@ -159,16 +160,15 @@ def test_jpeg_2000_of_16_bit(tmp_path, count, capfd):
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14])
 def test_jpeg_2000_of_other_depths(tmp_path, bits):
+    codecs = pytest.importorskip("imagecodecs")
     values = samples("u2", 3) >> (16 - bits)
     values[:4] = (1 << bits) - 1
-    jp2(tmp_path / "a.jp2", values)
-    content = bytearray((tmp_path / "a.jp2").read_bytes())
-    # OpenCV writes 16 bits; a decoder that is told fewer of a file without loss gives these.
-    at = content.index(b"\xff\x4f\xff\x51") + 4 + 38
-    assert [content[at + 3 * channel] for channel in range(3)] == [15] * 3
-    expected = values / ((1 << bits) - 1) * 255
-    with pytest.raises(AssertionError):  # as 16 bits, the picture is nearly black
-        np.testing.assert_allclose(read_image(tmp_path / "a.jp2"), expected, atol=1)
+    for codec in ("jp2", "j2k"):
+        content = codecs.jpeg2k_encode(
+            values, level=0, codecformat=codec, bitspersample=bits, reversible=True
+        )
+        (tmp_path / "a.jp2").write_bytes(content)
+        assert np.abs(read_image(tmp_path / "a.jp2") - values / ((1 << bits) - 1) * 255).max() <= 0.51
 
 
 def test_jpeg_2000_of_8_bit_is_pillows(tmp_path):
