@@ -85,7 +85,7 @@ def test_scores_do_not_replace_an_image(tmp_path):
     image, link = tmp_path / "a.png", tmp_path / "link"
     image.write_bytes(b"pixels")
     sources = {str(image): FileImage(str(image))}
-    scores = Scores(None, (), None, None, None, 0, None, sources, None)
+    scores = Scores(None, (), None, None, None, 0, None, {}, sources, None)
     for suffix, write in ((".csv", scores.write), (".html", scores.report)):
         link.with_suffix(suffix).symlink_to(image)
         with pytest.raises(InputError, match="is the input"):
@@ -123,7 +123,7 @@ def test_maps_never_follow_a_link_out_of_their_folder(tmp_path, drawn):
 def test_maps_on_a_full_disk_are_complete_or_absent(tmp_path, drawn, monkeypatch):
     source = _photograph(tmp_path)
 
-    def save(self, file, *_):
+    def save(self, file, **_):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
