@@ -1,0 +1,341 @@
+"""Whatever a file holds: no traceback, no answer later than five seconds, and an error names the file.
+
+More examples: `HOSTILE_EXAMPLES=2000 pytest tests/unit/test_hostile_inputs.py`.
+"""
+
+import io
+import json
+import os
+import time
+import zipfile
+from functools import partial
+
+import hypothesis
+import hypothesis.strategies as st
+import open_clip  # noqa: F401 - takes seconds
+import pytest
+import torch
+import yaml
+from grmp_cli.app import app
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from grmp_plugin.api.models import load_model, model_facts
+from grmp_plugin.api.score import mos_scale
+from grmp_plugin.data.ratings_file import read_ratings
+from grmp_plugin.errors import GRMPError
+from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
+from grmp_plugin.training.presets import read_config
+from grmp_plugin.training.settings import AdaptConfig, PretrainConfig
+from grmp_plugin.training.state import SavedState
+
+# Time is measured below, as processor time.
+hypothesis.settings.register_profile(
+    "hostile",
+    max_examples=int(os.environ.get("HOSTILE_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+    database=None,
+    derandomize=True,
+)
+hypothesis.settings.load_profile("hostile")
+
+# Of YAML.
+PARTS = (
+    *("seed", "training", ":", " ", "\n", "- ", "[", "]", "{", "}", "&a", "*a", "<<", "? ", "| ", "> ", "'"),
+    *("!!int", "!!map", "!!float", "!!timestamp", "!!binary", "\t", "#", "%", "---", "...", "1", "~", '"'),
+    *("2001-01-01", "1:2", "0x", ".inf", "é", "\\ud800", "10e400", "splits: 0", "training: {shots: 1}"),
+)
+NUMBERS = st.one_of(
+    st.integers(),
+    st.sampled_from([0, -1, 1, 2, 10**6, 10**9, 2**63, 10**30, 10**400]),
+    st.floats(),
+    st.sampled_from([1e9, 1e-300, 1e300]),
+)
+WORDS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        ["", "\x1b[31m", "[red]", "{scene}", "{0.__class__}", "crops", "squash", "x" * 5000, "\0", "~~"]
+    ),
+)
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def places(data, prefix=()):
+    """Paths of all values in nested data."""
+    yield prefix
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in items:
+        yield from places(value, (*prefix, key))
+
+
+def changed(data, place, value):
+    """The data with another value in one place."""
+    if not place:
+        return value
+    copy = dict(data) if isinstance(data, dict) else list(data)
+    copy[place[0]] = changed(data[place[0]], place[1:], value)
+    return copy
+
+
+def variations(data):
+    """Up to three values replaced, anywhere."""
+    edit = st.tuples(st.sampled_from(sorted(places(data), key=str)), VALUES)
+
+    def apply(edits):
+        result = data
+        for place, value in edits:
+            if place in set(places(result)):
+                result = changed(result, place, value)
+        return result
+
+    return st.lists(edit, min_size=1, max_size=3).map(apply)
+
+
+CONFIG = {
+    "backbone": {
+        "name": "small",
+        "weights": None,
+        "architecture": {
+            "embed_dim": 32,
+            "quick_gelu": True,
+            "vision_cfg": {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32},
+            "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+        },
+    },
+    "context_tokens": 4,
+    "visual_prompts": 5,
+    "prompt_dropout": 0.1,
+    "quality_texts": ["high quality.", "low quality."],
+    "scene_text": "a photo of a {scene}",
+    "scenes": ["animal", "plant"],
+    "preprocess": {
+        "kind": "crops",
+        "size": 32,
+        "resize": 36,
+        "short_side": 64,
+        "scales": [1.0, 0.5],
+        "grid": 2,
+    },
+}
+INFO = {
+    "licence": "none",
+    "mos_scale": {"low": 0.0, "high": 100.0, "lower_better": False, "source": "declared"},
+    "learned_from": {"shots": {"a.png": "0" * 64}},
+    "metrics": {"before": {"srcc": 0.5}},
+}
+TRAINING = {
+    "model": "grmp_iqa-tiny",
+    "backbone_weights": "openai",
+    "data": "ratings.csv",
+    "splits": 2,
+    "seed": 1,
+    "prompts": {"context_tokens": 4, "quality_texts": ["good", "bad"]},
+    "training": {"shots": 10, "epochs": 3, "learning_rate": 0.001, "sampling": "spread", "protocol": "own"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("hostile")
+
+
+class Whole:
+    """A checkpoint file, to be written again with other metadata."""
+
+    def __init__(self, content):
+        size = int.from_bytes(content[:8], "little")
+        self.header, self.data = json.loads(content[8 : 8 + size]), content[8 + size :]
+
+    def __repr__(self):
+        return "<a checkpoint>"
+
+    def write(self, file, **metadata):
+        header = {**self.header, "__metadata__": {**self.header["__metadata__"], **metadata}}
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + self.data)
+
+
+@pytest.fixture(scope="module")
+def whole(small_checkpoint, folder):
+    file = folder / "good.safetensors"
+    write_checkpoint(small_checkpoint(), file)
+    return Whole(file.read_bytes())
+
+
+def check(file, *steps):
+    """Run steps, each of which may refuse the file, and must name it."""
+    for step in steps:
+        refused = None
+        started = time.process_time()  # other programs may keep the machine busy
+        try:
+            step(file)
+        except GRMPError as error:
+            refused = str(error)
+        assert time.process_time() - started < 5
+        assert refused is None or (str(file) in refused and len(refused) < 20_000), refused
+
+
+def use(file):
+    """Load and score, as `grmp score --scale mos` does."""
+    model = load_model(str(file))
+    with torch.no_grad():
+        assert model.network(torch.rand(1, 3, 40, 50)).isfinite().all()
+    mos_scale(model, None)
+
+
+def show(file, form):
+    """`grmp models info` prints nothing that a terminal would obey."""
+    model_facts(str(file))
+    shown = CliRunner().invoke(app, ["models", "info", str(file), "--format", form])
+    assert shown.exit_code == 0
+    assert all(c.isprintable() or c in "\r\n" for c in shown.output)
+
+
+@hypothesis.given(config=variations(CONFIG))
+def test_configuration_of_a_checkpoint(whole, folder, config):
+    file = folder / "config.safetensors"
+    whole.write(file, config=json.dumps(config))
+    check(file, use)
+
+
+@hypothesis.given(info=variations(INFO), form=st.sampled_from(["table", "csv", "json", "jsonl"]))
+def test_history_of_a_checkpoint(whole, folder, info, form):
+    file = folder / "info.safetensors"
+    whole.write(file, info=json.dumps(info))
+    check(file, use, lambda file: show(file, form))
+
+
+@hypothesis.given(config=st.text(), info=st.text(), version=st.text(max_size=5))
+def test_metadata_of_any_text(whole, folder, config, info, version):
+    file = folder / "text.safetensors"
+    for metadata in ({"config": config}, {"info": info}, {"grmp_format": version}):
+        whole.write(file, **metadata)
+        check(file, use)
+
+
+@pytest.fixture(scope="module")
+def contents(small_checkpoint, folder, whole):
+    """The same tensors as safetensors, as PyTorch's two formats, and as TorchScript."""
+    found = {"safetensors": (folder / "good.safetensors").read_bytes()}
+    tensors = {name: t[:2] if t.ndim else t for name, t in small_checkpoint().tensors.items()}
+    for zipped in (True, False):
+        stream = io.BytesIO()
+        torch.save(tensors, stream, _use_new_zipfile_serialization=zipped)
+        found["zip" if zipped else "legacy"] = stream.getvalue()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(found["zip"])) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        new.writestr("archive/constants.pkl", b"\x80\x02).")
+    found["torchscript"] = stream.getvalue()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy", "torchscript"])
+@hypothesis.given(data=st.data())
+def test_damaged_bytes(contents, folder, kind, data):
+    content = bytearray(contents[kind])
+    # Headers are at the beginning and at the end.
+    near = st.integers(0, min(3000, len(content) - 1))
+    place = st.one_of(near, near.map(lambda n: len(content) - 1 - n), st.integers(0, len(content) - 1))
+    for where, byte in data.draw(st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=4)):
+        content[where] = byte
+    length = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
+    file = folder / f"damaged-{kind}.pt"
+    file.write_bytes(content[:length])
+    check(file, read_checkpoint, use)
+
+
+@hypothesis.given(content=st.binary(max_size=200))
+def test_any_bytes(folder, content):
+    for start in (b"", b"PK\x03\x04", b"\x80\x02", b"\x10\0\0\0\0\0\0\0{"):
+        file = folder / "any.pt"
+        file.write_bytes(start + content)
+        check(file, use, lambda file: SavedState(file, {}).load())
+
+
+@hypothesis.given(config=variations(TRAINING))
+def test_yaml_of_other_values(folder, config):
+    file = folder / "values.yml"
+    file.write_text(yaml.dump(config, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
+    for kind in (AdaptConfig, PretrainConfig):
+        check(file, partial(read_config, kind))
+
+
+@hypothesis.given(
+    text=st.one_of(
+        st.binary(max_size=200),
+        st.lists(
+            st.sampled_from(PARTS),
+            max_size=30,
+        ).map(lambda parts: "".join(parts).encode()),
+    )
+)
+def test_yaml_of_any_text(folder, text):
+    file = folder / "text.yml"
+    file.write_bytes(text)
+    for kind in (AdaptConfig, PretrainConfig):
+        check(file, partial(read_config, kind))
+
+
+CELLS = st.one_of(
+    WORDS,
+    NUMBERS.map(lambda number: str(number)[:500]),
+    st.sampled_from(
+        ["a.png", "b.png", "image", "mos", "1", "2.5", "1,5", "nan", "inf", '"', "", " ", "\n", "\r", "=1"]
+    ),
+)
+
+
+@hypothesis.given(
+    rows=st.lists(st.lists(CELLS, max_size=5), max_size=8),
+    separator=st.sampled_from([",", ";", "\t", "|"]),
+    header=st.sampled_from(["", "image,mos\n", "image;mos\n", "mos,image,ref\n", "image,mos,image\n"]),
+    quote=st.booleans(),
+)
+def test_csv_of_any_cells(folder, rows, separator, header, quote):
+    file = folder / "cells.csv"
+    cell = (lambda text: '"' + text.replace('"', '""') + '"') if quote else str
+    lines = [separator.join(cell(text) for text in row) for row in rows]
+    file.write_text(header + "\n".join(lines), encoding="utf-8", errors="surrogatepass", newline="")
+    check(file, read_ratings, partial(read_ratings, raw=True, skip_bad=True))
+
+
+@hypothesis.given(content=st.binary(max_size=300))
+def test_csv_of_any_bytes(folder, content):
+    file = folder / "bytes.csv"
+    for start in (b"", b"image,mos\n", b"\xff\xfe", b"\xef\xbb\xbfimage,mos\n"):
+        file.write_bytes(start + content)
+        check(file, partial(read_ratings, skip_bad=True))
+
+
+@pytest.mark.parametrize("cell", ["x" * 131_073, "x" * 10**6, '"' + "\n" * 10**6])
+@pytest.mark.parametrize("header", ["", "image,mos\n"])
+def test_cells_of_any_length(folder, header, cell):
+    file = folder / "long.csv"
+    file.write_text(f"{header}{cell},1\na.png,2\n")
+    with pytest.raises(GRMPError, match=r"long\.csv") as caught:
+        read_ratings(file)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_device_without_end_is_no_table():
+    with pytest.raises(GRMPError, match="/dev/zero: larger than 256 MiB"):
+        read_ratings("/dev/zero")
+
+
+def test_an_unchanged_file_is_accepted(whole, folder):
+    """Else the tests above could pass because everything is refused."""
+    file = folder / "unchanged.safetensors"
+    whole.write(file, config=json.dumps(CONFIG), info=json.dumps(INFO))
+    use(file)
+    with safe_open(file, framework="pt") as opened:
+        assert json.loads(opened.metadata()["config"]) == CONFIG
+    (folder / "good.yml").write_text(yaml.dump(TRAINING))
+    read_config(AdaptConfig, folder / "good.yml")
