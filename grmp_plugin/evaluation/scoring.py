@@ -149,7 +149,8 @@ class Scorer:
     def _row(self, name: str, score: float) -> ImageScore:
         if math.isfinite(score):
             return ImageScore(name, score)
-        return ImageScore(name, None, f"the network's score in {self.precision} is {score}: use fp32")
+        advice = "the weights overflow" if self.precision == "fp32" else "use fp32"
+        return ImageScore(name, None, f"the network's score in {self.precision} is {score}: {advice}")
 
     def _plan(self, sources: Iterable[ImageSource]) -> tuple[Share, Iterator[list[ImageSource]]]:
         """How to share the work, and the sources in batches."""

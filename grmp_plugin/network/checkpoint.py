@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from grmp_plugin.config import NetworkConfig, from_dict, to_dict
-from grmp_plugin.errors import CheckpointError, ConfigError
+from grmp_plugin.errors import CheckpointError, ConfigError, GRMPError
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network import authors
 from grmp_plugin.network.backbone import backbone_tensors
@@ -34,6 +34,8 @@ from grmp_plugin.tables import without_nan
 
 FORMAT = "grmp-iqa/1"
 _CLIP = "clip."
+_SCALE = "clip.logit_scale"
+_LARGEST_SCALE = 80.0  # the logarithm of the largest float32 is 88; CLIP's training stops at 4.6
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,25 @@ def complete_tensors(checkpoint: Checkpoint, expected: Mapping[str, Tensor]) -> 
     check_finite(tensors, checkpoint.source)
     missing = expected.keys() - tensors.keys()
     if missing and all(name.startswith(_CLIP) for name in missing) and checkpoint.config.backbone.weights:
-        for name, tensor in backbone_tensors(checkpoint.config.backbone).items():
+        for name, tensor in _backbone_of(checkpoint).items():
             tensors.setdefault(_CLIP + name, tensor)
     _check_fit(tensors, expected, checkpoint.source)
+    scale = float(tensors[_SCALE].max())
+    if scale > _LARGEST_SCALE:
+        raise CheckpointError(f"{checkpoint.source}: {_SCALE} is {scale:g}, whose exponential overflows")
     return {
         name: t.to(torch.float32, copy=True) if t.is_floating_point() else t.clone()
         for name, t in tensors.items()
     }
+
+
+def _backbone_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's backbone; errors say which checkpoint needs them."""
+    try:
+        return backbone_tensors(checkpoint.config.backbone)
+    except GRMPError as error:
+        message = f"{checkpoint.source} needs the weights of its backbone: {error.message}"
+        raise type(error)(message, argument=error.argument, see=error.see) from error
 
 
 def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

@@ -21,6 +21,9 @@ from grmp_plugin.plain_data import shown
 _WRAPPERS = ("state_dict", "params", "model_state_dict", "model")
 _DEEPEST_WRAPPER = 3
 
+# Weights are below a hundred. Larger ones than this come from flipped bits, and overflow when squared twice.
+_LARGEST = 1e9
+
 # Limits far above what any CLIP needs, so that no file keeps the program busy or fills the memory.
 _MOST_TENSORS = 20_000
 _MOST_HEADER_BYTES = 32 << 20  # of safetensors: names, shapes, metadata
@@ -104,25 +107,27 @@ def read_named(path: Path) -> NamedTensors:
 
 
 def check_finite(tensors: Mapping[str, Tensor], source: object) -> None:
-    """Check that all numbers are finite in float32, in which networks compute.
+    """Check that all numbers are finite, and of a size with which a network can compute in float32.
 
     Args:
         tensors: Dense tensors.
         source: The file, for messages.
 
     Raises:
-        CheckpointError: For NaN, infinity, or a number that float32 cannot hold; it names the tensor.
+        CheckpointError: For NaN, infinity, or a number beyond `_LARGEST`; it names the tensor.
     """
     for name, tensor in tensors.items():
-        # The sum is not finite if any number is not; that it overflows is rare, and then all are looked at.
-        if not tensor.is_floating_point() or tensor.float().sum().isfinite():
+        if not tensor.is_floating_point() or not tensor.numel():
             continue
-        wrong = int((~tensor.float().isfinite()).sum())
-        if wrong:
-            raise CheckpointError(
-                f"{source}: the tensor {shown(name)} holds {wrong} values (of {tensor.numel()}) that are NaN "
-                "or infinite. The file is damaged, or its training diverged: use another checkpoint"
-            )
+        low, high = tensor.float().aminmax()  # NaN if any number is
+        if low >= -_LARGEST and high <= _LARGEST:
+            continue
+        wrong = int((~(tensor.float().abs() <= _LARGEST)).sum())
+        raise CheckpointError(
+            f"{source}: the tensor {shown(name)} holds {wrong} values (of {tensor.numel()}) that are NaN, "
+            f"infinite or beyond {_LARGEST:.0e}. The file is damaged, or its training diverged: use another "
+            "checkpoint"
+        )
 
 
 def _check_kinds(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -301,21 +301,27 @@ def test_several_problems_are_told_at_once(small):
         GRMPIQA(dataclasses.replace(small, tensors=tensors))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300, -1e38])
 @pytest.mark.parametrize("name", ["clip.visual.proj", "text_prompt.ctx", "clip.logit_scale"])
 def test_numbers_that_are_not_finite_are_found_at_loading(small, path, name, value):
     tensors = {key: t.clone().double() if t.is_floating_point() else t for key, t in small.tensors.items()}
     tensors[name].view(-1)[0] = value
     write_checkpoint(dataclasses.replace(small, tensors=tensors), path)
-    with pytest.raises(CheckpointError, match="NaN or infinite") as caught:
+    with pytest.raises(CheckpointError, match="NaN, infinite or beyond 1e\\+09") as caught:
         GRMPIQA(pretrained_model_path=str(path))
     assert str(path) in str(caught.value)
     assert f"'{name}' holds 1 values" in str(caught.value)
 
 
-def test_large_finite_numbers_are_accepted():
-    """Their sum overflows, but none of them is infinite."""
-    check_finite({"a": torch.full((100,), 3e38), "b": torch.full((100_000,), 6e4).half()}, "x")
+def test_large_numbers_are_accepted():
+    many = torch.full((100_000,), 6e4)
+    check_finite({"a": many, "b": many.half(), "c": -many.double(), "d": torch.empty(0)}, "x")
+
+
+def test_temperature_that_overflows_is_refused(small):
+    tensors = {**small.tensors, "clip.logit_scale": torch.tensor(100.0)}
+    with pytest.raises(CheckpointError, match=r"clip\.logit_scale is 100, whose exponential overflows"):
+        GRMPIQA(dataclasses.replace(small, tensors=tensors))
 
 
 @pytest.mark.parametrize(
