@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from grmp_plugin.errors import CheckpointError, GRMPError, VocabularyError
+from grmp_plugin.errors import CheckpointError, GRMPError, InputError, VocabularyError
+from grmp_plugin.network.authors import own_name
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.start import starting_checkpoint
 
 WRAPPINGS = {
     "bare": lambda tensors: tensors,
@@ -70,6 +72,43 @@ def test_pretraining_key_set(saved, authors_tensors, network, spec, images):
             other.scene_logits(network.quality_text_features())
     assert "a photo of a animal" in str(caught.value)
     assert "pre-training" in other.info["stage"]
+
+
+@pytest.fixture
+def clip_file(stand_in, tmp_path):
+    """The CLIP inside the authors' file, as a file of its own."""
+    fixed = ("prompt_learner2.token_prefix", "prompt_learner2.token_suffix")
+    renamed = {own_name(name): t for name, t in stand_in.items() if name not in fixed}
+    clip = {name.removeprefix("clip."): t for name, t in renamed.items() if name.startswith("clip.")}
+    path = tmp_path / "clip.pt"
+    torch.save(clip, path)
+    return str(path)
+
+
+def test_pretraining_with_clip_is_a_start_for_adaptation(saved, stand_in, spec, clip_file):
+    path = saved({"state_dict": pretraining(stand_in, spec)})
+    with pytest.raises(VocabularyError, match="no embedding for 'a'") as caught:
+        GRMPIQA(path).scene_text_features()
+    assert caught.value.see == ("backbone_weights",)
+    start = starting_checkpoint(path, 0, backbone_weights=clip_file)
+    assert "vocabulary" not in start.tensors
+    whole = read_checkpoint(saved(stand_in))
+    assert start.config == whole.config
+    assert start.tensors.keys() == whole.tensors.keys()
+    assert all(torch.equal(tensor, whole.tensors[name]) for name, tensor in start.tensors.items())
+    assert GRMPIQA(start).vocabulary is None
+
+
+def test_a_complete_file_of_the_authors_takes_no_other_clip(saved, stand_in, clip_file):
+    with pytest.raises(InputError, match="is complete"):
+        starting_checkpoint(saved(stand_in), 0, backbone_weights=clip_file)
+
+
+def test_entries_beside_the_tensors_are_listed(saved, stand_in):
+    found = read_checkpoint(saved({**stand_in, "epoch": 3, "best": 0.5}))
+    assert found.info["not_read"] == ["epoch", "best"]
+    found = read_checkpoint(saved({f"model.{name}": t for name, t in stand_in.items()}))
+    assert found.tensors.keys() == read_checkpoint(saved(stand_in)).tensors.keys()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ import zipfile
 import open_clip
 import pytest
 import torch
+from grmp_cli.app import app
+from grmp_cli.errors import message
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
+from grmp_plugin.api.pretrain import pretrain
 from grmp_plugin.api.start import find_start
 from grmp_plugin.config import BackboneConfig, PromptConfig
 from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, InputError
@@ -300,3 +304,29 @@ def test_weights_are_downloaded_only_from_their_repository(monkeypatch, file):
 def test_reading_back_what_was_written(pretrained, tmp_path):
     write_checkpoint(pretrained, tmp_path / "a.safetensors")
     assert read_checkpoint(tmp_path / "a.safetensors").tensors.keys() == pretrained.tensors.keys()
+
+
+# --- what the user is told ------------------------------------------------------------------------
+
+
+def test_the_command_says_which_option_chooses_weights():
+    with pytest.raises(BackboneError) as caught:
+        starting_checkpoint("ViT-H-14", 0)
+    assert "--backbone-weights TAG or FILE" in message(caught.value)
+    for command in ("adapt", "pretrain"):
+        shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert "--backbone-weights" in shown.output
+        assert "<TAG|FILE>" in shown.output
+
+
+def test_a_fault_of_the_configuration_names_its_file(tmp_path):
+    """And not the option or argument that was never given."""
+    file = tmp_path / "mine.yml"
+    file.write_text("data: [kadid11k]\n")
+    with pytest.raises(InputError, match=r"mine\.yml: data: 'kadid11k' is no source of tasks") as caught:
+        pretrain(config=file)
+    assert caught.value.argument is None
+    assert "--data" not in message(caught.value).splitlines()[0]
+    with pytest.raises(InputError, match="'kadid12k' is no source of tasks") as caught:
+        pretrain("kadid12k", config=file)
+    assert caught.value.argument == "data"

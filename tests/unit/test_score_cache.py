@@ -1,5 +1,9 @@
 """Scores kept on disk."""
 
+import math
+import sqlite3
+from contextlib import closing
+
 from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
 
 
@@ -62,3 +66,27 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     cache = ScoreCache(tmp_path / "file" / "scores.sqlite")
     assert cache.problem is not None
     assert cache.find(["a"]) == {}
+
+
+def test_rows_that_hold_no_numbers_are_computed_again(tmp_path):
+    """SQLite keeps text in a column of numbers."""
+    file = tmp_path / "scores.sqlite"
+    cache = ScoreCache(file)
+    cache.keep({key: KeptScore(1.0, 0.5) for key in ("text", "bytes", "seconds", "good")})
+    cache.close()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE scores SET score = 'high' WHERE key = 'text'")
+        connection.execute("UPDATE scores SET score = x'ff00' WHERE key = 'bytes'")
+        connection.execute("UPDATE scores SET seconds = 'long' WHERE key = 'seconds'")
+    again = ScoreCache(file)
+    assert again.find(["text", "bytes", "seconds", "good"]) == {"good": KeptScore(1.0, 0.5)}
+    again.keep({"text": KeptScore(2.0, 0.1)})
+    assert again.find(["text"]) == {"text": KeptScore(2.0, 0.1)}
+    again.close()
+
+
+def test_infinity_is_a_score(tmp_path):
+    """PSNR of equal images."""
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    cache.keep({"a": KeptScore(math.inf, 1.0)})
+    assert cache.find(["a"]) == {"a": KeptScore(math.inf, 1.0)}

@@ -26,6 +26,7 @@ from grmp_plugin.training import frozen, pretrain_model, rated_views
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.device import training_device
 from grmp_plugin.training.few_shot import trainer_options
+from grmp_plugin.training.loop import run
 from grmp_plugin.training.pretrain_model import GRMPPretrainModel
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.released import BestOnTest
@@ -462,6 +463,41 @@ def test_adaptation_resumes_bit_for_bit(small_checkpoint):
     third.set_learned(values(first))
     train(third, range(4, 7))
     assert not same(values(third), values(whole))
+
+
+WRONG_STATES = {
+    "no position": lambda state: state.pop("epoch"),
+    "text for a number": lambda state: state.update(step="three"),
+    "negative": lambda state: state.update(done=-1),
+    "no trainer": lambda state: state.update(trainer=None),
+    "a name missing": lambda state: state["trainer"]["learned"].popitem(),
+    "wrong shape": lambda state: state["trainer"]["learned"].update({"text_prompt.ctx": torch.zeros(1)}),
+    "not finite": lambda state: state["trainer"]["learned"]["text_prompt.ctx"].fill_(math.nan),
+    "no tensor": lambda state: state["trainer"]["learned"].update({"text_prompt.ctx": "x"}),
+    "two optimizers": lambda state: state["trainer"]["optimizers"].append({}),
+    "momentum of another shape": lambda state: state["trainer"]["optimizers"][0]["state"][0].update(
+        momentum_buffer=torch.zeros(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_STATES)
+def test_a_state_of_another_form_is_refused(small_checkpoint, change):
+    """Such as shapes of another network, in a file that is not damaged."""
+
+    def make():
+        return make_trainer(
+            GRMPAdaptModel, small_checkpoint(), optim={"type": "SGD", "lr": 0.05, "momentum": 0.9}
+        )
+
+    first = make()
+    step(first, 1, shots())
+    state = {"epoch": 1, "done": 0, "step": 1, "after_epoch": {}, "trainer": first.training_state()}
+    run(make(), lambda epoch: [], 2, 2, state=through_a_file(state))
+    WRONG_STATES[change](state)
+    with pytest.raises(TrainingError, match="the saved state does not fit this training") as caught:
+        run(make(), lambda epoch: [], 2, 2, state=through_a_file(state))
+    assert caught.value.argument == "resume"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
