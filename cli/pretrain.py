@@ -25,7 +25,7 @@ from .output import note, print_data, print_result
 HELP = (
     "Learn prompts by meta-learning over kinds of distortion, each with support and query images. "
     "grmp adapt can start from the result.\n\n"
-    "Tasks come from pyiqa's data sets with synthetic distortions (kadid10k and tid2013, the paper's, by "
+    "Tasks come from pyiqa's data sets with synthetic distortions (kadid10k and tid2013 by "
     "default), from a folder of pristine images, or from drawn scenes, which need no file.\n\n"
     "Examples: grmp pretrain --data drawn --out prompts.safetensors · grmp pretrain --pristine photos/ "
     "--out prompts.safetensors, and then grmp adapt ratings.csv --model prompts.safetensors"
@@ -59,7 +59,7 @@ def pretrain(
         str | None,
         typer.Option(
             help="paper: each task starts from the current prompts. released: tasks chain, as in the "
-            "authors' released code. [dim]default: paper[/]",
+            "authors' released code, over all kinds of distortion. [dim]default: paper[/]",
             show_default=False,
         ),
     ] = None,

@@ -95,7 +95,7 @@ def pretrain(
 
     Args:
         data: Where the tasks come from: `drawn` (scenes, which need no file), or pyiqa's data sets with
-            synthetic distortions; `kadid10k` and `tid2013`, the paper's, by default.
+            synthetic distortions; `kadid10k` and `tid2013` by default.
         pristine: A folder of pristine images to distort, instead of `data`.
         model: Model whose prompts are replaced: a name, a checkpoint file, a CLIP of open_clip such as
             `ViT-B-16-quickgelu`, or an object that holds a network; `grmp_iqa-tiny` by default.

@@ -1,8 +1,8 @@
 """Quality-aware gradient regularization (QGR): learn quality without relearning image content.
 
 Where the gradient of the quality loss agrees with that of a semantic loss, `strength` times its component
-along the semantic gradient is subtracted. Source: arXiv:2409.05381, section on QGR; after ProGrad,
-arXiv:2205.14865.
+along the semantic gradient is subtracted. Source: the authors' released code for arXiv:2409.05381; after
+ProGrad, arXiv:2205.14865.
 """
 
 import math
@@ -54,7 +54,7 @@ def regularize(
     Args:
         quality: Gradients of the quality loss, any shapes; None where it does not reach a tensor.
         semantic: Gradients of the semantic loss for the same tensors; None or zero where it does not.
-        strength: The paper's lambda; 0 changes nothing, 1 projects, above 1 reverses the component.
+        strength: The method's lambda; 0 changes nothing, 1 projects, above 1 reverses the component.
     """
     gradients: list[Tensor | None] = []
     projected: list[bool] = []

@@ -1,8 +1,8 @@
 """First-order meta-learning of prompts: inner steps on a task, outer steps over several tasks.
 
 A task is one kind of distortion, its images split into support and query. No gradient flows through the
-inner steps; the outer step moves towards the adapted parameters. Source: arXiv:2409.05381, meta-prompt
-pre-training; the outer step is that of Reptile, arXiv:1803.02999.
+inner steps; the outer step moves towards the adapted parameters. Source: the authors' released code for
+arXiv:2409.05381; the outer step is that of Reptile, arXiv:1803.02999.
 """
 
 from collections.abc import Callable, Sequence
