@@ -6,8 +6,7 @@ from grmp_plugin.data.learned_images import learned_digests, seen_images
 from grmp_plugin.errors import GRMPError
 from grmp_plugin.evaluation.metric_names import MetricSpec
 from grmp_plugin.evaluation.metric_scores import PixelTable
-from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.network.models import find_checkpoint
+from grmp_plugin.network.models import find_info
 
 
 def learned_by_metrics(specs: Sequence[MetricSpec]) -> dict[str, frozenset[str]]:
@@ -49,11 +48,10 @@ def learned_images(
 
 
 def _learned(spec: MetricSpec) -> frozenset[str]:
-    network = spec.network
-    if network is None:
-        try:
-            network = find_checkpoint(spec.name)
-        except GRMPError:
-            return frozenset()
-    source = spec.name if isinstance(network, GRMPIQA) else network.source
-    return learned_digests(network.info, source)
+    if spec.network is not None:
+        return learned_digests(spec.network.info, spec.name)
+    try:
+        info = find_info(spec.name)
+    except GRMPError:
+        return frozenset()
+    return learned_digests(info, spec.name)

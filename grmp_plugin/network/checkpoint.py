@@ -84,6 +84,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(config, converted, info, str(file))
 
 
+def read_info(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """The history in a checkpoint of this project, without its tensors; empty for any other file.
+
+    Raises:
+        CheckpointError: When the file or its metadata are damaged.
+    """
+    file = Path(path)
+    metadata = read_metadata(file) if file.is_file() and is_safetensors(file) else {}
+    return _info(file, metadata) if "grmp_format" in metadata else {}
+
+
 def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str], *, half: bool = False) -> None:
     """Write a checkpoint; an existing file is replaced only when the new one is complete.
 
@@ -201,12 +212,20 @@ def _from_own(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
         config = from_dict(
             NetworkConfig, read_json(metadata.get("config", ""), f"{file}: config"), f"{file}: config"
         )
+    except ConfigError as error:
+        raise CheckpointError(f"unreadable metadata: {error}") from error
+    info = _info(file, metadata)
+    return Checkpoint(config, read_tensors(file), info, str(file))
+
+
+def _info(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
         info = read_json(metadata.get("info", ""), f"{file}: info")
     except ConfigError as error:
         raise CheckpointError(f"unreadable metadata: {error}") from error
     if not isinstance(info, dict):
         raise CheckpointError(f"unreadable metadata: {file}: info: expected a section, found {shown(info)}")
-    return Checkpoint(config, read_tensors(file), info, str(file))
+    return info
 
 
 def _refuse_foreign(named: NamedTensors, file: Path) -> NoReturn:

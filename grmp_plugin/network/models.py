@@ -1,12 +1,14 @@
 """The models that are known by name, and where their weights are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import existing, sha256
-from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint
+from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, read_info
 from grmp_plugin.network.download import Remote, cached, fetch
 from grmp_plugin.printable import shortened
 from grmp_plugin.suggest import did_you_mean
@@ -90,6 +92,16 @@ def find_checkpoint(model: str) -> Checkpoint:
         CheckpointError, WeightsUnavailableError: When it cannot be read or downloaded.
     """
     return read_checkpoint(_find_file(model))
+
+
+def find_info(model: str) -> Mapping[str, Any]:
+    """The history of a named model or of a file, without its weights; errors as for `find_checkpoint`.
+
+    Empty for a model that is still to be downloaded: the authors' files have no history.
+    """
+    if model in MODELS and MODELS[model].path is None:
+        return {}
+    return read_info(_find_file(model))
 
 
 def weights_digest(model: str) -> str:
