@@ -11,6 +11,7 @@ from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
 from . import adapt, compare, models, pretrain, pyiqa, score
 from .errors import message
+from .signals import exit_code
 
 app = typer.Typer(
     name="grmp",
@@ -66,8 +67,8 @@ def main() -> None:
         app()
     except GRMPError as problem:
         _fail(message(problem), 2 if isinstance(problem, InputError | ConfigError) else 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except KeyboardInterrupt as stopped:
+        _fail("interrupted", exit_code(stopped))
     except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         _silence_stdout()
         sys.exit(1)

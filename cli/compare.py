@@ -19,11 +19,11 @@ from .ratings import (
     ImagesOption,
     IncludeLearnedOption,
     MosColumnOption,
-    RangeOption,
     RawOption,
     SkipBadOption,
     ratings_option,
 )
+from .signals import termination_as_interrupt
 
 if TYPE_CHECKING:
     from grmp_plugin.api.compare import ComparisonResult
@@ -34,10 +34,9 @@ HELP = (
     "PATHS are images, folders or glob patterns: see how the metrics agree with each other, and which images "
     "they dispute. Or PATHS is one ratings file (CSV with the columns image and mos), one of pyiqa's data "
     "sets, or demo: see which metric agrees best with people, and which differences are significant.\n\n"
-    "A metric that fails does not affect the others; all others are judged on the same images, without those "
-    "that one of this package's models learned from. Scores are "
-    "kept, so that a second run is fast. Exit codes: 0 done, 3 done without some metrics or images, 2 wrong "
-    "usage, 1 failed.\n\n"
+    "A metric that fails does not affect the others. All are judged on the same images; with ratings, "
+    "without those that one of this package's models learned from. Scores are kept, so that a second run is "
+    "fast. Exit codes: 0 done, 3 done without some metrics or images, 2 wrong usage, 1 failed.\n\n"
     "Examples: grmp compare photos/ --metrics grmp_iqa-tiny,piqe,entropy · grmp compare ratings.csv "
     "--metrics grmp_iqa-tiny,mine.safetensors,piqe,ssim --ref originals/ --report report.html"
 )
@@ -106,7 +105,14 @@ def compare(
         ),
     ] = None,
     lower_better: DirectionOption = None,
-    mos_range: RangeOption = None,
+    mos_range: Annotated[
+        tuple[float, float] | None,
+        ratings_option(
+            metavar="LOW HIGH",
+            help="Ends of the rating scale; ratings outside are errors.",
+            show_default=False,
+        ),
+    ] = None,
     raw: RawOption = False,
     skip_bad: SkipBadOption = False,
     include_learned: IncludeLearnedOption = False,
@@ -120,7 +126,7 @@ def compare(
     if maps is not None:
         api.check_maps(metrics, ref)
     try:
-        with progress_bar() as bar:
+        with termination_as_interrupt(), progress_bar() as bar:
             result = api.compare(
                 paths,
                 metrics,
@@ -174,7 +180,7 @@ def _check_files(
     maps: Path | None,
 ) -> None:
     """Check that all files can be written, before any work is done."""
-    taken = {Path(path).resolve(): "the input" for path in paths if path != "-"}
+    taken: dict[Path, str] = {}
     for path, argument in ((out, "out"), (scores, "scores"), (report, "report")):
         if path is not None and path.resolve() in taken:
             raise InputError(f"{path} is {taken[path.resolve()]}; name another file", argument=argument)

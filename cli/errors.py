@@ -11,12 +11,13 @@ _OPTIONS = {
     "images_folder": "--images",
     "references": "--ref",
 }
+# Arguments of methods and of in-memory images, which no option sets.
+_WITHOUT_OPTION = frozenset({"path", "folder", "images", "order"})
 # Argument -> what to type, in a sentence.
 _REMEDIES = {
     "backbone_weights": "Choose CLIP's weights with --backbone-weights TAG or FILE.",
     "data_root": "Name the folder of the data sets with --data-root.",
     "deviation_column": "Name the column of standard deviations with --std-column.",
-    "device": "Use --device cpu.",
     "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
     "include_learned": "Use them all the same with --include-learned.",
@@ -25,8 +26,7 @@ _REMEDIES = {
     "mos_column": "Name the column of the ratings with --mos-column.",
     "mos_range": "Declare the scale with --mos-range LOW HIGH.",
     "out": "Name it with --out FILE.safetensors.",
-    "pristine": "Without a download: --data drawn, or --pristine FOLDER.",
-    "prompts": "Pre-train prompts with grmp pretrain --out FILE.safetensors.",
+    "pristine": "Without a download: drawn scenes (--data drawn) or your own images (--pristine FOLDER).",
     "protocol": "Report the numbers of --protocol own.",
     "raters": "Give the number of people who rated each image with --raters N.",
     "raters_column": "Name the column of the numbers of raters with --raters-column.",
@@ -52,7 +52,8 @@ def option(argument: str) -> str:
 
 def message(error: GRMPError) -> str:
     """The message of an error, with options to type where arguments are named."""
-    text = error.message if error.argument is None else f"{option(error.argument)}: {error.message}"
+    named = error.argument is not None and error.argument not in _WITHOUT_OPTION
+    text = f"{option(error.argument)}: {error.message}" if named and error.argument else error.message
     return "\n".join([text, *_remedies(error.see)])
 
 

@@ -66,7 +66,7 @@ RangeOption = Annotated[
     ratings_option(
         metavar="LOW HIGH",
         help="Ends of the rating scale; ratings outside are errors. [dim]default: as known for the data set, "
-        "or min and max of the shots[/]",
+        "or min and max of the shots, as always with --protocol released[/]",
         show_default=False,
     ),
 ]

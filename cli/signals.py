@@ -26,7 +26,8 @@ def termination_as_interrupt() -> Iterator[None]:
 
 def exit_code(stopped: KeyboardInterrupt) -> int:
     """The exit code that shells expect after an interruption: 128 and the number of the signal."""
-    return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
+    terminated = isinstance(stopped, Terminated) or isinstance(stopped.__cause__, Terminated)
+    return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before, notes_on_learned
 from grmp_plugin.api.adaptation import Adaptation
 from grmp_plugin.api.configured import names_configuration
-from grmp_plugin.api.ratings import DEMO, as_ratings, is_ratings_file
+from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
 from grmp_plugin.api.split_result import SplitResult, split_result
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
@@ -21,6 +21,7 @@ from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import check_not_input
 from grmp_plugin.training.checkpoint_file import (
+    check_no_input,
     check_out,
     check_written,
     only_run,
@@ -72,7 +73,7 @@ def adapt(
 ) -> Adaptation:
     """Adapt a model to ratings, and compare its predictions with the unused ratings before and after.
 
-    Default settings are replaced by those measured for the model's backbone, by those of the protocol, by
+    Default settings are replaced by the preset of the model's backbone, by those of the protocol, by
     `config`, and by arguments, in this order.
 
     Images that the model has learned from before are left out, and so are other versions of their originals:
@@ -116,18 +117,20 @@ def adapt(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
-    check_not_input(file, [name for name in (ratings, model) if isinstance(name, str | os.PathLike)], "out")
+    check_no_input(file, ratings, model, backbone_weights)
     given = read_config(AdaptConfig, config, protocol=protocol)
-    check_not_input(file, [given.model, *([] if given.data is None else [given.data])], "out")
+    check_no_input(file, given.model, given.data, given.backbone_weights)
     wanted = given.data or DEMO if ratings is None else ratings
     # A mistake in a file or data frame is reported before the imports below, which take seconds.
     at_once = not isinstance(wanted, str) or is_ratings_file(wanted)
     rated = as_ratings(wanted, **options) if at_once else None
+    from grmp_plugin.api.start import configured_start
     from grmp_plugin.training.device import training_device
     from grmp_plugin.training.few_shot import FewShot
 
     seed = with_arguments(given, seed=seed).seed
-    start = _find_start(model, given, config, seed, backbone_weights)
+    weights = given.backbone_weights if backbone_weights is None else os.fspath(backbone_weights)
+    start = configured_start(model, given, config, seed, weights)
     merged = read_config(
         AdaptConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
     )
@@ -140,7 +143,7 @@ def adapt(
         )
     used = training_device(device)
     if isinstance(wanted, str) and wanted == DEMO:
-        notes.append(_about_demo(is_default=ratings is None))
+        notes.append(about_demo(is_default=ratings is None))
     _pass_on(notes, watch)
     if rated is None:
         rated = as_ratings(wanted, data_root=data_root, report=watch.progress, **options)
@@ -162,7 +165,7 @@ def adapt(
     )
     details = {
         **_details(start, few_shot.ratings, settings),
-        "backbone_weights": _named_weights(given, backbone_weights),
+        "backbone_weights": weights,
         "prompts": given.prompts.given,
         "splits": with_arguments(merged, splits=splits).splits,
         "split_column": split_column,
@@ -182,38 +185,6 @@ def adapt(
         notes=(*notes, *about_ratings, *about_learned, *notes_after(results)),
         skipped=skipped,
     )
-
-
-def _named_weights(given: AdaptConfig, backbone_weights: "str | os.PathLike[str] | None") -> str | None:
-    return given.backbone_weights if backbone_weights is None else os.fspath(backbone_weights)
-
-
-def _find_start(
-    model: "Model | None",
-    given: AdaptConfig,
-    config: Any,
-    seed: int,
-    backbone_weights: "str | os.PathLike[str] | None",
-) -> "Start":
-    from grmp_plugin.api.start import find_start
-
-    start = given.model if model is None else model
-    try:
-        return find_start(start, seed, _named_weights(given, backbone_weights), given.prompts)
-    except InputError as error:
-        if model is not None or config is None:
-            raise
-        raise InputError(
-            f"{error.message}; the configuration {os.fspath(config)} names it",
-            see=(*error.see, "prompts", "model"),
-        ) from error
-
-
-def _about_demo(*, is_default: bool) -> Note:
-    from grmp_plugin.synthetic.demo import default_folder
-
-    words = "no ratings given; using " if is_default else ""
-    return Note(f"{words}the demo: drawn pictures, rated by a simulated observer (in {default_folder()})")
 
 
 def _pass_on(notes: Iterable[Note], watch: Watch) -> None:

@@ -11,7 +11,7 @@ from grmp_plugin.api.split_result import (
     agreement_over_splits,
     difference_over_splits,
 )
-from grmp_plugin.data.ratings import DECLARED, Ratings
+from grmp_plugin.data.ratings import SHOTS_RANGE, Ratings
 from grmp_plugin.notes import Note
 from grmp_plugin.statistics.agreement import Agreement
 from grmp_plugin.training.settings import AdaptSettings
@@ -75,9 +75,14 @@ def notes_on_learned(images: int, start: str, included: bool) -> list[Note]:
     """
     if not images:
         return []
-    learned = f"{images} rated images, as {start} learned from them or from other versions of their originals"
     if included:
-        return [Note(f"used in spite of it: {learned}. The numbers before and after are too good")]
+        return [
+            Note(
+                f"{images} rated images are used although {start} learned from them or from other versions "
+                "of their originals: the numbers before and after are too good"
+            )
+        ]
+    learned = f"{images} rated images, as {start} learned from them or from other versions of their originals"
     return [Note(f"left out: {learned}", see=("include_learned",))]
 
 
@@ -168,7 +173,8 @@ def _about_steps(splits: Sequence[SplitResult]) -> list[Note]:
 
 def _about_scale(splits: Sequence[SplitResult]) -> list[Note]:
     scale = splits[0].mos_scale
-    declare = () if scale.source == DECLARED else ("mos_range",)
+    # Other scales are those of a data set or of the released protocol, and cannot be declared.
+    declare = ("mos_range",) if scale.source == SHOTS_RANGE and splits[0].best_epoch is None else ()
     notes = [Note(f"MOS scale {scale.low:.4g} to {scale.high:.4g} ({scale.source})", see=declare)]
     # More than the width of the scale beyond either end.
     low, high = 2 * scale.low - scale.high, 2 * scale.high - scale.low
@@ -178,7 +184,7 @@ def _about_scale(splits: Sequence[SplitResult]) -> list[Note]:
             Note(
                 f"{len(far)} test ratings are far outside the scale, such as {far[0]['mos']:g} of "
                 f"{far[0]['image']}: possibly typos. With a declared range, such rows are rejected",
-                see=("mos_range",),
+                see=declare,
             )
         )
     return notes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from grmp_plugin.api.ratings import DEMO, as_ratings
+from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.paths import STDIN, find_paths
 from grmp_plugin.data.ratings import Ratings
@@ -78,7 +78,7 @@ def compare_inputs(
         if split_column is not None:
             ratings = ratings.subset(rows_to_test(ratings, split_column))
         if isinstance(word, str) and word == DEMO:
-            notes.append(_about_demo())
+            notes.append(about_demo())
         images = ratings.images
     else:
         _refuse_ratings_options(
@@ -92,7 +92,9 @@ def compare_inputs(
     if references is not None:
         names = None if ratings is None else ratings.reference_names
         skip = bool(options.get("skip_bad"))
-        found_references = find_references(images, references, names, skip_missing=skip)
+        found_references = find_references(
+            images, references, names, skip_missing=skip, rated=ratings is not None
+        )
     subjective = None
     if ratings is not None:
         subjective, remarks = subjective_scores(ratings, raters)
@@ -242,12 +244,6 @@ def _unique(name: str, taken: set[str]) -> str:
         number += 1
         unique = f"{name}-{number}"
     return unique
-
-
-def _about_demo() -> Note:
-    from grmp_plugin.synthetic.demo import default_folder
-
-    return Note(f"the demo: drawn pictures, rated by a simulated observer (in {default_folder()})")
 
 
 def _about_left_out(found: "FoundMetrics") -> list[Note]:

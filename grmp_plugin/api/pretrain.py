@@ -15,8 +15,14 @@ from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
-from grmp_plugin.tables import Row, check_not_input
-from grmp_plugin.training.checkpoint_file import check_out, only_run, save_checkpoint, state_file
+from grmp_plugin.tables import Row
+from grmp_plugin.training.checkpoint_file import (
+    check_no_input,
+    check_out,
+    only_run,
+    save_checkpoint,
+    state_file,
+)
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import PretrainConfig
 from grmp_plugin.training.watch import Watch, as_watch
@@ -125,25 +131,25 @@ def pretrain(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     file, notes = check_out(out, resume)
-    check_not_input(file, [model] if isinstance(model, str | os.PathLike) else [], "out")
+    check_no_input(file, model, backbone_weights)
     if data is not None and pristine is not None:
         raise InputError(
             "cannot be combined with other data: both are sources of tasks; give one of them",
             argument="pristine",
         )
     given = read_config(PretrainConfig, config, protocol=protocol)
-    check_not_input(file, [given.model], "out")
+    check_no_input(file, given.model, given.backbone_weights)
     # These imports take seconds.
     import torch
 
-    from grmp_plugin.api.start import find_start
+    from grmp_plugin.api.start import configured_start
     from grmp_plugin.training.device import training_device
     from grmp_plugin.training.meta_prompts import pretrain_prompts
     from grmp_plugin.training.state import SavedState
 
     seed = with_arguments(given, seed=seed).seed
     weights = given.backbone_weights if backbone_weights is None else os.fspath(backbone_weights)
-    start = find_start(given.model if model is None else model, seed, weights)
+    start = configured_start(model, given, config, seed, weights)
     merged = read_config(
         PretrainConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
     )

@@ -11,6 +11,7 @@ from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions, read_ratings
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import existing
+from grmp_plugin.notes import Note
 from grmp_plugin.progress import Progress
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ def as_ratings(
 
     _refuse(options, f"the data set '{ratings}'", "lower_better")
     return named_ratings(ratings, data_root, lower_better=options.get("lower_better"))
+
+
+def about_demo(*, is_default: bool = False) -> Note:
+    """What the demo is, and where its pictures are."""
+    from grmp_plugin.synthetic.demo import default_folder
+
+    words = "no ratings given; using " if is_default else ""
+    return Note(f"{words}the demo: drawn pictures, rated by a simulated observer (in {default_folder()})")
 
 
 def is_ratings_file(name: str) -> bool:

@@ -1,18 +1,16 @@
 """The model that a training starts from: by name, checkpoint file, or an object that holds it."""
 
-import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from grmp_plugin.api.models import HasCheckpoint, Model
 from grmp_plugin.config import PromptConfig
-from grmp_plugin.errors import ConfigError
+from grmp_plugin.errors import BackboneError, ConfigError, InputError
 from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.digest import network_digest
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.start import start_digest, starting_checkpoint, with_backbone
+from grmp_plugin.training.settings import AdaptConfig, PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,35 @@ def find_start(
             names = ", ".join(prompts.given)
             raise ConfigError(f"{model.source} has prompts of its own; {names} cannot be set")
         model = model if weights is None else with_backbone(model, weights)
-        return Start(model, _digest(model.tensors))
+        return Start(model, network_digest(model))
     name = os.fspath(model)
     checkpoint = starting_checkpoint(name, seed, backbone_weights=weights, prompts=prompts)
     return Start(checkpoint, start_digest(name, weights))
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    content = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content.update(tensor.numpy().tobytes())
-    return content.hexdigest()
+def configured_start(
+    model: Model | None,
+    given: AdaptConfig | PretrainConfig,
+    config: str | os.PathLike[str] | None,
+    seed: int,
+    backbone_weights: str | None,
+) -> Start:
+    """The start that an argument or else the configuration names; errors say which of them did.
+
+    Args:
+        model: The argument; None if it was not given.
+        given: The configuration.
+        config: The file or preset that it was read from.
+        seed: Random seed of new prompts.
+        backbone_weights: CLIP's weights, by the argument or the configuration.
+
+    Raises:
+        GRMPError: As `find_start`.
+    """
+    try:
+        return find_start(given.model if model is None else model, seed, backbone_weights, given.prompts)
+    except (InputError, BackboneError) as error:
+        if model is not None or config is None:
+            raise
+        message = f"{error.message}; the configuration {os.fspath(config)} names it"
+        raise type(error)(message, see=(*error.see, "model")) from error

@@ -17,6 +17,7 @@ def find_references(
     names: Sequence[str] | None = None,
     *,
     skip_missing: bool = False,
+    rated: bool = False,
 ) -> tuple[str | None, ...]:
     """Find the reference file of each image.
 
@@ -29,6 +30,7 @@ def find_references(
         where: A file, the reference of all images, or a folder.
         names: N names of reference files from a column of a ratings file.
         skip_missing: Accept images without a reference.
+        rated: Whether the images come from ratings, which could name the references in a column.
 
     Returns:
         N paths; None for an image without a reference.
@@ -66,11 +68,12 @@ def find_references(
                     f"{path}: {len(missing)} of {len(images)} images have no reference there:",
                     *missing[:_LISTED],
                     *more,
-                    "Name the references like the images, or in a column of the ratings.",
+                    "Name the references like the images"
+                    + (", or in a column of the ratings." if rated else "."),
                 ]
             ),
             argument="references",
-            see=("reference_column", "skip_bad"),
+            see=("reference_column", "skip_bad") if rated else ("skip_bad",),
         )
     return tuple(found)
 

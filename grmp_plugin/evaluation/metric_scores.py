@@ -5,7 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from grmp_plugin.evaluation.pixel_digests import PixelDigests
 from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
 from grmp_plugin.files import sha256
 from grmp_plugin.progress import Progress, ProgressCallback
+from grmp_plugin.threads import decoding_pool
 
 _AHEAD = 4  # images decoded in advance
 _DECODERS = 2
@@ -136,7 +137,7 @@ class _Files:
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
         """Number, image and reference in turn; unreadable ones are recorded in `errors` and skipped."""
         remaining = iter(numbers)
-        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+        with decoding_pool(_DECODERS) as pool:
 
             def submit(number: int) -> "tuple[int, Future[tuple[np.ndarray, np.ndarray | None]]]":
                 return number, pool.submit(self._decode, number, with_reference)

@@ -2,9 +2,7 @@
 
 import contextlib
 import copy
-import hashlib
 import io
-import json
 import logging
 import textwrap
 import warnings
@@ -14,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from grmp_plugin.config import to_dict
 from grmp_plugin.errors import GRMPError, MetricError
 from grmp_plugin.evaluation.metric_names import MetricSpec
 from grmp_plugin.evaluation.network_timeout import NetworkTimeout
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, image_tensor, pick_device, pick_precision
-from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.digest import network_digest
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import weights_digest
 from grmp_plugin.versions import package_versions
@@ -56,7 +53,7 @@ class Metrics:
         versions = package_versions()
         if spec.own:
             with failing_quietly():
-                weights = weights_digest(spec.name) if spec.network is None else _digest(spec.network)
+                weights = weights_digest(spec.name) if spec.network is None else network_digest(spec.network)
             return {
                 "weights_sha256": weights,
                 "precision": pick_precision("auto", self.device),
@@ -145,17 +142,6 @@ def failing_quietly() -> Iterator[None]:
         raise MetricError(_reason(error)) from error
     finally:
         logging.disable(level)
-
-
-def _digest(network: Checkpoint | GRMPIQA) -> str:
-    """SHA-256 of the configuration and the tensors of a network in memory."""
-    tensors = network.state_dict() if isinstance(network, GRMPIQA) else network.tensors
-    content = hashlib.sha256(json.dumps(to_dict(network.config), sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        content.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return content.hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -91,7 +91,10 @@ def read_info(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         CheckpointError: When the file or its metadata are damaged.
     """
     file = Path(path)
-    metadata = read_metadata(file) if file.is_file() and is_safetensors(file) else {}
+    try:
+        metadata = read_metadata(file) if file.is_file() and is_safetensors(file) else {}
+    except OSError as error:
+        raise CheckpointError(f"{file}: {error.strerror or error}") from error
     return _info(file, metadata) if "grmp_format" in metadata else {}
 
 
@@ -166,7 +169,8 @@ def _backbone_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
         return backbone_tensors(checkpoint.config.backbone)
     except GRMPError as error:
         message = f"{checkpoint.source} needs the weights of its backbone: {error.message}"
-        raise type(error)(message, argument=error.argument, see=error.see) from error
+        # Without the hints: who has a finished checkpoint cannot choose its backbone's weights.
+        raise type(error)(message) from error
 
 
 def _check_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:

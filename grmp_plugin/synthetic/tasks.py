@@ -9,7 +9,6 @@ import os
 import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,6 +24,7 @@ from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
 from grmp_plugin.synthetic.pictures import DrawnPictures, PictureFiles, Pictures, read_named_image
 from grmp_plugin.synthetic.pseudo_mos import pseudo_mos
+from grmp_plugin.threads import decoding_pool
 
 LEVELS = (1, 2, 3, 4, 5)
 MIN_IMAGES = 5
@@ -36,7 +36,6 @@ _NAMING = (
 )
 _KEPT_TASKS = 3  # decoded; one task of KADID-10k takes 240 MB
 _KEPT_PICTURES = 300
-_DECODERS = 4
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -146,7 +145,7 @@ class RatedTasks:
 
     def _read(self, distortion: str) -> TaskImages:
         numbers = self._groups[distortion]
-        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="grmp-decode") as pool:
+        with decoding_pool() as pool:
             images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
         self._record([self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers])
         mos = self._mos[numbers]

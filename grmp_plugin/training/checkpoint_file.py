@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from grmp_plugin.errors import InputError, TrainingError
 from grmp_plugin.files import only_writer, sha256
 from grmp_plugin.notes import Note
-from grmp_plugin.tables import check_file_path
+from grmp_plugin.tables import check_file_path, check_not_input
 
 if TYPE_CHECKING:
     from grmp_plugin.network.checkpoint import Checkpoint
@@ -61,6 +61,19 @@ def check_checkpoint_path(path: str | os.PathLike[str], argument: str) -> Path:
             f"{file}: checkpoints are {SUFFIX} files; call it {file.stem}{SUFFIX}", argument=argument
         )
     return check_file_path(file, argument)
+
+
+def check_no_input(out: Path | None, *inputs: object) -> None:
+    """Check that a checkpoint does not replace what the training reads.
+
+    Args:
+        out: File for the checkpoint; None: none is written.
+        inputs: Models, weights and data as the caller gave them; those that are no paths cannot be replaced.
+
+    Raises:
+        InputError: When one of them is the file.
+    """
+    check_not_input(out, [one for one in inputs if isinstance(one, str | os.PathLike)], "out")
 
 
 def check_out(out: str | os.PathLike[str] | None, resume: bool) -> tuple[Path | None, list[Note]]:

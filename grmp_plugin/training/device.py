@@ -31,5 +31,5 @@ def training_device(name: str) -> str:
             f"must be {', '.join(DEVICES[:-1])} or {DEVICES[-1]}, not '{name}'", argument="device"
         )
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no CUDA device", argument="device", see=("device",))
+        raise InputError("there is no CUDA device; choose cpu", argument="device")
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

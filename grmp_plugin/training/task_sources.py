@@ -1,7 +1,7 @@
 """Sources of distortion tasks by name, or from a folder of pristine images."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from grmp_plugin.errors import InputError
 from grmp_plugin.suggest import did_you_mean
@@ -19,7 +19,6 @@ def task_sources(
     seed: int,
     pristine: str | os.PathLike[str] | None = None,
     data_root: str | os.PathLike[str] | None = None,
-    kinds: Collection[str] | None = None,
 ) -> list[TaskSource]:
     """One source per name, or one for a folder of pristine images.
 
@@ -28,14 +27,13 @@ def task_sources(
         seed: Random seed of the drawn scenes.
         pristine: A folder of pristine images, instead of names.
         data_root: Folder of pyiqa's data sets.
-        kinds: Kinds of distortion to apply to drawn or pristine images; None: all.
 
     Raises:
         InputError: When a name is unknown, or a source cannot be used.
         DataUnavailableError: When a data set would have to be downloaded and cannot be.
     """
     if pristine is not None:
-        return [pristine_tasks(pristine, kinds=kinds)]
+        return [pristine_tasks(pristine)]
     sources: list[TaskSource] = []
     for name in names:
         known = [DRAWN, *data_set_names()]
@@ -50,7 +48,7 @@ def task_sources(
                 see=("pristine",),
             )
         if name == DRAWN:
-            sources.append(drawn_tasks(pictures=_PICTURES, seed=seed, kinds=kinds))
+            sources.append(drawn_tasks(pictures=_PICTURES, seed=seed))
         else:
             sources.append(RatedTasks(named_ratings(name, data_root or DATA_ROOT), name))
     return sources

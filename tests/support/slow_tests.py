@@ -1,4 +1,4 @@
-"""Which tests `make test` leaves out; `make test-all` and CI run them.
+"""Which tests `make test`, and so CI, leaves out; `make test-all` runs them.
 
 They repeat whole trainings or hundreds of simulations, and shorter tests of the same file cover the feature.
 One list instead of marks in the files, so that it can be compared with `pytest --durations=50` at a glance.

@@ -1,11 +1,14 @@
 """Errors and notes of the library in the words of the command line."""
 
+import ast
 import re
+from pathlib import Path
 
 import typer
 from grmp_cli import errors
 from grmp_cli.app import app
 
+import grmp_plugin
 from grmp_plugin.errors import InputError
 from grmp_plugin.notes import Note
 
@@ -30,10 +33,37 @@ def test_notes_are_one_line():
     assert errors.note_text(Note("nothing to type")) == "nothing to type"
 
 
-def test_options_of_remedies_exist():
+def options():
     commands = typer.main.get_command(app).commands.values()
-    known = {name for command in commands for parameter in command.params for name in parameter.opts} | {
-        name for command in commands for parameter in command.params for name in parameter.secondary_opts
+    return {
+        name
+        for command in commands
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
     }
+
+
+def named_by_the_library():
+    """Names that errors and notes of the library spell out as `argument` and in `see`."""
+    arguments, seen = set(), set()
+    for file in Path(grmp_plugin.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg in ("argument", "see"):
+                found = {n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant) and n.value}
+                (arguments if node.arg == "argument" else seen).update(found)
+    return arguments, seen
+
+
+def test_options_of_remedies_exist():
     named = {word for text in errors._REMEDIES.values() for word in re.findall(r"--[a-z-]+", text)}
-    assert named | set(errors._OPTIONS.values()) <= known
+    assert named | set(errors._OPTIONS.values()) <= options()
+
+
+def test_everything_that_the_library_names_has_an_option_and_a_remedy():
+    arguments, seen = named_by_the_library()
+    assert {"mos_range", "skip_bad"} <= seen
+    assert seen <= set(errors._REMEDIES)
+    of_options = {argument for argument in arguments if errors.option(argument) in options()}
+    # Only a configuration can set these, and the file is named instead: see `names_configuration`.
+    settings = {"images_per_task", "support_share", "test_share"}
+    assert arguments - of_options - errors._WITHOUT_OPTION == settings

@@ -16,10 +16,6 @@ from grmp_plugin.errors import ConfigError, WeightsUnavailableError
 from grmp_plugin.network.tensors import read_tensors
 from grmp_plugin.network.trunk import EfficientNetLite
 
-MEAN = (127 / 255,) * 3
-STD = (128 / 255,) * 3
-"""What the trunk's input is normalised with, of RGB in [0, 1]."""
-
 _EPSILON = 1e-3  # of its batch normalisation
 
 
