@@ -484,7 +484,7 @@ def test_mistakes_found_before_heavy_imports(grmp, mistakes, arguments, code, sa
             2,
             ["no such checkpoint file", "no.safetensors"],
         ),
-        (["ratings.csv", "--device", "cuda", *OUT], 2, ["no CUDA device", "--device cpu"]),
+        (["ratings.csv", "--device", "cuda", *OUT], 2, ["--device: there is no CUDA device; choose cpu"]),
         (["livec", "--mos-column", "mos", *OUT], 2, ["--mos-column", "livec", "ratings files"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].islower() else None,

@@ -51,7 +51,7 @@ def test_the_reference_of_the_command_is_generated_and_complete(extension) -> No
                 if parameter.help:
                     # The default is a sentence of its own there, and markup is written in another way.
                     plain = re.split(r"\[dim\]default", parameter.help)[0].split("[")[0].split()
-                    assert " ".join(plain) in " ".join(sections[path].replace("`", "").split()), (
+                    assert " ".join(plain) in " ".join(re.sub(r"[`\\]", "", sections[path]).split()), (
                         parameter.name
                     )
 

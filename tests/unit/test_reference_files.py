@@ -46,6 +46,9 @@ def test_missing_references_are_named(originals):
         find_references(["a/cat.png", "a/fox.png", "a/hen.png"], originals)
     assert "a/fox.png: looked for fox.png" in str(caught.value)
     assert "a/hen.png" in str(caught.value)
+    assert (caught.value.argument, caught.value.see) == ("references", ("skip_bad",))
+    with pytest.raises(InputError, match="or in a column of the ratings") as caught:
+        find_references(["a/fox.png"], originals, rated=True)
     assert (caught.value.argument, caught.value.see) == ("references", ("reference_column", "skip_bad"))
     cat = str(originals / "cat.png")
     assert find_references(["a/cat.png", "a/fox.png"], originals, skip_missing=True) == (cat, None)
