@@ -278,7 +278,7 @@ def test_few_shot_steps_are_logged(runs):
         assert "skipped" not in line
     assert any(line["projected"] > 0 for line in log)
     assert len({line["l_quality"] for line in log}) == 4
-    assert [line["lr"] for line in log] == pytest.approx([0.1, 0.1, 0.05, 0.05])  # half a cosine
+    assert [line["lr"] for line in log] == pytest.approx([0.05, 0.05, 0.025, 0.025])  # half a cosine
 
 
 def test_meta_learning_is_logged(runs):
