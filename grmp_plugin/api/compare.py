@@ -4,7 +4,7 @@ Importing this module does not import torch: mistakes in paths and ratings are r
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
-from grmp_plugin.tables import check_folder_path, check_report_path, without_nan, write_text
+from grmp_plugin.tables import check_folder_path, without_nan, write_text
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison
@@ -139,6 +139,7 @@ def compare(
         ratings=inputs.ratings,
         notes=(*inputs.notes, *cache_notes, *notes_on_learned(comparison), *_notes_on(comparison)),
         _metrics=inputs.metrics,
+        _read=_files_of(inputs),
     )
 
 
@@ -173,6 +174,10 @@ class ComparisonResult(Result):
     ratings: Ratings | None
     notes: tuple[Note, ...]
     _metrics: "tuple[MetricSpec, ...]"
+    _read: tuple[str, ...]
+
+    def _read_by_run(self) -> Iterable[str]:
+        return self._read
 
     @property
     def columns(self) -> Sequence[str]:
@@ -191,7 +196,7 @@ class ComparisonResult(Result):
 
     def image_scores(self) -> "ImageScores":
         """The score of each image by each metric."""
-        return ImageScores(self.run, self.comparison)
+        return ImageScores(self.run, self.comparison, self._read)
 
     @property
     def left_out_images(self) -> list[tuple[str, str]]:
@@ -242,7 +247,7 @@ class ComparisonResult(Result):
             One entry per readable image, in order, for `report`; none if no model of this package worked.
 
         Raises:
-            InputError: When the folder cannot be created or written to.
+            InputError: When the folder cannot be created or written to, or a map would replace an image.
         """
         from grmp_plugin.data.sources import FileImage
         from grmp_plugin.evaluation.map_files import draw_maps
@@ -266,12 +271,13 @@ class ComparisonResult(Result):
             maps: What `draw_maps` returned, to be shown beside the images.
 
         Raises:
-            InputError: For another extension, or a folder that is missing or not writable.
+            InputError: For another extension, a file that the run read, or a folder that is missing or not
+                writable.
             GRMPError: When the file cannot be written.
         """
         from grmp_plugin.report import comparison_report
 
-        file = check_report_path(path, "path")
+        file = self._report_file(path)
         drawn = {one.image: one.path for one in maps if one.path is not None}
         write_text(file, comparison_report(self.comparison, maps=drawn))
         return file
@@ -292,6 +298,10 @@ class ImageScores(Result):
 
     run: RunRecord
     comparison: "Comparison"
+    _read: tuple[str, ...]
+
+    def _read_by_run(self) -> Iterable[str]:
+        return self._read
 
     @property
     def columns(self) -> Sequence[str]:
@@ -332,6 +342,14 @@ def _score(
     finally:
         cache.close()
     return scores, [] if cache.problem is None else [Note(cache.problem)]
+
+
+def _files_of(inputs: CompareInputs) -> tuple[str, ...]:
+    """All files that a comparison reads; names that are no files may be among them."""
+    references = [path for path in inputs.references or () if path is not None]
+    source = () if inputs.ratings is None else (inputs.ratings.source,)
+    metrics = [getattr(metric.network, "source", metric.name) for metric in inputs.metrics]
+    return (*source, *inputs.images, *references, *metrics)
 
 
 def _notes_on(comparison: "Comparison") -> list[Note]:
