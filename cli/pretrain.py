@@ -13,6 +13,7 @@ from .options import (
     BackboneWeightsOption,
     ConfigOption,
     DataRootOption,
+    KeptState,
     ModelOption,
     ResumeOption,
     SeedOption,
@@ -77,6 +78,7 @@ def pretrain(
     from .progress import ShownProgress
 
     watch = ShownProgress(tensorboard, unit="task")
+    state = KeptState(out, resume)
     try:
         with watch.running():
             learned = pretrain_on(
@@ -95,7 +97,7 @@ def pretrain(
                 progress=watch,
             )
     except TrainingInterrupted as stopped:
-        leave_interrupted(stopped, out, watch.exit_code)
+        leave_interrupted(stopped, state, watch.exit_code)
     if output_format is Format.table:
         steps = learned.checkpoint.info["outer_steps"]
         print_data(f"prompts moved by {learned.prompts_moved:.1%} of their norm over {steps} outer steps\n")
