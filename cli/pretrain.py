@@ -75,6 +75,7 @@ def pretrain(
     # Not before: the help needs neither numpy nor torch.
     from grmp_plugin.api.pretrain import pretrain as pretrain_on
 
+    from .errors import note_text
     from .progress import ShownProgress
 
     watch = ShownProgress(tensorboard, unit="task")
@@ -103,4 +104,7 @@ def pretrain(
         print_data(f"prompts moved by {learned.prompts_moved:.1%} of their norm over {steps} outer steps\n")
     else:
         print_result(learned, output_format)
+    for remark in learned.notes:
+        if remark not in watch.notes:
+            note(note_text(remark))
     note(f"written to {out}. Next: grmp adapt ratings.csv --model {out}")

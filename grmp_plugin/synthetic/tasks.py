@@ -8,7 +8,7 @@ import dataclasses
 import os
 import zlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from grmp_plugin.data.images import pixels_digest
 from grmp_plugin.data.learned_images import digests_of_files, original_files
-from grmp_plugin.data.paths import expand_paths
+from grmp_plugin.data.paths import find_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.reference_names import parse_name, references_of
 from grmp_plugin.errors import InputError
@@ -64,10 +64,12 @@ class TaskSource(Protocol):
     Attributes:
         name: Name of the source, for messages and records.
         distortions: Names that can be drawn, sorted.
+        left_out: Number of files that the search for images left out, by kind.
     """
 
     name: str
     distortions: tuple[str, ...]
+    left_out: Mapping[str, int]
 
     @property
     def learned(self) -> dict[str, dict[str, str]]:
@@ -107,6 +109,7 @@ class RatedTasks:
             InputError: A file name does not contain the distortion, or no distortion can be a task.
         """
         self.name = name
+        self.left_out: Mapping[str, int] = {}
         self.learned: dict[str, dict[str, str]] = {"ratings": {}, "originals": {}}
         self._paths = ratings.images
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
@@ -173,6 +176,7 @@ class DistortedTasks:
         *,
         pictures_per_task: int = 20,
         kinds: Collection[str] | None = None,
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
         """Define the tasks, without producing any picture.
 
@@ -182,6 +186,7 @@ class DistortedTasks:
             pictures_per_task: Pictures per task, drawn without replacement; all if there are fewer. Each one
                 is distorted at all five levels with one pattern.
             kinds: Distortions to use; all by default.
+            left_out: Number of files that the search for the pictures left out, by kind.
 
         Raises:
             InputError: There are too few pictures, or an option is invalid.
@@ -196,6 +201,7 @@ class DistortedTasks:
         if not chosen:
             raise InputError("kinds is empty: name at least one distortion, or omit it for all")
         self.name = name
+        self.left_out = left_out or {}
         self.distortions = chosen
         self.pictures_per_task = min(pictures_per_task, len(pictures))
         self._pictures = pictures
@@ -244,11 +250,17 @@ def pristine_tasks(
         InputError: The folder does not exist or has too few images, or an option is invalid.
     """
     name = os.fspath(folder)
-    # expand_paths keeps a missing folder as a file, and reads standard input for `-`.
+    # find_paths keeps a missing folder as a file, and reads standard input for `-`.
     if not os.path.isdir(name):
         raise InputError(f"'{name}': no such folder. Name a folder of pristine images.")
-    pictures = PictureFiles(tuple(expand_paths([os.path.join(name, "")])))
-    return DistortedTasks(pictures, name, pictures_per_task=pictures_per_task, kinds=kinds)
+    found = find_paths([os.path.join(name, "")])
+    return DistortedTasks(
+        PictureFiles(tuple(found.paths)),
+        name,
+        pictures_per_task=pictures_per_task,
+        kinds=kinds,
+        left_out=found.left_out,
+    )
 
 
 def drawn_tasks(
