@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from grmp_plugin import files
 from grmp_plugin.errors import TrainingInterrupted
 
 from .choices import Device
@@ -54,7 +55,7 @@ TensorBoardOption = Annotated[
 DataRootOption = Annotated[
     Path, typer.Option(help="Folder of pyiqa's data sets, also where they are downloaded to.")
 ]
-DATA_ROOT = Path("datasets")
+DATA_ROOT = Path(files.DATA_ROOT)
 
 
 class KeptState:

@@ -32,6 +32,7 @@ from grmp_plugin.data.learned_images import original_files
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -60,7 +61,7 @@ def compare(
     split_column: str | None = None,
     include_learned: bool = False,
     device: str = "auto",
-    data_root: OnePath = "datasets",
+    data_root: OnePath = DATA_ROOT,
     progress: bool | ProgressCallback = False,
     **options: Unpack[RatingsOptions],
 ) -> "ComparisonResult":

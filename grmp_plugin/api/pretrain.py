@@ -11,6 +11,7 @@ from grmp_plugin.api.trained import TrainedResult
 from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.errors import DataUnavailableError, InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -92,7 +93,7 @@ def pretrain(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
-    data_root: str | os.PathLike[str] = "datasets",
+    data_root: str | os.PathLike[str] = DATA_ROOT,
     progress: bool | ProgressCallback | Watch = False,
 ) -> Pretraining:
     """Learn prompts over kinds of distortion, each with support and query images.

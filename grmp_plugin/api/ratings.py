@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions, read_ratings
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import existing
+from grmp_plugin.files import DATA_ROOT, existing
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import Progress
 
@@ -24,7 +24,7 @@ _DRAWING = "drawing the demo's pictures (only once)"
 def as_ratings(
     ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings",
     *,
-    data_root: str | os.PathLike[str] = "datasets",
+    data_root: str | os.PathLike[str] = DATA_ROOT,
     report: Callable[[Progress], None] | None = None,
     **options: Unpack[RatingsOptions],
 ) -> Ratings:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Sequence
 
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.tasks import RatedTasks, TaskSource, drawn_tasks, pristine_tasks
-from grmp_plugin.training.named_data import DATA_ROOT, data_set_names, named_ratings
+from grmp_plugin.training.named_data import data_set_names, named_ratings
 
 DRAWN = "drawn"
 # Scenes to draw from, ten of each kind: drawing one takes as long as training on ten of its versions.
