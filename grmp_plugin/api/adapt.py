@@ -183,7 +183,7 @@ def adapt(
         run=RunRecord("adapt", clock.date, used, seed, clock.seconds, details),
         splits=results,
         checkpoint=checkpoint,
-        notes=(*notes, *about_ratings, *about_learned, *notes_after(results)),
+        notes=(*notes, *about_ratings, *about_learned, *notes_after(results, rated)),
         skipped=skipped,
     )
 

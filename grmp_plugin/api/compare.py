@@ -138,7 +138,12 @@ def compare(
         run=run,
         comparison=dataclasses.replace(comparison, run=run.to_dict()),
         ratings=inputs.ratings,
-        notes=(*inputs.notes, *cache_notes, *notes_on_learned(comparison), *_notes_on(comparison)),
+        notes=(
+            *inputs.notes,
+            *cache_notes,
+            *notes_on_learned(comparison),
+            *_notes_on(comparison, inputs.ratings),
+        ),
         _metrics=inputs.metrics,
         _read=_files_of(inputs),
     )
@@ -353,7 +358,7 @@ def _files_of(inputs: CompareInputs) -> tuple[str, ...]:
     return (*source, *inputs.images, *references, *metrics)
 
 
-def _notes_on(comparison: "Comparison") -> list[Note]:
+def _notes_on(comparison: "Comparison", ratings: Ratings | None) -> list[Note]:
     """What is unusual about metrics, and why some failed."""
     notes = []
     for number in comparison.working():
@@ -365,7 +370,7 @@ def _notes_on(comparison: "Comparison") -> list[Note]:
         if agreement.srcc_interval.high < 0:
             better = "lower" if comparison.mos_lower_better else "higher"
             text = f"{name} correlates negatively with the ratings, of which {better} ones count as better"
-            notes.append(Note(text, see=("lower_better",)))
+            notes.append(Note(text, see=() if ratings is None else ratings.hints("lower_better")))
     for metric in comparison.metrics:
         if metric.error is not None:
             notes.append(Note(f"{metric.metric} is left out: {metric.error}"))

@@ -86,6 +86,7 @@ def named_ratings(
         range_source=KNOWN_RANGE,
         references_source="pyiqa's list of references" if references else "",
         splits=_splits(data_set, len(images)),
+        adjustable=frozenset() if "lower_better" in info else frozenset({"lower_better"}),
     )
 
 
