@@ -1100,9 +1100,9 @@ def reads(monkeypatch):
     """Names of the files that are read."""
     found, read_image = [], rated_views.read_image
 
-    def counted_read(path):
+    def counted_read(path, **options):
         found.append(str(path))
-        return read_image(path)
+        return read_image(path, **options)
 
     monkeypatch.setattr(rated_views, "read_image", counted_read)
     return found
