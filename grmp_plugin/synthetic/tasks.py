@@ -9,7 +9,7 @@ import os
 import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -37,6 +37,9 @@ _NAMING = (
 _KEPT_TASKS = 3  # decoded; one task of KADID-10k takes 240 MB
 _KEPT_PICTURES = 300
 
+Learned = Mapping[str, Mapping[str, str]]
+"""Digests by path, for each collection."""
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -50,12 +53,15 @@ class TaskImages:
         images: N arrays (H, W, 3) uint8 RGB, of any sizes; read-only.
         mos: (N,) float64, higher is better, on the source's own scale.
         references: N names of the pristine pictures of the images.
+        learned: Digests of the pixels of the files that the images come from, by path, for each collection
+            of a checkpoint's section `learned_from`.
     """
 
     distortion: str
     images: tuple[np.ndarray, ...]
     mos: np.ndarray
     references: tuple[str, ...]
+    learned: Learned = field(default_factory=dict)
 
 
 class TaskSource(Protocol):
@@ -70,13 +76,6 @@ class TaskSource(Protocol):
     name: str
     distortions: tuple[str, ...]
     left_out: Mapping[str, int]
-
-    @property
-    def learned(self) -> dict[str, dict[str, str]]:
-        """Digests of the pixels of the images that were read so far, by path, for each collection.
-
-        Collections are those of a checkpoint's section `learned_from`; a resumed run adds to them.
-        """
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Draw one task; the same arguments give the same bytes.
@@ -110,7 +109,7 @@ class RatedTasks:
         """
         self.name = name
         self.left_out: Mapping[str, int] = {}
-        self.learned: dict[str, dict[str, str]] = {"ratings": {}, "originals": {}}
+        self._digests: dict[str, str] = {}  # of what was read so far, by path
         self._paths = ratings.images
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
         groups: dict[str, list[int]] = defaultdict(list)
@@ -150,20 +149,27 @@ class RatedTasks:
         numbers = self._groups[distortion]
         with decoding_pool() as pool:
             images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
-        self._record([self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers])
+        learned = self._learned(
+            [self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers]
+        )
         mos = self._mos[numbers]
         # The same arrays are returned again: writing to them would change the next draw.
         for array in (*images, mos):
             array.setflags(write=False)
-        return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers))
+        return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers), learned)
 
-    def _record(
-        self, paths: list[str], images: tuple[np.ndarray, ...], originals: Sequence[str | None]
-    ) -> None:
-        rated, known = self.learned["ratings"], self.learned["originals"]
-        new = [(path, image) for path, image in zip(paths, images, strict=True) if path not in rated]
-        rated.update((path, pixels_digest(image)) for path, image in new)
-        known.update(digests_of_files(file for file in originals if file is not None and file not in known))
+    def _learned(
+        self, paths: Sequence[str], images: Sequence[np.ndarray], originals: Sequence[str | None]
+    ) -> Learned:
+        known, files = self._digests, {file for file in originals if file is not None}
+        for path, image in zip(paths, images, strict=True):
+            if path not in known:
+                known[path] = pixels_digest(image)
+        known.update(digests_of_files(files - known.keys()))
+        return {
+            "ratings": {path: known[path] for path in paths},
+            "originals": {file: known[file] for file in sorted(files) if file in known},
+        }
 
 
 class DistortedTasks:
@@ -207,11 +213,6 @@ class DistortedTasks:
         self._pictures = pictures
         self._recent: _Recent[int, np.ndarray] = _Recent(_KEPT_PICTURES)
 
-    @property
-    def learned(self) -> dict[str, dict[str, str]]:
-        """See `TaskSource`: the pristine pictures, of which all images are versions."""
-        return {"photographs": self._pictures.digests}
-
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Return 5 x pictures_per_task images: each picture from level 1 to 5 in turn; see `TaskSource`.
 
@@ -230,7 +231,10 @@ class DistortedTasks:
                 images.append(distort(pristine, distortion, level, pattern))
                 mos.append(pseudo_mos(pristine, images[-1]))
                 references.append(self._pictures.name(number))
-        return TaskImages(distortion, tuple(images), np.array(mos), tuple(references))
+        # Drawn pictures have no files.
+        read = self._pictures.digests
+        learned = {"photographs": {name: read[name] for name in references if name in read}}
+        return TaskImages(distortion, tuple(images), np.array(mos), tuple(references), learned)
 
 
 def pristine_tasks(
