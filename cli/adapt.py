@@ -13,6 +13,7 @@ from .options import (
     BackboneWeightsOption,
     ConfigOption,
     DataRootOption,
+    KeptState,
     ModelOption,
     ResumeOption,
     SeedOption,
@@ -130,6 +131,7 @@ def adapt(
     from .progress import ShownProgress
 
     watch = ShownProgress(tensorboard)
+    state = KeptState(out, resume)
     try:
         with watch.running():
             if out is None and not resume:
@@ -162,7 +164,7 @@ def adapt(
                 skip_bad=skip_bad,
             )
     except TrainingInterrupted as stopped:
-        leave_interrupted(stopped, out, watch.exit_code)
+        leave_interrupted(stopped, state, watch.exit_code)
     if output_format is Format.table:
         print_adaptation(adapted)
     else:

@@ -50,7 +50,7 @@ class ProgressBar:
         share = progress.done / max(1, progress.total)
         if elapsed < _QUIET or share < self._next_line or not 0 < progress.done < progress.total:
             return
-        self._next_line = (int(share * _LINES) + 1) / _LINES
+        self._next_line = next_line(share)
         left = duration(elapsed * (progress.total / progress.done - 1))
         note(f"{progress.stage}: {progress.done} of {progress.total}, {left} left")
 
@@ -85,6 +85,15 @@ def progress_bar() -> Iterator[ProgressCallback]:
         yield bar
     finally:
         bar.close()
+
+
+def next_line(share: float) -> float:
+    """Share of the work at which the next line is due off a terminal: at each tenth.
+
+    Args:
+        share: Share that is done.
+    """
+    return (int(share * _LINES) + 1) / _LINES
 
 
 def duration(seconds: float) -> str:

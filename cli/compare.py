@@ -120,7 +120,7 @@ def compare(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Compare metrics (see `HELP`)."""
-    _check_files(paths, metrics.split(","), out=out, scores=scores, report=report, maps=maps)
+    _check_files([*paths, *metrics.split(","), str(ref)], out=out, scores=scores, report=report, maps=maps)
     from grmp_plugin.api import compare as api
 
     if maps is not None:
@@ -171,8 +171,7 @@ def compare(
 
 
 def _check_files(
-    paths: list[str],
-    metrics: list[str],
+    read: list[str],
     *,
     out: Path | None,
     scores: Path | None,
@@ -184,7 +183,7 @@ def _check_files(
     for path, argument in ((out, "out"), (scores, "scores"), (report, "report")):
         if path is not None and path.resolve() in taken:
             raise InputError(f"{path} is {taken[path.resolve()]}; name another file", argument=argument)
-        check_not_input(path, [*paths, *metrics], argument)
+        check_not_input(path, read, argument)
         if path is not None:
             taken[path.resolve()] = f"the file of --{argument}"
     if out is not None:

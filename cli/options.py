@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from grmp_plugin import files
 from grmp_plugin.errors import TrainingInterrupted
 
 from .choices import Device
@@ -54,20 +55,44 @@ TensorBoardOption = Annotated[
 DataRootOption = Annotated[
     Path, typer.Option(help="Folder of pyiqa's data sets, also where they are downloaded to.")
 ]
-DATA_ROOT = Path("datasets")
+DATA_ROOT = Path(files.DATA_ROOT)
 
 
-def leave_interrupted(stopped: TrainingInterrupted, out: Path | None, code: int) -> NoReturn:
+class KeptState:
+    """The state that a training keeps beside its checkpoint; make one before the training begins.
+
+    Args:
+        out: File for the checkpoint; None: nothing is kept.
+        resume: Whether the training goes on from a state that is there.
+    """
+
+    def __init__(self, out: Path | None, resume: bool) -> None:
+        from grmp_plugin.training.checkpoint_file import state_file
+
+        self._file = None if out is None else state_file(out)
+        self._before = None if resume else self._version()
+
+    def is_own(self) -> bool:
+        """Whether there is a state of this run: not one that an earlier run left, and that is not resumed."""
+        return self._version() not in (None, self._before)
+
+    def _version(self) -> tuple[int, int] | None:
+        # Every save is a new file.
+        try:
+            found = None if self._file is None else self._file.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_ino, found.st_mtime_ns)
+
+
+def leave_interrupted(stopped: TrainingInterrupted, state: KeptState, code: int) -> NoReturn:
     """Exit after Ctrl-C or SIGTERM, and say how to continue.
 
     Args:
         stopped: What was interrupted.
-        out: File for the checkpoint, beside which the state is.
+        state: What the training kept.
         code: Exit code.
     """
-    from grmp_plugin.training.checkpoint_file import state_file
-
-    kept = out is not None and state_file(out).exists()
-    advice = "Continue with the same command and --resume" if kept else "Nothing was kept"
+    advice = "Continue with the same command and --resume" if state.is_own() else "Nothing was kept"
     error(f"{stopped.message}. {advice}")
     sys.exit(code)

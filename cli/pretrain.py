@@ -13,6 +13,7 @@ from .options import (
     BackboneWeightsOption,
     ConfigOption,
     DataRootOption,
+    KeptState,
     ModelOption,
     ResumeOption,
     SeedOption,
@@ -74,9 +75,11 @@ def pretrain(
     # Not before: the help needs neither numpy nor torch.
     from grmp_plugin.api.pretrain import pretrain as pretrain_on
 
+    from .errors import note_text
     from .progress import ShownProgress
 
     watch = ShownProgress(tensorboard, unit="task")
+    state = KeptState(out, resume)
     try:
         with watch.running():
             learned = pretrain_on(
@@ -95,10 +98,13 @@ def pretrain(
                 progress=watch,
             )
     except TrainingInterrupted as stopped:
-        leave_interrupted(stopped, out, watch.exit_code)
+        leave_interrupted(stopped, state, watch.exit_code)
     if output_format is Format.table:
         steps = learned.checkpoint.info["outer_steps"]
         print_data(f"prompts moved by {learned.prompts_moved:.1%} of their norm over {steps} outer steps\n")
     else:
         print_result(learned, output_format)
+    for remark in learned.notes:
+        if remark not in watch.notes:
+            note(note_text(remark))
     note(f"written to {out}. Next: grmp adapt ratings.csv --model {out}")

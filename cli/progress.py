@@ -13,7 +13,7 @@ from grmp_plugin.notes import Note
 from grmp_plugin.progress import Progress
 from grmp_plugin.training.watch import Watch, losses_in_words
 
-from .bars import ProgressBar, duration
+from .bars import ProgressBar, duration, next_line
 from .errors import note_text
 from .output import messages, note
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from grmp_plugin.training.loop import Step
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-_LINES = 10  # approximate number of lines without a terminal
 _LONG = 20.0  # seconds from which an estimate is printed
 
 
@@ -104,7 +103,7 @@ class ShownProgress(Watch):
             return
         share = step.step / step.steps
         if share >= self._next_line or step.step == step.steps:
-            self._next_line = (int(share * _LINES) + 1) / _LINES
+            self._next_line = next_line(share)
             left = f", {duration(step.seconds_left)} left" if step.seconds_left else ""
             note(f"{details}{left}")
 

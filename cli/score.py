@@ -152,16 +152,16 @@ def score(
         stopped = _score_all(scoring, streamed, keep=out is not None)
         if stopped is not None:
             _leave_interrupted(scoring, out, exit_code(stopped))
-    scores = scoring.scores().sorted(sort.value)
-    if out is not None:
-        scores.write(out)
-    if shown is not None and streamed is None:
-        _print(scores, shown)
-    _say_summary(scores)
-    _say_left_out(scoring)
-    if out is not None:
-        note(f"written to {out}")
-    _draw(scores, report, maps)
+        scores = scoring.scores().sorted(sort.value)
+        if out is not None:
+            scores.write(out)
+        if shown is not None and streamed is None:
+            _print(scores, shown)
+        _say_summary(scores)
+        _say_left_out(scoring)
+        if out is not None:
+            note(f"written to {out}")
+        _draw(scores, report, maps)
     if scores.failed:
         raise typer.Exit(_SOME_FAILED)
 
@@ -217,8 +217,12 @@ def _draw(scores: "Scores", report: Path | None, maps: Path | None) -> None:
     """Draw maps and write a page, where wanted."""
     drawn = []
     if maps is not None:
-        with progress_bar() as bar:
-            drawn = scores.draw_maps(maps, progress=bar)
+        try:
+            with progress_bar() as bar:
+                drawn = scores.draw_maps(maps, progress=bar)
+        except KeyboardInterrupt as stopped:
+            error(f"interrupted while drawing quality maps; those that are complete are in {maps}")
+            sys.exit(exit_code(stopped))
         for one in drawn:
             if one.error is not None:
                 note(f"{one.image}: no map: {one.error}")

@@ -72,11 +72,21 @@ def check_not_input(
     Raises:
         InputError: When they are the same file, through links too.
     """
-    if path is None or (target := _identity(path)) is None:
-        return
-    for name in inputs:
-        if _identity(name) == target:
-            raise InputError(f"{path} is the input {os.fspath(name)}; name another file", argument=argument)
+    if path is not None:
+        check_no_inputs([path], inputs, argument)
+
+
+def check_no_inputs(
+    paths: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]], argument: str
+) -> None:
+    """Check that writing to several paths replaces no file that is read; see `check_not_input`."""
+    targets = {_identity(path): path for path in paths}
+    targets.pop(None, None)  # files that do not exist yet
+    for name in inputs if targets else ():
+        if (found := _identity(name)) in targets:
+            raise InputError(
+                f"{targets[found]} is the input {os.fspath(name)}; name another file", argument=argument
+            )
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:

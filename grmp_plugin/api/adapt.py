@@ -16,6 +16,7 @@ from grmp_plugin.api.split_result import SplitResult, split_result
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -67,7 +68,7 @@ def adapt(
     include_learned: bool = False,
     device: str = "auto",
     resume: bool = False,
-    data_root: str | os.PathLike[str] = "datasets",
+    data_root: str | os.PathLike[str] = DATA_ROOT,
     progress: bool | ProgressCallback | Watch = False,
     **options: Unpack[RatingsOptions],
 ) -> Adaptation:
@@ -182,7 +183,7 @@ def adapt(
         run=RunRecord("adapt", clock.date, used, seed, clock.seconds, details),
         splits=results,
         checkpoint=checkpoint,
-        notes=(*notes, *about_ratings, *about_learned, *notes_after(results)),
+        notes=(*notes, *about_ratings, *about_learned, *notes_after(results, rated)),
         skipped=skipped,
     )
 

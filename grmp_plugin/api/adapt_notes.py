@@ -42,8 +42,8 @@ def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:
             notes.append(
                 Note(
                     f"the ratings cover only part of the scale of {low:g} to {high:g}: they run from "
-                    f"{rated.mos.min():.4g} to {rated.mos.max():.4g}. Check the scale",
-                    see=("mos_range",),
+                    f"{rated.mos.min():.4g} to {rated.mos.max():.4g}",
+                    see=rated.hints("mos_range"),
                 )
             )
     if settings.protocol == "released":
@@ -108,13 +108,18 @@ def verdict(shots: int, splits: int, difference: Difference) -> str:
     return f"{change} (95% interval {low:+.3f} to {high:+.3f}): {meaning}"
 
 
-def notes_after(splits: Sequence[SplitResult]) -> list[Note]:
-    """What is worth knowing about the result."""
+def notes_after(splits: Sequence[SplitResult], rated: Ratings) -> list[Note]:
+    """What is worth knowing about the result.
+
+    Args:
+        splits: The outcome of each split.
+        rated: The ratings.
+    """
     return [
         *_about_training(splits, difference_over_splits([split.difference for split in splits])),
-        *_about_direction(agreement_over_splits([split.before for split in splits])),
+        *_about_direction(agreement_over_splits([split.before for split in splits]), rated),
         *_about_steps(splits),
-        *_about_scale(splits),
+        *_about_scale(splits, rated),
     ]
 
 
@@ -143,14 +148,14 @@ def _about_training(splits: Sequence[SplitResult], difference: Difference) -> li
     return notes
 
 
-def _about_direction(before: Agreement) -> list[Note]:
+def _about_direction(before: Agreement, rated: Ratings) -> list[Note]:
     if not before.srcc < _NEGATIVE:
         return []
     return [
         Note(
-            "before adaptation, the scores correlate negatively with the ratings. Check whether a high or a "
-            "low rating means good quality",
-            see=("lower_better",),
+            "before adaptation, the scores correlate negatively with the ratings, of which "
+            f"{'low' if rated.lower_better else 'high'} ones count as good",
+            see=rated.hints("lower_better"),
         )
     ]
 
@@ -171,10 +176,11 @@ def _about_steps(splits: Sequence[SplitResult]) -> list[Note]:
     return notes
 
 
-def _about_scale(splits: Sequence[SplitResult]) -> list[Note]:
+def _about_scale(splits: Sequence[SplitResult], rated: Ratings) -> list[Note]:
     scale = splits[0].mos_scale
-    # Other scales are those of a data set or of the released protocol, and cannot be declared.
-    declare = ("mos_range",) if scale.source == SHOTS_RANGE and splits[0].best_epoch is None else ()
+    # The released protocol does not take a declared scale.
+    undeclared = scale.source == SHOTS_RANGE and splits[0].best_epoch is None
+    declare = rated.hints("mos_range") if undeclared else ()
     notes = [Note(f"MOS scale {scale.low:.4g} to {scale.high:.4g} ({scale.source})", see=declare)]
     # More than the width of the scale beyond either end.
     low, high = 2 * scale.low - scale.high, 2 * scale.high - scale.low
@@ -183,7 +189,8 @@ def _about_scale(splits: Sequence[SplitResult]) -> list[Note]:
         notes.append(
             Note(
                 f"{len(far)} test ratings are far outside the scale, such as {far[0]['mos']:g} of "
-                f"{far[0]['image']}: possibly typos. With a declared range, such rows are rejected",
+                f"{far[0]['image']}: possibly typos"
+                + (". With a declared range, such rows are rejected" if declare else ""),
                 see=declare,
             )
         )

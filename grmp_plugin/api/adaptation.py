@@ -1,7 +1,7 @@
 """The result of an adaptation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,10 @@ class Adaptation(TrainedResult):
             "difference": self.difference.as_dict(),
             "splits": [split.to_dict() for split in self.splits],
         }
+
+    def _read_by_run(self) -> Iterable[str]:
+        learned = (image for split in self.splits for image in split.learned_from)
+        return [*super()._read_by_run(), *learned, *(row["image"] for row in self.predictions)]
 
     def __repr__(self) -> str:
         return f"<Adaptation of {self.run.details.get('model')}: {self.verdict}>"

@@ -4,7 +4,7 @@ Importing this module does not import torch: mistakes in paths and ratings are r
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +32,11 @@ from grmp_plugin.data.learned_images import original_files
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
-from grmp_plugin.tables import check_folder_path, check_report_path, without_nan, write_text
+from grmp_plugin.tables import check_folder_path, without_nan, write_text
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.comparison import Comparison
@@ -60,7 +61,7 @@ def compare(
     split_column: str | None = None,
     include_learned: bool = False,
     device: str = "auto",
-    data_root: OnePath = "datasets",
+    data_root: OnePath = DATA_ROOT,
     progress: bool | ProgressCallback = False,
     **options: Unpack[RatingsOptions],
 ) -> "ComparisonResult":
@@ -137,8 +138,14 @@ def compare(
         run=run,
         comparison=dataclasses.replace(comparison, run=run.to_dict()),
         ratings=inputs.ratings,
-        notes=(*inputs.notes, *cache_notes, *notes_on_learned(comparison), *_notes_on(comparison)),
+        notes=(
+            *inputs.notes,
+            *cache_notes,
+            *notes_on_learned(comparison),
+            *_notes_on(comparison, inputs.ratings),
+        ),
         _metrics=inputs.metrics,
+        _read=_files_of(inputs),
     )
 
 
@@ -173,6 +180,10 @@ class ComparisonResult(Result):
     ratings: Ratings | None
     notes: tuple[Note, ...]
     _metrics: "tuple[MetricSpec, ...]"
+    _read: tuple[str, ...]
+
+    def _read_by_run(self) -> Iterable[str]:
+        return self._read
 
     @property
     def columns(self) -> Sequence[str]:
@@ -191,7 +202,7 @@ class ComparisonResult(Result):
 
     def image_scores(self) -> "ImageScores":
         """The score of each image by each metric."""
-        return ImageScores(self.run, self.comparison)
+        return ImageScores(self.run, self.comparison, self._read)
 
     @property
     def left_out_images(self) -> list[tuple[str, str]]:
@@ -242,7 +253,7 @@ class ComparisonResult(Result):
             One entry per readable image, in order, for `report`; none if no model of this package worked.
 
         Raises:
-            InputError: When the folder cannot be created or written to.
+            InputError: When the folder cannot be created or written to, or a map would replace an image.
         """
         from grmp_plugin.data.sources import FileImage
         from grmp_plugin.evaluation.map_files import draw_maps
@@ -266,12 +277,13 @@ class ComparisonResult(Result):
             maps: What `draw_maps` returned, to be shown beside the images.
 
         Raises:
-            InputError: For another extension, or a folder that is missing or not writable.
+            InputError: For another extension, a file that the run read, or a folder that is missing or not
+                writable.
             GRMPError: When the file cannot be written.
         """
         from grmp_plugin.report import comparison_report
 
-        file = check_report_path(path, "path")
+        file = self._report_file(path)
         drawn = {one.image: one.path for one in maps if one.path is not None}
         write_text(file, comparison_report(self.comparison, maps=drawn))
         return file
@@ -292,6 +304,10 @@ class ImageScores(Result):
 
     run: RunRecord
     comparison: "Comparison"
+    _read: tuple[str, ...]
+
+    def _read_by_run(self) -> Iterable[str]:
+        return self._read
 
     @property
     def columns(self) -> Sequence[str]:
@@ -334,7 +350,15 @@ def _score(
     return scores, [] if cache.problem is None else [Note(cache.problem)]
 
 
-def _notes_on(comparison: "Comparison") -> list[Note]:
+def _files_of(inputs: CompareInputs) -> tuple[str, ...]:
+    """All files that a comparison reads; names that are no files may be among them."""
+    references = [path for path in inputs.references or () if path is not None]
+    source = () if inputs.ratings is None else (inputs.ratings.source,)
+    metrics = [getattr(metric.network, "source", metric.name) for metric in inputs.metrics]
+    return (*source, *inputs.images, *references, *metrics)
+
+
+def _notes_on(comparison: "Comparison", ratings: Ratings | None) -> list[Note]:
     """What is unusual about metrics, and why some failed."""
     notes = []
     for number in comparison.working():
@@ -346,7 +370,7 @@ def _notes_on(comparison: "Comparison") -> list[Note]:
         if agreement.srcc_interval.high < 0:
             better = "lower" if comparison.mos_lower_better else "higher"
             text = f"{name} correlates negatively with the ratings, of which {better} ones count as better"
-            notes.append(Note(text, see=("lower_better",)))
+            notes.append(Note(text, see=() if ratings is None else ratings.hints("lower_better")))
     for metric in comparison.metrics:
         if metric.error is not None:
             notes.append(Note(f"{metric.metric} is left out: {metric.error}"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings
+from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, refuse_options
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.paths import STDIN, find_paths
 from grmp_plugin.data.ratings import Ratings
@@ -81,8 +81,9 @@ def compare_inputs(
             notes.append(about_demo())
         images = ratings.images
     else:
-        _refuse_ratings_options(
-            {**options, "raters": raters, "split_column": split_column, "include_learned": include_learned}
+        refuse_options(
+            {**options, "raters": raters, "split_column": split_column, "include_learned": include_learned},
+            "applies to ratings, and these are images",
         )
         found_paths = find_paths(_paths(images_or_ratings))
         images = tuple(found_paths.paths)
@@ -93,7 +94,11 @@ def compare_inputs(
         names = None if ratings is None else ratings.reference_names
         skip = bool(options.get("skip_bad"))
         found_references = find_references(
-            images, references, names, skip_missing=skip, rated=ratings is not None
+            images,
+            references,
+            names,
+            skip_missing=skip,
+            nameable=ratings is not None and bool(ratings.hints("reference_column")),
         )
     subjective = None
     if ratings is not None:
@@ -187,7 +192,7 @@ def subjective_scores(ratings: Ratings, raters: int | None) -> "tuple[Subjective
         raise InputError(
             "applies to ratings with standard deviations, and there are none",
             argument="raters",
-            see=("deviation_column",),
+            see=ratings.hints("deviation_column"),
         )
     return SubjectiveScores(ratings.mos, ratings.lower_better, ratings.references, errors), notes
 
@@ -210,13 +215,6 @@ def _paths(images: Any) -> list[str]:
         if not isinstance(one, str | os.PathLike):
             raise InputError(f"expected paths of image files, found {type(one).__name__}")
     return [os.fsdecode(one) for one in given]
-
-
-def _refuse_ratings_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that would have no effect."""
-    given = [name for name, value in options.items() if value and name != "skip_bad"]
-    if given:
-        raise InputError("applies to ratings, and these are images", argument=min(given))
 
 
 def _in_memory(model: Any, taken: set[str]) -> "MetricSpec":

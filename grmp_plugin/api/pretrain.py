@@ -10,8 +10,8 @@ from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.trained import TrainedResult
 from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.left_out import left_out_words
-from grmp_plugin.data.paths import find_paths
 from grmp_plugin.errors import DataUnavailableError, InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
@@ -46,11 +46,13 @@ class Pretraining(TrainedResult):
         run: What produced the result.
         checkpoint: The model.
         curve: The learning curve.
+        notes: What is worth knowing, such as files of the folder that were not read.
     """
 
     run: RunRecord
     checkpoint: "Checkpoint"
     curve: tuple[Row, ...]
+    notes: tuple[Note, ...] = ()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -91,7 +93,7 @@ def pretrain(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
-    data_root: str | os.PathLike[str] = "datasets",
+    data_root: str | os.PathLike[str] = DATA_ROOT,
     progress: bool | ProgressCallback | Watch = False,
 ) -> Pretraining:
     """Learn prompts over kinds of distortion, each with support and query images.
@@ -156,12 +158,10 @@ def pretrain(
     settings = with_arguments(merged.training, outer_steps=outer_steps)
     names = [data] if isinstance(data, str) else list(merged.data if data is None else data)
     used = training_device(device)
+    sources = _sources(names, seed, pristine, data_root)
+    notes += [Note(line) for source in sources for line in left_out_words(source.left_out)]
     for note in notes:
         watch.note(note)
-    sources = _sources(names, seed, pristine, data_root)
-    if pristine is not None:
-        for line in left_out_words(find_paths([os.path.join(pristine, "")]).left_out):
-            watch.note(Note(line))
     watch.begin(_describe(sources, start.checkpoint.source))
     details: dict[str, Any] = {
         "model": start.checkpoint.source,
@@ -197,6 +197,7 @@ def pretrain(
         run=RunRecord("pretrain", clock.date, used, seed, clock.seconds, details),
         checkpoint=checkpoint,
         curve=_learning_curve(log, settings.tasks_per_step),
+        notes=tuple(notes),
     )
 
 

@@ -1,16 +1,16 @@
 """The ratings that a caller means: a file, a data frame, one of pyiqa's data sets, or the demo."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions, read_ratings
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import existing
+from grmp_plugin.files import DATA_ROOT, existing
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import Progress
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     import pandas
 
 DEMO = "demo"
+_FILES_ONLY = "applies to ratings files and data frames, not to {}"
+# Options without a third state: not given where they are False.
+_SWITCHES = ("include_learned", "raw", "skip_bad")
 _DRAWING = "drawing the demo's pictures (only once)"
 
 
 def as_ratings(
     ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings",
     *,
-    data_root: str | os.PathLike[str] = "datasets",
+    data_root: str | os.PathLike[str] = DATA_ROOT,
     report: Callable[[Progress], None] | None = None,
     **options: Unpack[RatingsOptions],
 ) -> Ratings:
@@ -43,20 +46,20 @@ def as_ratings(
         DataUnavailableError: When a data set would have to be downloaded and cannot be.
     """
     if isinstance(ratings, Ratings):
-        _refuse(options, "ratings that were read before")
+        refuse_options(options, _FILES_ONLY.format("ratings that were read before"))
         return ratings
     if not isinstance(ratings, str) or is_ratings_file(ratings):
         return read_ratings(ratings, **options)
     if ratings == DEMO:
         from grmp_plugin.synthetic.demo import demo_ratings
 
-        _refuse(options, "the demo")
+        refuse_options(options, _FILES_ONLY.format("the demo"))
         return demo_ratings(
             on_picture=None if report is None else lambda done, all_: report(Progress(_DRAWING, done, all_))
         )
     from grmp_plugin.training.named_data import named_ratings
 
-    _refuse(options, f"the data set '{ratings}'", "lower_better")
+    refuse_options(options, _FILES_ONLY.format(f"the data set '{ratings}'"), allowed=["lower_better"])
     return named_ratings(ratings, data_root, lower_better=options.get("lower_better"))
 
 
@@ -74,9 +77,19 @@ def is_ratings_file(name: str) -> bool:
     return existing(name) is not None or bool(path.suffix) or len(path.parts) > 1
 
 
-def _refuse(options: RatingsOptions, what: str, *allowed: str) -> None:
-    """Refuse options that would have no effect."""
-    given = [name for name, value in options.items() if value is not None and value is not False]
-    unused = sorted(set(given) - {"skip_bad", *allowed})
+def refuse_options(options: Mapping[str, Any], why: str, *, allowed: Collection[str] = ()) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        options: Arguments by name, such as `RatingsOptions`; None and switches that are off are not given.
+        why: What they apply to, and what is there instead.
+        allowed: Names that have an effect, beside `skip_bad`.
+
+    Raises:
+        InputError: When another one is given.
+    """
+    given = {name for name, value in options.items() if value is not None}
+    given -= {name for name in _SWITCHES if options.get(name) is False}
+    unused = sorted(given - {"skip_bad", *allowed})
     if unused:
-        raise InputError(f"applies to ratings files and data frames, not to {what}", argument=unused[0])
+        raise InputError(why, argument=unused[0])

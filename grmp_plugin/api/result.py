@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,14 @@ from markupsafe import Markup, escape
 
 from grmp_plugin.printable import printable
 from grmp_plugin.run_record import RunRecord
-from grmp_plugin.tables import Row, check_table_path, without_nan, write_table
+from grmp_plugin.tables import (
+    Row,
+    check_not_input,
+    check_report_path,
+    check_table_path,
+    without_nan,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -47,11 +54,26 @@ class Result(ABC):
         """Write the rows to a .csv, .jsonl or .parquet file, or everything to a .json file.
 
         Raises:
-            InputError: For another extension, or a folder that is missing or not writable.
+            InputError: For another extension, a file that the run read, or a folder that is missing or not
+                writable.
             GRMPError: When the file cannot be written.
         """
         file = check_table_path(path, "path")
+        self._check_not_read(file)
         write_table(file, self.rows, self.columns, without_nan(self.to_dict()))
+        return file
+
+    def _read_by_run(self) -> Iterable[str]:
+        """Files that the run read, which no output may replace; names that are no files do no harm."""
+        return ()
+
+    def _check_not_read(self, path: Path) -> None:
+        check_not_input(path, self._read_by_run(), "path")
+
+    def _report_file(self, path: str | os.PathLike[str]) -> Path:
+        """Check where an HTML page is to be written."""
+        file = check_report_path(path, "path")
+        self._check_not_read(file)
         return file
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord
-from grmp_plugin.tables import check_folder_path, check_not_input, check_report_path, write_text
+from grmp_plugin.tables import check_folder_path, write_text
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.map_files import MapFile
@@ -86,15 +86,8 @@ class Scores(Result):
         """`run` and `images`, as `grmp score --format json` prints them."""
         return {"run": self.run.to_dict(), "images": self.rows}
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the rows to a .csv, .jsonl or .parquet file, or everything to a .json file.
-
-        Raises:
-            InputError: For another extension, one of the images, or a folder that is missing or not writable.
-            GRMPError: When the file cannot be written.
-        """
-        check_not_input(path, self._sources, "path")
-        return super().write(path)
+    def _read_by_run(self) -> Iterable[str]:
+        return (*self._sources, self.model)
 
     def sorted(self, order: str) -> "Scores":
         """The same scores in another order.
@@ -130,7 +123,7 @@ class Scores(Result):
             One entry per scored image, in the order of the rows; see `report`.
 
         Raises:
-            InputError: When the folder cannot be created or written to.
+            InputError: When the folder cannot be created or written to, or a map would replace an image.
         """
         from grmp_plugin.evaluation.map_files import draw_maps
 
@@ -150,13 +143,13 @@ class Scores(Result):
             maps: What `draw_maps` returned, to be shown beside the images.
 
         Raises:
-            InputError: For another extension, one of the images, or a folder that is missing or not writable.
+            InputError: For another extension, a file that the run read, or a folder that is missing or not
+                writable.
             GRMPError: When the file cannot be written.
         """
         from grmp_plugin.report import scores_report
 
-        file = check_report_path(path, "path")
-        check_not_input(file, self._sources, "path")
+        file = self._report_file(path)
         drawn = {one.image: one.path for one in maps if one.path is not None}
         write_text(file, scores_report(self.to_dict(), maps=drawn, sources=self._sources))
         return file

@@ -18,7 +18,7 @@ from grmp_plugin.data.jpeg_end import without_end_marker
 from grmp_plugin.data.kinds import JPEG_XL, RAW
 from grmp_plugin.data.photo_plugins import open_with, plugin_needed
 from grmp_plugin.data.pillow_guard import lifted_limit, pillow_guard
-from grmp_plugin.data.pixel_room import Reserve, no_limit
+from grmp_plugin.data.pixel_room import Reserve, decoding, no_limit
 from grmp_plugin.data.pixels import as_shown, reduce_colour_key
 from grmp_plugin.data.raw_photos import is_raw, is_raw_tags, read_raw
 from grmp_plugin.data.tiff import choose_page, prepare
@@ -41,7 +41,16 @@ _EXCLUDED_FORMATS = frozenset({"EPS"})
 
 def pixels_digest(image: np.ndarray) -> str:
     """SHA-256 of decoded pixels, (H, W, 3) uint8: equal for all files that show the same picture."""
-    return hashlib.sha256(image.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+
+
+def file_pixels_digest(path: str) -> str | None:
+    """The digest of the decoded pixels of a file, to be called in threads; None where it cannot be read."""
+    try:
+        with decoding() as reserve:
+            return pixels_digest(read_image(path, reserve=reserve))
+    except ImageError:
+        return None
 
 
 def read_image(

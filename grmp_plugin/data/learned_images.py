@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from grmp_plugin.data.images import pixels_digest, read_image
+from grmp_plugin.data.images import file_pixels_digest
 from grmp_plugin.data.ratings import Ratings
-from grmp_plugin.errors import CheckpointError, ImageError
+from grmp_plugin.errors import CheckpointError
 from grmp_plugin.threads import decoding_pool
 
 SECTION = "learned_from"
@@ -117,7 +117,7 @@ def digests_of_files(paths: Iterable[str]) -> dict[str, str]:
     """Digests of the decoded pixels of image files, by path; files that cannot be read are left out."""
     unique = sorted(set(paths))
     with decoding_pool() as pool:
-        digests = pool.map(_digest_of_file, unique)
+        digests = pool.map(file_pixels_digest, unique)
         return {path: digest for path, digest in zip(unique, digests, strict=True) if digest is not None}
 
 
@@ -155,10 +155,3 @@ def _find_original(folder: str, name: str, suffix: str) -> str | None:
             break
         folder = os.path.dirname(folder)
     return None
-
-
-def _digest_of_file(path: str) -> str | None:
-    try:
-        return pixels_digest(read_image(path))
-    except ImageError:
-        return None

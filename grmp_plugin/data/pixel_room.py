@@ -1,11 +1,17 @@
 """A bound on the pixels that several threads decode at once."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 Reserve = Callable[[int], None]
 """Called with the number of pixels of an image before they are decoded; may wait until there is room."""
+
+
+# Pixels that are decoded at once. While an image is decoded and reduced, it takes about 10 bytes a pixel: 4
+# in Pillow, 3 as an array, and what the decoder needs. So this is about 1 GB, however many images there are.
+MOST_PIXELS = 100_000_000
 
 
 def no_limit(pixels: int) -> None:
@@ -23,6 +29,10 @@ class PixelRoom:
 
     def __init__(self, pixels: int) -> None:
         self._pixels = pixels
+        self.clear()
+
+    def clear(self) -> None:
+        """Free all room, for a process in which none of the threads is left."""
         self._used = 0
         self._changed = threading.Condition()
 
@@ -48,3 +58,13 @@ class PixelRoom:
         with self._changed:
             self._changed.wait_for(lambda: not self._used or self._used + pixels <= self._pixels)
             self._used += pixels
+
+
+_room = PixelRoom(MOST_PIXELS)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_room.clear)
+
+
+def decoding() -> AbstractContextManager[Reserve]:
+    """Room for one image among all that the threads of this process decode; not for two in one thread."""
+    return _room.entry()

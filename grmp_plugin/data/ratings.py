@@ -101,6 +101,8 @@ class Ratings:
         raters: (N,) numbers of ratings behind each MOS; None if unknown.
         splits: Columns whose name contains "split"; N values each, usually train, val or test.
         skipped: Rows that are not used: bad ones, and repetitions of an image with the same rating.
+        adjustable: Names of the arguments with which the same ratings can be read in another way, such as
+            `mos_range`; none for ratings whose columns, scale and direction are known.
     """
 
     source: str
@@ -116,6 +118,11 @@ class Ratings:
     raters: np.ndarray | None = None
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[BadRow, ...] = ()
+    adjustable: frozenset[str] = frozenset()
+
+    def hints(self, *arguments: str) -> tuple[str, ...]:
+        """Those of some arguments that can be given for these ratings: what a message may advise."""
+        return tuple(name for name in arguments if name in self.adjustable)
 
     def scale(self, shots: np.ndarray) -> MosScale:
         """The scale of the ratings: declared, else known, else from the lowest to the highest shot.
@@ -132,7 +139,7 @@ class Ratings:
         if low == high:
             raise InputError(
                 f"{self.source}: all shots have MOS {low}, which does not determine the scale",
-                see=("mos_range", "seed"),
+                see=(*self.hints("mos_range"), "seed"),
             )
         return MosScale(low, high, self.lower_better, SHOTS_RANGE)
 

@@ -158,6 +158,7 @@ def read_ratings(
         raters=None if columns.raters is None and not raw else np.array([r.raters for r in rows]),
         splits={name: tuple(row.splits[name] for row in rows) for name in columns.splits},
         skipped=tuple(sorted(bad + repeated, key=_line_of)),
+        adjustable=frozenset(RatingsOptions.__annotations__),
     )
 
 

@@ -17,7 +17,7 @@ def find_references(
     names: Sequence[str] | None = None,
     *,
     skip_missing: bool = False,
-    rated: bool = False,
+    nameable: bool = False,
 ) -> tuple[str | None, ...]:
     """Find the reference file of each image.
 
@@ -30,7 +30,7 @@ def find_references(
         where: A file, the reference of all images, or a folder.
         names: N names of reference files from a column of a ratings file.
         skip_missing: Accept images without a reference.
-        rated: Whether the images come from ratings, which could name the references in a column.
+        nameable: Whether a column of ratings could name the references.
 
     Returns:
         N paths; None for an image without a reference.
@@ -69,11 +69,11 @@ def find_references(
                     *missing[:_LISTED],
                     *more,
                     "Name the references like the images"
-                    + (", or in a column of the ratings." if rated else "."),
+                    + (", or in a column of the ratings." if nameable else "."),
                 ]
             ),
             argument="references",
-            see=("reference_column", "skip_bad") if rated else ("skip_bad",),
+            see=("reference_column", "skip_bad") if nameable else ("skip_bad",),
         )
     return tuple(found)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.errors import ConfigError, InputError
+from grmp_plugin.plain_data import shown
 
 SAMPLINGS = ("random", "spread")
 SPLITS_BY = ("reference", "image")
@@ -79,10 +80,13 @@ def draw_split(
             independent, as the authors' released code does, which makes the test easier.
 
     Raises:
-        InputError: When an argument has no valid value, or there are too few images.
-        ConfigError: When `column` is given together with `test_share` or with splitting by image.
+        InputError: When there are too few images, or the seed is negative.
+        ConfigError: When a setting has no valid value (see `check_sampling`), or `column` is given together
+            with `test_share` or with splitting by image.
     """
-    _check_arguments(shots, seed, sampling, split_by)
+    check_sampling(shots, sampling, test_share, split_by)
+    if seed < 0:
+        raise InputError(f"must be 0 or larger, not {seed}", argument="seed")
     _check_column(column, test_share, split_by)
     # The test set is drawn first, so that it does not depend on the number of shots or their sampling.
     chance = np.random.default_rng([seed, _STREAM])
@@ -107,20 +111,22 @@ def draw_split(
     return Split(shots=drawn, test=test)
 
 
-def _check_arguments(shots: int, seed: int, sampling: str, split_by: str) -> None:
+def check_sampling(shots: int, sampling: str, test_share: float | None, split_by: str = "reference") -> None:
+    """Check the arguments of `draw_split` that are settings, too.
+
+    Raises:
+        ConfigError: When one has no valid value.
+    """
     if shots < LEAST_SHOTS:
-        raise InputError(f"must be at least {LEAST_SHOTS}, not {shots}", argument="shots")
-    if seed < 0:
-        raise InputError(f"must be 0 or larger, not {seed}", argument="seed")
-    if sampling not in SAMPLINGS:
-        raise InputError(f"must be {' or '.join(SAMPLINGS)}, not '{sampling}'", argument="sampling")
-    if split_by not in SPLITS_BY:
-        raise InputError(f"must be {' or '.join(SPLITS_BY)}, not '{split_by}'", argument="split_by")
+        raise ConfigError(f"must be at least {LEAST_SHOTS}, not {shown(shots)}", argument="shots")
+    for name, value, known in (("sampling", sampling, SAMPLINGS), ("split_by", split_by, SPLITS_BY)):
+        if value not in known:
+            raise ConfigError(f"must be {' or '.join(known)}, not {shown(value)}", argument=name)
+    if test_share is not None and not 0 < test_share < 1:  # nor NaN
+        raise ConfigError(f"must be between 0 and 1, not {test_share}", argument="test_share")
 
 
 def _check_column(column: str | None, test_share: float | None, split_by: str) -> None:
-    if test_share is not None and not 0 < test_share < 1:
-        raise InputError(f"must be between 0 and 1, not {test_share}", argument="test_share")
     if test_share is not None and column is not None:
         raise ConfigError(
             f"contradicts test_share {test_share}: the column '{column}' determines the test set",

@@ -14,6 +14,7 @@ from grmp_plugin.evaluation.quality_map import quality_map
 from grmp_plugin.files import atomic_write
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress, ProgressCallback
+from grmp_plugin.tables import check_no_inputs
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,17 @@ def draw_maps(
         One entry per image, in order.
 
     Raises:
+        InputError: When a map would replace one of the images.
         GRMPError: When a map cannot be written.
     """
     drawn: list[MapFile] = []
+    names = _file_names([source.name for source in images])
+    # Links are replaced by maps, what they lead to is not.
+    places = [folder / name for name in names if not (folder / name).is_symlink()]
+    check_no_inputs(places, (source.name for source in images), "folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for source, name in zip(images, _file_names([source.name for source in images]), strict=True):
+        for source, name in zip(images, names, strict=True):
             try:
                 pixels = source.read(pixel_limit)
             except ImageError as error:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
+from grmp_plugin.data.images import read_image
+from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.comparison import MetricScores
 from grmp_plugin.evaluation.metric_names import MetricSpec
@@ -152,16 +153,21 @@ class _Files:
                     self.errors[number] = str(error) or "not enough memory to decode it"
 
     def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        image = read_image(self.images[number], pixel_limit=DEFAULT_PIXEL_LIMIT)
+        image = _read(self.images[number])
         if self._pixels is not None:
             self._pixels.add(self.digests[number][0], image)
         reference = None if self.references is None else self.references[number]
         if not with_reference or reference is None:
             return image, None
         try:
-            return image, read_image(reference, pixel_limit=DEFAULT_PIXEL_LIMIT)
+            return image, _read(reference)
         except ImageError as error:
             raise ImageError(f"its reference {reference}: {error}") from error
+
+
+def _read(path: str) -> np.ndarray:
+    with decoding() as reserve:
+        return read_image(path, reserve=reserve)
 
 
 def _why_unreadable(path: str) -> str:

@@ -93,7 +93,7 @@ class Metrics:
     def _open_own(self, spec: MetricSpec) -> ScoreImage:
         scorer = self.scorer(spec)
 
-        def score(image: Image, reference: Image | None) -> float:
+        def score(image: Image, _reference: Image | None) -> float:
             return scorer.score_image(image)
 
         return score

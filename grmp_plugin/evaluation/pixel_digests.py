@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from grmp_plugin.data.images import pixels_digest, read_image
-from grmp_plugin.errors import ImageError
+from grmp_plugin.data.images import file_pixels_digest, pixels_digest
 from grmp_plugin.evaluation.score_cache import ScoreCache, cache_key
 from grmp_plugin.progress import Progress, ProgressCallback
 from grmp_plugin.threads import decoding_pool
@@ -54,7 +53,7 @@ class PixelDigests:
         try:
             with decoding_pool() as pool:
                 for done, (file, digest) in enumerate(
-                    zip(missing, pool.map(_digest, missing.values()), strict=True), 1
+                    zip(missing, pool.map(file_pixels_digest, missing.values()), strict=True), 1
                 ):
                     if digest is not None:
                         self._known[file] = digest
@@ -78,10 +77,3 @@ class PixelDigests:
 
     def _key(self, file: str) -> str:
         return cache_key(self._identity, file, None)
-
-
-def _digest(path: str) -> str | None:
-    try:
-        return pixels_digest(read_image(path))
-    except ImageError:
-        return None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
-from grmp_plugin.data.pixel_room import PixelRoom
+from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.data.sources import FileImage, ImageSource
 from grmp_plugin.errors import GRMPError, ImageError, InputError
 from grmp_plugin.evaluation.threads import Share, share, usable_threads, worker_pool
@@ -25,10 +25,6 @@ from grmp_plugin.network.preprocess import make_pixel_views
 _BATCH, _BATCH_ON_CPU = 16, 4
 # Decoding threads: one per core, but several even on small machines, since files may be on slow storage.
 _FEWEST_DECODERS, _MOST_DECODERS = 4, 16
-
-# Pixels that are decoded at once. While an image is decoded and reduced, it takes about 10 bytes a pixel: 4
-# in Pillow, 3 as an array, and what the decoder needs. So this is about 1 GB, whatever the folder holds.
-_MOST_PIXELS = 100_000_000
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -85,7 +81,6 @@ class Scorer:
         self.precision = pick_precision(options.precision, self.device)
         self.network = reduce_precision(network, PRECISIONS[self.precision]).to(self.device).eval()
         self.network.requires_grad_(False)
-        self._room = PixelRoom(_MOST_PIXELS)
 
     def score(self, images: Iterable[str | ImageSource]) -> Generator[ImageScore, None, None]:
         """Score images in the order given; an image that cannot be read gives a row with an error.
@@ -131,7 +126,7 @@ class Scorer:
 
     def _load(self, source: ImageSource) -> Tensor:
         """The views of one image: (1, V, 3, S, S)."""
-        with self._room.entry() as reserve, torch.inference_mode():
+        with decoding() as reserve, torch.inference_mode():
             image = source.read(self.options.pixel_limit, reserve)
             return make_pixel_views(image, self.network.config.preprocess)
 

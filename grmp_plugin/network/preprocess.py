@@ -75,7 +75,7 @@ def make_training_views(image: Tensor, config: PreprocessConfig, count: int, see
     """Views of one image for training; each training step draws one at random.
 
     Args:
-        image: (1, 3 or 1, H, W), float, RGB in [0, 1].
+        image: (1, 3 or 1, H, W), float, RGB in [0, 1]; or (1, 3, H, W) uint8, never made a float copy of.
         config: Which views.
         count: For `crops`: cut at least this many views, the same number at each scale.
         seed: Seed for the positions of the crops.
@@ -87,9 +87,10 @@ def make_training_views(image: Tensor, config: PreprocessConfig, count: int, see
     Raises:
         ImageError: When `image` is not such a tensor.
     """
-    image = _as_rgb(image)
+    if image.dtype != torch.uint8:
+        image = _as_rgb(image)
     if config.kind == "squash":
-        return resize(image, config.resize, config.resize)
+        return as_float(resize(image, config.resize, config.resize))
     rng = np.random.default_rng(seed)
     each = -(-count // len(config.scales))
 

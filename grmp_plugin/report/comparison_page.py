@@ -1,11 +1,9 @@
 """The page of a comparison of metrics."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.evaluation.comparison import Comparison
 from grmp_plugin.report import charts, words
 from grmp_plugin.report.comparison_table import metrics_table
@@ -17,11 +15,7 @@ from grmp_plugin.report.standing import leader, tied
 from grmp_plugin.report.text import common_folder, counted, date_text, facts, interval, number
 
 
-def comparison_report(
-    comparison: Comparison,
-    maps: Maps | None = None,
-    sources: Mapping[str, ImageSource] | None = None,
-) -> str:
+def comparison_report(comparison: Comparison, maps: Maps | None = None) -> str:
     """A comparison as one self-contained HTML page.
 
     Args:
@@ -29,7 +23,6 @@ def comparison_report(
             the reason why.
         maps: Quality maps in any size and mode, or their files, by the path of the image; shown beside the
             image in the galleries.
-        sources: Images that are not files, by name.
 
     Returns:
         HTML that is valid UTF-8 whatever the names of the files.
@@ -50,7 +43,7 @@ def comparison_report(
         intervals=_intervals(comparison),
         scatters=_scatters(comparison),
         heat_map=_heat_map(comparison),
-        galleries=galleries(comparison, Pictures(maps, sources)),
+        galleries=galleries(comparison, Pictures(maps)),
         failures=_failures(comparison),
         records=_records(comparison),
     )

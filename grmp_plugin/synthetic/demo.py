@@ -59,7 +59,7 @@ def demo_ratings(
                 "XDG_CACHE_HOME to a writable folder"
             ) from error
     ratings = read_ratings(table, mos_range=GRADES, reference_column="reference")
-    return dataclasses.replace(ratings, source=NAME)
+    return dataclasses.replace(ratings, source=NAME, adjustable=frozenset())
 
 
 def default_folder() -> Path:

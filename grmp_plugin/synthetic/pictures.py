@@ -12,6 +12,7 @@ import numpy as np
 
 from grmp_plugin.config import SCENES
 from grmp_plugin.data.images import pixels_digest, read_image
+from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.errors import ImageError, InputError
 from grmp_plugin.synthetic.scenes import draw_scene
 
@@ -136,10 +137,13 @@ class DrawnPictures:
 def read_named_image(path: str) -> np.ndarray:
     """Read an image as `read_image` does, with the path in the error message: (H, W, 3) uint8 RGB.
 
+    Threads may call it: together they decode a bounded number of pixels at once.
+
     Raises:
         ImageError: The file cannot be read; the message names it.
     """
     try:
-        return read_image(path)
+        with decoding() as reserve:
+            return read_image(path, reserve=reserve)
     except ImageError as error:
         raise ImageError(f"'{path}': {error}") from error

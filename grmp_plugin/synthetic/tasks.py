@@ -8,15 +8,15 @@ import dataclasses
 import os
 import zlib
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from grmp_plugin.data.images import pixels_digest
 from grmp_plugin.data.learned_images import digests_of_files, original_files
-from grmp_plugin.data.paths import expand_paths
+from grmp_plugin.data.paths import find_paths
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.reference_names import parse_name, references_of
 from grmp_plugin.errors import InputError
@@ -37,6 +37,9 @@ _NAMING = (
 _KEPT_TASKS = 3  # decoded; one task of KADID-10k takes 240 MB
 _KEPT_PICTURES = 300
 
+Learned = Mapping[str, Mapping[str, str]]
+"""Digests by path, for each collection."""
+
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -50,12 +53,15 @@ class TaskImages:
         images: N arrays (H, W, 3) uint8 RGB, of any sizes; read-only.
         mos: (N,) float64, higher is better, on the source's own scale.
         references: N names of the pristine pictures of the images.
+        learned: Digests of the pixels of the files that the images come from, by path, for each collection
+            of a checkpoint's section `learned_from`.
     """
 
     distortion: str
     images: tuple[np.ndarray, ...]
     mos: np.ndarray
     references: tuple[str, ...]
+    learned: Learned = field(default_factory=dict)
 
 
 class TaskSource(Protocol):
@@ -64,17 +70,12 @@ class TaskSource(Protocol):
     Attributes:
         name: Name of the source, for messages and records.
         distortions: Names that can be drawn, sorted.
+        left_out: Number of files that the search for images left out, by kind.
     """
 
     name: str
     distortions: tuple[str, ...]
-
-    @property
-    def learned(self) -> dict[str, dict[str, str]]:
-        """Digests of the pixels of the images that were read so far, by path, for each collection.
-
-        Collections are those of a checkpoint's section `learned_from`; a resumed run adds to them.
-        """
+    left_out: Mapping[str, int]
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Draw one task; the same arguments give the same bytes.
@@ -107,7 +108,8 @@ class RatedTasks:
             InputError: A file name does not contain the distortion, or no distortion can be a task.
         """
         self.name = name
-        self.learned: dict[str, dict[str, str]] = {"ratings": {}, "originals": {}}
+        self.left_out: Mapping[str, int] = {}
+        self._digests: dict[str, str] = {}  # of what was read so far, by path
         self._paths = ratings.images
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
         groups: dict[str, list[int]] = defaultdict(list)
@@ -147,20 +149,27 @@ class RatedTasks:
         numbers = self._groups[distortion]
         with decoding_pool() as pool:
             images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
-        self._record([self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers])
+        learned = self._learned(
+            [self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers]
+        )
         mos = self._mos[numbers]
         # The same arrays are returned again: writing to them would change the next draw.
         for array in (*images, mos):
             array.setflags(write=False)
-        return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers))
+        return TaskImages(distortion, images, mos, tuple(self._references[n] for n in numbers), learned)
 
-    def _record(
-        self, paths: list[str], images: tuple[np.ndarray, ...], originals: Sequence[str | None]
-    ) -> None:
-        rated, known = self.learned["ratings"], self.learned["originals"]
-        new = [(path, image) for path, image in zip(paths, images, strict=True) if path not in rated]
-        rated.update((path, pixels_digest(image)) for path, image in new)
-        known.update(digests_of_files(file for file in originals if file is not None and file not in known))
+    def _learned(
+        self, paths: Sequence[str], images: Sequence[np.ndarray], originals: Sequence[str | None]
+    ) -> Learned:
+        known, files = self._digests, {file for file in originals if file is not None}
+        for path, image in zip(paths, images, strict=True):
+            if path not in known:
+                known[path] = pixels_digest(image)
+        known.update(digests_of_files(files - known.keys()))
+        return {
+            "ratings": {path: known[path] for path in paths},
+            "originals": {file: known[file] for file in sorted(files) if file in known},
+        }
 
 
 class DistortedTasks:
@@ -173,6 +182,7 @@ class DistortedTasks:
         *,
         pictures_per_task: int = 20,
         kinds: Collection[str] | None = None,
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
         """Define the tasks, without producing any picture.
 
@@ -182,6 +192,7 @@ class DistortedTasks:
             pictures_per_task: Pictures per task, drawn without replacement; all if there are fewer. Each one
                 is distorted at all five levels with one pattern.
             kinds: Distortions to use; all by default.
+            left_out: Number of files that the search for the pictures left out, by kind.
 
         Raises:
             InputError: There are too few pictures, or an option is invalid.
@@ -196,15 +207,11 @@ class DistortedTasks:
         if not chosen:
             raise InputError("kinds is empty: name at least one distortion, or omit it for all")
         self.name = name
+        self.left_out = left_out or {}
         self.distortions = chosen
         self.pictures_per_task = min(pictures_per_task, len(pictures))
         self._pictures = pictures
         self._recent: _Recent[int, np.ndarray] = _Recent(_KEPT_PICTURES)
-
-    @property
-    def learned(self) -> dict[str, dict[str, str]]:
-        """See `TaskSource`: the pristine pictures, of which all images are versions."""
-        return {"photographs": self._pictures.digests}
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Return 5 x pictures_per_task images: each picture from level 1 to 5 in turn; see `TaskSource`.
@@ -224,7 +231,10 @@ class DistortedTasks:
                 images.append(distort(pristine, distortion, level, pattern))
                 mos.append(pseudo_mos(pristine, images[-1]))
                 references.append(self._pictures.name(number))
-        return TaskImages(distortion, tuple(images), np.array(mos), tuple(references))
+        # Drawn pictures have no files.
+        read = self._pictures.digests
+        learned = {"photographs": {name: read[name] for name in references if name in read}}
+        return TaskImages(distortion, tuple(images), np.array(mos), tuple(references), learned)
 
 
 def pristine_tasks(
@@ -244,11 +254,17 @@ def pristine_tasks(
         InputError: The folder does not exist or has too few images, or an option is invalid.
     """
     name = os.fspath(folder)
-    # expand_paths keeps a missing folder as a file, and reads standard input for `-`.
+    # find_paths keeps a missing folder as a file, and reads standard input for `-`.
     if not os.path.isdir(name):
         raise InputError(f"'{name}': no such folder. Name a folder of pristine images.")
-    pictures = PictureFiles(tuple(expand_paths([os.path.join(name, "")])))
-    return DistortedTasks(pictures, name, pictures_per_task=pictures_per_task, kinds=kinds)
+    found = find_paths([os.path.join(name, "")])
+    return DistortedTasks(
+        PictureFiles(tuple(found.paths)),
+        name,
+        pictures_per_task=pictures_per_task,
+        kinds=kinds,
+        left_out=found.left_out,
+    )
 
 
 def drawn_tasks(

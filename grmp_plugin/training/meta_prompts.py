@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from grmp_plugin.config import PromptConfig
-from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.start import with_new_prompts
 from grmp_plugin.synthetic.tasks import TaskSource
@@ -64,10 +63,7 @@ def pretrain_prompts(
     if state is not None and saved is not None:
         try:
             losses.extend(losses_of(state))
-            for source, learned in zip(sources, state["learned"], strict=True):
-                for collection, digests in learned.items():
-                    source.learned[collection].update(digests)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise saved.unusable() from error
 
     def on_step(step: Step) -> None:
@@ -76,8 +72,7 @@ def pretrain_prompts(
 
     def save(loop: dict[str, Any]) -> None:
         if saved is not None:
-            learned = [source.learned for source in sources]
-            saved.save({"loop": loop, "log": losses, "learned": learned})
+            saved.save({"loop": loop, "log": losses})
 
     run(
         trainer,
@@ -102,18 +97,7 @@ def pretrain_prompts(
         "outer_learning_rate": settings.outer_learning_rate,
         "prompts_moved": round(trainer.moved(), 6),
     }
-    if record := _learned_from(start, sources):
-        trainer.info[SECTION] = record
     return trainer.checkpoint()
-
-
-def _learned_from(start: Checkpoint, sources: Sequence[TaskSource]) -> dict[str, dict[str, str]]:
-    """Digests of the images of all tasks, beside those of the start."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for source in sources:
-        for collection, digests in source.learned.items():
-            found.setdefault(collection, []).extend(digests.items())
-    return with_learned(start.info, start.source, **found)
 
 
 def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: str) -> dict[str, Any]:
@@ -148,4 +132,8 @@ def _batches(tasks: TaskViews, total: int) -> Batches:
 def _as_batch(task: dict[str, Any]) -> dict[str, Any]:
     """One task as pyiqa's data loader would batch it."""
     batch = {name: value.unsqueeze(0) for name, value in task.items() if isinstance(value, torch.Tensor)}
-    return {**batch, "source": torch.tensor([task["source"]])}
+    learned = {
+        collection: {path: [digest] for path, digest in images.items()}
+        for collection, images in task["learned"].items()
+    }
+    return {**batch, "source": torch.tensor([task["source"]]), "learned": learned}

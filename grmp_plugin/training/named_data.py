@@ -11,11 +11,9 @@ import numpy as np
 from grmp_plugin.data.ratings import KNOWN_RANGE, Ratings
 from grmp_plugin.data.reference_names import references_of
 from grmp_plugin.errors import DataUnavailableError, InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.network.download import Remote, hub_problem
 from grmp_plugin.suggest import did_you_mean
-
-DATA_ROOT = "./datasets"
-"""Default folder of pyiqa's data sets."""
 
 # The authors of GRMP-IQA use all images of LIVE Challenge; pyiqa drops the first seven, as is common.
 _WITH_FIRST_SEVEN = "livec-1169"
@@ -88,6 +86,7 @@ def named_ratings(
         range_source=KNOWN_RANGE,
         references_source="pyiqa's list of references" if references else "",
         splits=_splits(data_set, len(images)),
+        adjustable=frozenset() if "lower_better" in info else frozenset({"lower_better"}),
     )
 
 

@@ -1,5 +1,6 @@
 """Meta-prompt pre-training over distortion tasks, as a model of pyiqa."""
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.learned import prompt_names
@@ -37,6 +39,8 @@ class GRMPPretrainModel(GRMPTrainer):
         self.theta: list[Tensor] = []
         self.displacement: list[Tensor] | None = None
         self.tasks_done = 0
+        self._fed: dict[str, dict[str, str]] = {}
+        self._read: dict[str, dict[str, str]] = {}
         super().__init__(opt)
         self.theta = self._values()
 
@@ -68,7 +72,8 @@ class GRMPPretrainModel(GRMPTrainer):
         Args:
             data: A task: `support` and `query`, (1, N, 3, S, S) views, 8 bit or in [0, 1];
                 `support_quality` and `query_quality`, (1, N), in [0, 1]; `source`: (1,), number of the data
-                set that the task comes from. For validation, see `GRMPTrainer`.
+                set that the task comes from; `learned`, if there: for each collection and path, a list of
+                one digest, which is recorded once it is learned from. For validation, see `GRMPTrainer`.
         """
         if "support" not in data:
             super().feed_data(data)
@@ -76,6 +81,10 @@ class GRMPPretrainModel(GRMPTrainer):
         if len(data["support"]) != 1:
             raise ConfigError(f"datasets: batch_size_per_gpu must be 1 (task), not {len(data['support'])}")
         self.source = int(data["source"][0])
+        self._fed = {
+            collection: {path: digest for path, (digest,) in images.items()}
+            for collection, images in data.get("learned", {}).items()
+        }
         self.task = Task(
             self._batches(data["support"][0], data["support_quality"][0], self.support_batch),
             self._batches(data["query"][0], data["query_quality"][0], self.query_batch),
@@ -87,6 +96,8 @@ class GRMPPretrainModel(GRMPTrainer):
         Args:
             current_iter: Number of the task, from 1.
         """
+        for collection, images in self._fed.items():
+            self._read.setdefault(collection, {}).update(images)
         self.reseed(current_iter - 1)
         self.net.train()
         if not self.chained:
@@ -116,9 +127,14 @@ class GRMPPretrainModel(GRMPTrainer):
             return super().moved()
 
     def training_state(self) -> dict[str, Any]:
-        """The base class's state, the meta-prompts, and the unfinished group of tasks."""
-        outer = {"theta": self.theta, "displacement": self.displacement, "tasks_done": self.tasks_done}
-        return {**super().training_state(), **outer}
+        """The base class's state, the meta-prompts, the unfinished group of tasks, and what was read."""
+        return {
+            **super().training_state(),
+            "theta": self.theta,
+            "displacement": self.displacement,
+            "tasks_done": self.tasks_done,
+            "read": {collection: dict(images) for collection, images in self._read.items()},
+        }
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `training_state`."""
@@ -126,6 +142,9 @@ class GRMPPretrainModel(GRMPTrainer):
         self.theta, self.tasks_done = self._like_prompts(state["theta"]), int(state["tasks_done"])
         moved = state["displacement"]
         self.displacement = None if moved is None else self._like_prompts(moved)
+        self._read = {collection: dict(images) for collection, images in state["read"].items()}
+        if not all(isinstance(digest, str) for images in self._read.values() for digest in images.values()):
+            raise ValueError("a digest is no text")
 
     def _like_prompts(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Saved values for all prompts, on the device; ValueError for values of another form."""
@@ -139,9 +158,12 @@ class GRMPPretrainModel(GRMPTrainer):
             super().test()
 
     def checkpoint(self) -> Checkpoint:
-        """The network with the meta-prompts as a checkpoint."""
+        """The network with the meta-prompts as a checkpoint, with the digests of what it learned from."""
         with self._meta_prompts():
-            return super().checkpoint()
+            found = super().checkpoint()
+        learned = {collection: images.items() for collection, images in self._read.items()}
+        record = with_learned(self.start.info, self.start.source, **learned)
+        return dataclasses.replace(found, info={**found.info, SECTION: record}) if record else found
 
     @contextmanager
     def _meta_prompts(self) -> Iterator[None]:

@@ -8,8 +8,8 @@ from grmp_plugin.config import from_dict
 from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.data.splits import draw_split
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.network.start import starting_checkpoint
-from grmp_plugin.training.named_data import DATA_ROOT
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.settings import PretrainSettings, ShotsSettings, TaskSettings
 from grmp_plugin.training.task_sources import DRAWN, task_sources

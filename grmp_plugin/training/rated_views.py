@@ -10,8 +10,9 @@ from torch.utils.data import Dataset
 
 from grmp_plugin.config import PreprocessConfig
 from grmp_plugin.data.images import pixels_digest, read_image
+from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.errors import ImageError
-from grmp_plugin.network.preprocess import make_training_views, make_views
+from grmp_plugin.network.preprocess import make_pixel_views, make_training_views, pixel_tensor
 from grmp_plugin.threads import decoding_pool
 
 # Bytes of views that are kept; those of further images are made each time. An image takes 0.15 MB squashed,
@@ -117,18 +118,22 @@ class RatedViews(Dataset[dict[str, Any]]):
 
     def _make(self, index: int) -> Tensor:
         path = self.paths[index]
-        try:
-            pixels = read_image(path)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
-        if self.digests[index] is None:
-            self.digests[index] = pixels_digest(pixels)
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-        if self._training_views is None:
-            views = make_views(image, self._preprocess)[0]
-        else:
-            views = make_training_views(
-                image, self._preprocess, self._training_views, self._seed * 1_000_003 + index
-            )
-        # Lossless: views are multiples of 1/255.
-        return (views * 255).round().to(torch.uint8)
+        # The room is for the pixels, which are gone with this block.
+        with decoding() as reserve:
+            try:
+                pixels = read_image(path, reserve=reserve)
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from error
+            if self.digests[index] is None:
+                self.digests[index] = pixels_digest(pixels)
+            if self._training_views is None:
+                views = make_pixel_views(pixels, self._preprocess)[0]
+            else:
+                views = make_training_views(
+                    pixel_tensor(pixels),
+                    self._preprocess,
+                    self._training_views,
+                    self._seed * 1_000_003 + index,
+                )
+            # Lossless: views are multiples of 1/255.
+            return (views * 255).round().to(torch.uint8)

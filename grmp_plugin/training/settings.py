@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from grmp_plugin.config import PromptConfig
-from grmp_plugin.data.splits import SAMPLINGS, SPLITS_BY
+from grmp_plugin.data.splits import check_sampling
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.plain_data import shown
 
@@ -40,13 +40,9 @@ class ShotsSettings(_Checked):
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         super().__post_init__()
-        _one_of("sampling", self.sampling, SAMPLINGS)
-        _positive(self, "views")
-        if self.shots < 2:
-            raise ConfigError(f"at least 2 rated images are needed, not {self.shots}", argument="shots")
+        check_sampling(self.shots, self.sampling, self.test_share)
         _not_too_large("shots", self.shots)
-        if self.test_share is not None and not 0 < self.test_share < 1:
-            raise ConfigError(f"must be between 0 and 1, not {self.test_share}", argument="test_share")
+        _positive(self, "views")
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class AdaptSettings(ShotsSettings, RegularizationSettings):
         """Reject values that cannot work."""
         super().__post_init__()
         _one_of("protocol", self.protocol, PROTOCOLS)
-        _one_of("split_by", self.split_by, SPLITS_BY)
+        check_sampling(self.shots, self.sampling, self.test_share, self.split_by)
         if self.split_by == "image" and self.protocol != "released":
             raise ConfigError(
                 "image puts versions of one original on both sides, as only protocol released does",

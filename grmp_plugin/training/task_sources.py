@@ -3,14 +3,20 @@
 import os
 from collections.abc import Sequence
 
+from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.errors import InputError
+from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.synthetic.tasks import RatedTasks, TaskSource, drawn_tasks, pristine_tasks
-from grmp_plugin.training.named_data import DATA_ROOT, data_set_names, named_ratings
+from grmp_plugin.training.named_data import data_set_names, named_ratings
 
 DRAWN = "drawn"
 # Scenes to draw from, ten of each kind: drawing one takes as long as training on ten of its versions.
 _PICTURES = 90
+_USABLE = (
+    f"Use '{DRAWN}', one of pyiqa's data sets with synthetic distortions (kadid10k, tid2013), or a folder of "
+    "pristine images"
+)
 
 
 def task_sources(
@@ -38,17 +44,23 @@ def task_sources(
     for name in names:
         known = [DRAWN, *data_set_names()]
         if name not in known:
-            usable = (
-                f"Use '{DRAWN}', one of pyiqa's data sets with synthetic distortions (kadid10k, tid2013), or "
-                "a folder of pristine images"
-            )
             raise InputError(
-                f"'{name}' is no source of tasks. {f'{did_you_mean(name, known)} {usable}'.lstrip()}",
+                f"'{name}' is no source of tasks. {f'{did_you_mean(name, known)} {_USABLE}'.lstrip()}",
                 argument="data",
                 see=("pristine",),
             )
         if name == DRAWN:
             sources.append(drawn_tasks(pictures=_PICTURES, seed=seed))
         else:
-            sources.append(RatedTasks(named_ratings(name, data_root or DATA_ROOT), name))
+            sources.append(RatedTasks(_ratings(name, data_root or DATA_ROOT), name))
     return sources
+
+
+def _ratings(name: str, data_root: str | os.PathLike[str]) -> Ratings:
+    try:
+        return named_ratings(name, data_root)
+    except InputError as error:
+        # Nobody can give the direction here, and no data set that lacks it names its distortions.
+        if "lower_better" in error.see:
+            raise InputError(f"{error.message}. {_USABLE}", argument="data", see=("pristine",)) from error
+        raise

@@ -22,7 +22,8 @@ class TaskViews(Dataset[dict[str, Any]]):
     """Tasks of one or more sources; an item is one task with its support and query images.
 
     An item has `support` and `query`, (N, 3, S, S) uint8 views; `support_quality` and `query_quality`,
-    (N,), labels min-max normalised within each; `source`, the number of the source; `name`.
+    (N,), labels min-max normalised within each; `source`, the number of the source; `name`; `learned`,
+    digests of the files behind the images (see `TaskImages`).
 
     Args:
         sources: Sources of the tasks.
@@ -75,6 +76,7 @@ class TaskViews(Dataset[dict[str, Any]]):
             "query_quality": _normalized(images.mos[query]),
             "source": source,
             "name": f"{self._sources[source].name}: {distortion}",
+            "learned": images.learned,
         }
 
     def order(self, epoch: int) -> list[int]:

@@ -121,6 +121,16 @@ def _cell(values: np.ndarray, sign: str = "") -> str:
     return f"{found.median:{sign}.3f}{interval}"
 
 
+def _variants(text: str) -> list[str]:
+    variants = text.split(",")
+    unknown = [variant for variant in variants if variant not in VARIANTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no such variant: {', '.join(unknown)}. Known: {', '.join(VARIANTS)}"
+        )
+    return variants
+
+
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
@@ -128,7 +138,7 @@ def main() -> None:
     parser.add_argument("--mos-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of a ratings file")
     parser.add_argument("--seeds", type=int, default=10, help="how many draws (10)")
     parser.add_argument("--shots", type=int, nargs="+", default=[50])
-    parser.add_argument("--variants", default=",".join(_USUAL), help="which rows, by comma")
+    parser.add_argument("--variants", type=_variants, default=",".join(_USUAL), help="which rows, by comma")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--grid-rates", type=float, nargs="+", default=Grid.learning_rates, help="-cv")
@@ -138,10 +148,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".work/adaptation"))
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    variants = arguments.variants.split(",")
-    unknown = [variant for variant in variants if variant not in VARIANTS]
-    if unknown:
-        parser.error(f"no such variant: {', '.join(unknown)}. Known: {', '.join(VARIANTS)}")
+    variants = arguments.variants
     torch.set_num_threads(arguments.threads)
     shipped = Path(__file__).parents[2] / "configs" / "tiny" / "adapt.yml"
     settings = read_yaml(AdaptConfig, shipped).training

@@ -13,10 +13,12 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from grmp_plugin.network.checkpoint import write_checkpoint
 from grmp_plugin.network.models import find_checkpoint
@@ -614,6 +616,40 @@ def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp
     assert rows[: len(printed)] == printed
     assert len(rows) - len(printed) in (0, 1)  # one may be kept and not printed yet
     assert "scores.partial.csv" in err.decode()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_while_drawing_maps_leaves_whole_maps_and_the_scores(
+    grmp, photographs, tmp_path, number, code
+):
+    (tmp_path / "photos").mkdir()
+    for index in range(40):
+        (tmp_path / "photos" / f"{index}.png").symlink_to(next((photographs / "photos").glob("*.png")))
+    maps, out = tmp_path / "maps", tmp_path / "scores.csv"
+    process = grmp.start(
+        *("score", tmp_path / "photos", "--out", out, "--maps", maps),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not list(maps.glob("*.map.png")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    try:
+        _, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode == code
+    assert b"Traceback" not in err
+    assert f"interrupted while drawing quality maps; those that are complete are in {maps}" in err.decode()
+    assert len(out.read_text().splitlines()) == 41
+    drawn = sorted(maps.iterdir())
+    assert 1 <= len(drawn) < 40
+    for path in drawn:
+        assert path.name.endswith(".map.png")
+        with Image.open(path) as picture:
+            picture.load()
 
 
 # Terminals

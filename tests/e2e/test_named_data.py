@@ -106,6 +106,7 @@ def read(name, **options):
         "kind": ratings.mos.dtype.name, "references": ratings.references and list(ratings.references),
         "references_source": ratings.references_source, "lower_better": ratings.lower_better,
         "mos_range": ratings.mos_range, "range_source": ratings.range_source,
+        "adjustable": sorted(ratings.adjustable),
         "splits": {name: list(values) for name, values in ratings.splits.items()},
     }
 
@@ -229,6 +230,7 @@ def test_authentic_data_sets(read, name):
     assert found["lower_better"] is False
     assert found["mos_range"] == [1, 100]
     assert found["range_source"] == "known range of the data set"
+    assert found["adjustable"] == []
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,20 @@ def test_only_what_learns_is_changed_by_adaptation(runs):
     assert len(changed) == 1 + 4 + 2 * 12
 
 
+def test_checkpoints_record_what_was_learned_from(runs, data):
+    from grmp_plugin.data.learned_images import digests_of_files
+    from grmp_plugin.network.checkpoint import read_checkpoint
+    from grmp_plugin.network.models import find_checkpoint
+
+    before = find_checkpoint("grmp_iqa-tiny").info["learned_from"]
+    cases = (("adapt", "ratings", data.images), ("pretrain", "photographs", data.pristine))
+    for name, collection, folder in cases:
+        record = read_checkpoint(runs[name].latest).info["learned_from"]
+        new = set(record[collection].values()) - set(before[collection].values())
+        assert new
+        assert new <= set(digests_of_files(str(path) for path in folder.iterdir()).values())
+
+
 def test_only_prompts_are_changed_by_pretraining(runs):
     from grmp_plugin.network.start import starting_checkpoint, with_new_prompts
 

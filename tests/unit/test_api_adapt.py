@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import grmp_configs as configs
@@ -16,6 +17,9 @@ from scipy import stats
 
 import grmp_plugin as grmp
 from grmp_plugin.api.split_result import MedianAgreement, MedianDifference
+from grmp_plugin.data.kinds import unread_kind
+from grmp_plugin.data.left_out import left_out_words
+from grmp_plugin.data.walk import walk
 from grmp_plugin.errors import ConfigError, InputError, TrainingError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.training import task_sources
@@ -505,6 +509,29 @@ def test_rows_are_the_learning_curve(pretrained):
     assert document["run"]["command"] == "pretrain"
     assert document["run"]["settings"]["outer_steps"] == 2
     assert "2 outer steps" in repr(pretrained)
+
+
+def test_files_of_the_folder_that_are_not_read_are_noted_after_one_search(
+    folder, small_checkpoint, tmp_path, monkeypatch
+):
+    pristine = tmp_path / "pristine"
+    shutil.copytree(folder / "pristine", pristine)
+    (pristine / "photo.jxr").touch()
+    (pristine / "photo.bpg").touch()
+    kinds = {unread_kind(str(path)): 1 for path in pristine.glob("photo.*")}
+    searched = []
+
+    def counting(place, *arguments):
+        searched.append(place)
+        return walk(place, *arguments)
+
+    monkeypatch.setattr("grmp_plugin.data.paths.walk", counting)
+    learned = grmp.pretrain(
+        pristine=pristine, model=small_checkpoint(), outer_steps=1, config=folder / "meta.yml", device="cpu"
+    )
+    assert [note.message for note in learned.notes] == left_out_words(kinds)
+    assert learned.notes
+    assert len(searched) == 1
 
 
 def test_pretraining_resumed_gives_the_same(pretrained, folder, small_checkpoint, tmp_path):

@@ -121,3 +121,15 @@ def test_each_split_has_a_tensorboard_folder_of_its_own(tmp_path, monkeypatch):
         single.step(step)
     assert written[0] == (".", "learning_rate", 1)
     assert progress.duration(59.6) == "60 s"
+
+
+@pytest.mark.parametrize(
+    ("steps", "lines"),
+    [(1000, [1, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]), (4, [1, 2, 3, 4]), (1, [1])],
+)
+def test_a_training_prints_a_line_at_each_tenth_off_a_terminal(capsys, steps, lines):
+    watch = ShownProgress(None)
+    for number in range(1, steps + 1):
+        watch.step(Step(number, steps, number, steps, 0.1, {}, None))
+    printed = [int(line.split()[1]) for line in capsys.readouterr().err.splitlines()]
+    assert printed == lines

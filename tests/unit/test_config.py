@@ -1,11 +1,16 @@
 """Configuration from plain data and YAML: strict about keys and types, with messages that say where."""
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pytest
+from grmp_cli import options
 
+import grmp_plugin
+from grmp_plugin import files
+from grmp_plugin.api.ratings import as_ratings
 from grmp_plugin.config import (
     Between,
     Length,
@@ -19,6 +24,8 @@ from grmp_plugin.config import (
     to_dict,
 )
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.training.named_data import named_ratings
+from grmp_plugin.training.pyiqa_data import TasksOptions
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings, PretrainConfig, PretrainSettings
 
 
@@ -231,7 +238,7 @@ def test_texts_of_scenes_are_no_formats():
         (AdaptConfig, "training: {learning_rate: .inf}", "training: learning_rate: inf is not a finite"),
         (AdaptConfig, "training: {learning_rate: 0}", "training: learning_rate: must be positive"),
         (AdaptConfig, "training: {epochs: 10000000}", "training: epochs: must be at most 1000000"),
-        (AdaptConfig, "training: {shots: 1}", "training: shots: at least 2 rated images are needed"),
+        (AdaptConfig, "training: {shots: 1}", "training: shots: must be at least 2, not 1"),
         (AdaptConfig, "prompts: {context_tokens: 0}", "prompts: context_tokens: must be at least 1"),
         (AdaptConfig, "prompts: {quality_texts: [good]}", "prompts: quality_texts: expected a list of 2"),
         (PretrainConfig, "seed: -1", "seed: must be from 0"),
@@ -268,3 +275,9 @@ def test_prompts_replace_what_they_name():
         context_tokens=8, visual_prompts=7, quality_texts=("good photo.", "bad photo.")
     )
     assert PromptConfig().given == {}
+
+
+def test_the_default_folder_of_data_sets_is_the_same_everywhere():
+    calls = (grmp_plugin.adapt, grmp_plugin.compare, grmp_plugin.pretrain, as_ratings, named_ratings)
+    defaults = [inspect.signature(call).parameters["data_root"].default for call in calls]
+    assert {*defaults, TasksOptions(model="any").dataroot, str(options.DATA_ROOT)} == {files.DATA_ROOT}

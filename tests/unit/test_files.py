@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grmp_plugin.api.scores import Scores
 from grmp_plugin.data.sources import FileImage
 from grmp_plugin.errors import InputError
 from grmp_plugin.evaluation import map_files
@@ -79,18 +78,6 @@ def test_an_input_is_not_replaced(tmp_path, by):
         check_not_input(out, ["grmp_iqa-tiny", tmp_path / "other.png", image], "out")
     check_not_input(tmp_path / "new.csv", [image], "out")
     check_not_input(None, [image], "out")
-
-
-def test_scores_do_not_replace_an_image(tmp_path):
-    image, link = tmp_path / "a.png", tmp_path / "link"
-    image.write_bytes(b"pixels")
-    sources = {str(image): FileImage(str(image))}
-    scores = Scores(None, (), None, None, None, 0, None, {}, sources, None)
-    for suffix, write in ((".csv", scores.write), (".html", scores.report)):
-        link.with_suffix(suffix).symlink_to(image)
-        with pytest.raises(InputError, match="is the input"):
-            write(link.with_suffix(suffix))
-    assert image.read_bytes() == b"pixels"
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_digests_are_kept_with_the_scores(adapted, folder, monkeypatch):
         raise AssertionError("decoded again")
 
     monkeypatch.setattr("grmp_plugin.evaluation.metric_scores.read_image", refuse)
-    monkeypatch.setattr("grmp_plugin.evaluation.pixel_digests.read_image", refuse)
+    monkeypatch.setattr("grmp_plugin.evaluation.pixel_digests.file_pixels_digest", refuse)
     again = grmp.compare(folder / "ratings.csv", ["entropy", adapted])
     assert json.dumps(again.rows) == json.dumps(first.rows)
 

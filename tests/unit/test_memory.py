@@ -1,9 +1,12 @@
 """The memory that large photographs take: bounded, whatever a folder holds, without changing their scores."""
 
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,14 +14,22 @@ import torch
 from PIL import Image
 
 from grmp_plugin.config import PreprocessConfig
+from grmp_plugin.data import pixel_room
 from grmp_plugin.data.images import pillow_pixels, read_image
+from grmp_plugin.data.learned_images import digests_of_files
 from grmp_plugin.data.pixel_room import PixelRoom
+from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.sources import ArrayImage, FileImage, PillowImage
 from grmp_plugin.errors import ImageError
 from grmp_plugin.evaluation import scoring
+from grmp_plugin.evaluation.metric_scores import _Files
+from grmp_plugin.evaluation.pixel_digests import PixelDigests
+from grmp_plugin.evaluation.score_cache import ScoreCache
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 from grmp_plugin.network import resample
-from grmp_plugin.network.preprocess import make_pixel_views, make_views
+from grmp_plugin.network.preprocess import make_pixel_views, make_training_views, make_views, pixel_tensor
+from grmp_plugin.synthetic.tasks import RatedTasks
+from grmp_plugin.training.rated_views import RatedViews
 
 # --- room -----------------------------------------------------------------------------------------
 
@@ -110,10 +121,111 @@ def test_scoring_holds_few_pixels(small_network, tmp_path, monkeypatch):
         return views
 
     monkeypatch.setattr(scoring, "make_pixel_views", slow)
-    monkeypatch.setattr(scoring, "_MOST_PIXELS", 7000)
+    monkeypatch.setattr(pixel_room, "_room", PixelRoom(7000))
     rows = list(Scorer(small_network(), ScoringOptions(device="cpu", threads=4)).score(paths))
     assert [row.score for row in rows] == pytest.approx(alone, abs=1e-6)
     assert max(most) <= 7000
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """A room of 7000 pixels for the whole process; its `taken` lists what was reserved, `most` at once."""
+
+    class Recording(PixelRoom):
+        taken: ClassVar[list[int]] = []
+        most = 0
+
+        def _take(self, pixels):
+            super()._take(pixels)
+            self.taken.append(pixels)
+            self.most = max(self.most, self._used)
+            time.sleep(0.002)
+
+    Recording.taken = []
+    monkeypatch.setattr(pixel_room, "_room", Recording(7000))
+    return pixel_room._room
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Twelve images of a naming scheme with their sizes in pixels: none is alone in a room of 7000."""
+    sizes = {}
+    for number in range(12):
+        path = tmp_path / f"I{number % 3 + 1:02d}_01_{number // 3 + 1:02d}.png"
+        pixels = np.random.default_rng(number).integers(0, 256, (50, 60 + number, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+        sizes[str(path)] = 50 * (60 + number)
+    return sizes
+
+
+def rated_views(files):
+    return list(RatedViews(files, np.zeros(12), CONFIGS["small crops"]).problems())
+
+
+def shots(files):
+    images = RatedViews(files, np.zeros(12), CONFIGS["small crops"], training_views=3)
+    return images.batch(range(12))
+
+
+def digests(files):
+    return digests_of_files(files)
+
+
+def digests_while_comparing(files):
+    with_cache = PixelDigests(ScoreCache())
+    with_cache.complete({path: path for path in files}, lambda progress: None)
+    return [with_cache.get(path) for path in files]
+
+
+def metrics(files):
+    decoded = _Files(list(files), None, None).decoded(range(12), False)
+    return [image.shape for _, image, _ in decoded]
+
+
+def tasks(files):
+    return RatedTasks(Ratings("kadid", tuple(files), np.arange(12.0)), "kadid").draw("01", 0)
+
+
+@pytest.mark.parametrize(
+    "read", [rated_views, shots, digests, digests_while_comparing, metrics, tasks], ids=lambda f: f.__name__
+)
+def test_all_threads_that_decode_share_one_room(room, files, read, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert read(files)
+    assert sorted(room.taken) == sorted(files.values())
+    assert max(room.taken) < room.most <= 7000  # several at once, and not too many
+    with room.entry() as reserve:
+        reserve(7000)  # all of it was given back
+
+
+def test_images_and_references_are_decoded_one_by_one(room, files):
+    """A thread that held room for an image while it waits for that of its reference could wait for ever."""
+    references = list(reversed(files))
+    decoded = _Files(list(files), references, None).decoded(range(12), True)
+    assert sum(1 for _ in decoded) == 12
+    assert sorted(room.taken) == sorted([*files.values()] * 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_the_whole_room():
+    """A data loader's worker may begin while a thread decodes, which does not go on in the worker."""
+    with pixel_room.decoding() as reserve:
+        reserve(pixel_room.MOST_PIXELS)
+        child = os.fork()
+        if not child:
+            with pixel_room.decoding() as again:
+                again(pixel_room.MOST_PIXELS)
+            os._exit(7)
+        for _ in range(500):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("it waits for room")
+        assert os.waitstatus_to_exitcode(status) == 7
 
 
 # --- reduction ------------------------------------------------------------------------------------
@@ -155,6 +267,27 @@ def test_large_images_differ_by_rounding_at_most(monkeypatch, name, size):
     # A value that lies between two levels may fall on either side.
     assert difference.max() < 1.001 / 255
     assert (difference > 1e-3).float().mean() < 2e-4
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("size", SIZES)
+def test_training_views_of_pixels_are_those_of_the_float_image(name, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    floats = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    found = make_training_views(pixel_tensor(pixels), CONFIGS[name], 6, 5)
+    assert torch.equal(found, make_training_views(floats, CONFIGS[name], 6, 5))
+
+
+@pytest.mark.parametrize("training_views", [None, 4])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_rated_images_are_never_floats_as_a_whole(monkeypatch, tmp_path, name, training_views):
+    monkeypatch.setattr(resample, "_SMALL", 0)
+    pixels = np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.bmp")
+    largest, as_floats = [], torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda t: largest.append(t.numel()) or as_floats(t))
+    RatedViews([str(tmp_path / "a.bmp")], np.zeros(1), CONFIGS[name], training_views=training_views).views(0)
+    assert max(largest) < pixels.size / 4
 
 
 def test_views_of_turned_and_read_only_arrays(recwarn):

@@ -572,7 +572,7 @@ def test_scale_is_declared_or_known_or_the_shots():
 
 
 def test_shots_of_one_value_determine_no_scale():
-    ratings = Ratings("r.csv", ("a", "b", "c"), np.array([3.0, 3, 4]))
+    ratings = Ratings("r.csv", ("a", "b", "c"), np.array([3.0, 3, 4]), adjustable=frozenset({"mos_range"}))
     with pytest.raises(InputError, match=r"r\.csv.*3\.0.*\(see mos_range, seed\)"):
         ratings.scale(np.array([0, 1]))
     assert ratings.scale(np.array([0, 2])).high == 4

@@ -48,7 +48,7 @@ def test_missing_references_are_named(originals):
     assert "a/hen.png" in str(caught.value)
     assert (caught.value.argument, caught.value.see) == ("references", ("skip_bad",))
     with pytest.raises(InputError, match="or in a column of the ratings") as caught:
-        find_references(["a/fox.png"], originals, rated=True)
+        find_references(["a/fox.png"], originals, nameable=True)
     assert (caught.value.argument, caught.value.see) == ("references", ("reference_column", "skip_bad"))
     cat = str(originals / "cat.png")
     assert find_references(["a/cat.png", "a/fox.png"], originals, skip_missing=True) == (cat, None)

@@ -11,6 +11,7 @@ from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.data.splits import SAMPLINGS, draw_split, rows_to_test
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
+from grmp_plugin.training.settings import AdaptSettings
 
 
 def rated(mos, references=None, **splits):
@@ -176,7 +177,8 @@ def test_by_image_versions_of_a_reference_are_on_both_sides():
     np.testing.assert_array_equal(split.shots, independent.shots)
     with pytest.raises(ConfigError, match="split_by image"):
         draw_split(rated(range(9), range(9), split=["train"] * 9), 3, 0, column="split", split_by="image")
-    assert "reference or image" in error_of(ratings, 10, split_by="scene")
+    with pytest.raises(ConfigError, match="reference or image"):
+        draw_split(ratings, 10, 0, split_by="scene")
 
 
 def test_rows_for_testing():
@@ -464,4 +466,17 @@ def test_invalid_arguments(options, words):
     ratings = rated(range(20), None, split=["train", "test"] * 10)
     with pytest.raises(GRMPError, match=re.escape(words)) as caught:
         draw_split(ratings, **{"shots": 5, "seed": 0, **options})
-    assert isinstance(caught.value, ConfigError if words == "contradict" else InputError)
+    assert isinstance(caught.value, InputError if "seed" in options else ConfigError)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"shots": 1}, {"sampling": "even"}, {"test_share": 0.0}, {"test_share": 1.5}, {"split_by": "rows"}],
+)
+def test_settings_and_draws_refuse_the_same_values_in_the_same_words(setting):
+    with pytest.raises(ConfigError) as in_settings:
+        AdaptSettings(**setting)
+    with pytest.raises(ConfigError) as in_draw:
+        draw_split(rated(range(20), None), **{"shots": 5, "seed": 0, **setting})
+    assert str(in_settings.value) == str(in_draw.value)
+    assert in_settings.value.argument == in_draw.value.argument == next(iter(setting))

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from grmp_plugin.config import BackboneConfig, NetworkConfig, PreprocessConfig
+from grmp_plugin.data.images import pixels_digest, read_image
 from grmp_plugin.errors import ConfigError, ImageError, InputError, TrainingError
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.clip import build_clip
@@ -21,7 +24,7 @@ from grmp_plugin.network.initial import initial_prompts, untrained_backbone
 from grmp_plugin.network.learned import adaptation_names, learn_only
 from grmp_plugin.network.preprocess import make_training_views, make_views, normalize
 from grmp_plugin.network.tensors import read_tensors
-from grmp_plugin.synthetic.tasks import TaskImages
+from grmp_plugin.synthetic.tasks import TaskImages, pristine_tasks
 from grmp_plugin.training import frozen, pretrain_model, rated_views
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.device import training_device
@@ -875,6 +878,36 @@ def test_two_tasks_in_a_batch_are_refused(small_checkpoint):
         make_pretrainer(small_checkpoint()).feed_data(data)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_prompts_record_the_pictures_that_they_were_learned_from(small_checkpoint, tmp_path, workers):
+    """As pyiqa's loader passes them on, from other processes too; beside those of the start."""
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (100, 110, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    source = pristine_tasks(tmp_path, pictures_per_task=2, kinds=["jpeg", "darken"])
+    views = TaskViews([source], SQUASH, PretrainSettings(images_per_task=6), seed=0)
+    first, second = DataLoader(views, batch_size=1, num_workers=workers)
+    used = list(first["learned"]["photographs"])
+    assert len(used) == 2
+    trainer = make_pretrainer(small_checkpoint(), tasks_per_step=1)
+    trainer.feed_data(first)
+    assert "learned_from" not in trainer.checkpoint().info
+    trainer.optimize_parameters(1)
+    trainer.feed_data(second)  # and nothing is learned from it
+    record = trainer.checkpoint().info["learned_from"]
+    assert record == {"photographs": {Path(p).name: pixels_digest(read_image(p)) for p in used}}
+
+    before = {"ratings": {"old.png": "0" * 64}}
+    start = dataclasses.replace(small_checkpoint(), info={"learned_from": before})
+    resumed = make_pretrainer(start, tasks_per_step=1)
+    state = through_a_file(trainer.training_state())
+    resumed.load_training_state(state)
+    assert resumed.checkpoint().info["learned_from"] == {**before, **record}
+    state["read"]["photographs"]["x.png"] = 1
+    with pytest.raises(ValueError, match="digest"):
+        resumed.load_training_state(state)
+
+
 # Distortion tasks as views
 
 
@@ -1100,9 +1133,9 @@ def reads(monkeypatch):
     """Names of the files that are read."""
     found, read_image = [], rated_views.read_image
 
-    def counted_read(path):
+    def counted_read(path, **options):
         found.append(str(path))
-        return read_image(path)
+        return read_image(path, **options)
 
     monkeypatch.setattr(rated_views, "read_image", counted_read)
     return found

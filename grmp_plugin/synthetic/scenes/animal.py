@@ -74,8 +74,8 @@ def _coat(canvas: Canvas, rng: Rng) -> np.ndarray:
     )
 
 
-def _fringe(canvas: Canvas, rng: Rng, outline: np.ndarray, coat: np.ndarray, length: float) -> None:
-    """Let hairs stick out over an outline, in the coat's colours, so that its edge is furry."""
+def _fringe(canvas: Canvas, rng: Rng, outline: np.ndarray, length: float) -> None:
+    """Let hairs stick out over an outline, in the colours inside it, so that its edge is furry."""
     centre = outline.mean(0)
     dense = np.linspace(0, len(outline), int(max(np.ptp(outline[:, 0]) * 1.1, 60)), endpoint=False)
     index = dense.astype(int)
@@ -93,7 +93,7 @@ def _fringe(canvas: Canvas, rng: Rng, outline: np.ndarray, coat: np.ndarray, len
         canvas.strokes(list(hairs[visible][:, None]), tones[visible], 1)
 
 
-def _eye(canvas: Canvas, rng: Rng, x: float, y: float, r: float, iris: np.ndarray, slit: float) -> None:
+def _eye(canvas: Canvas, x: float, y: float, r: float, iris: np.ndarray, slit: float) -> None:
     canvas.fill(shapes.ellipse(x, y, r * 1.25, r * 1.05), rgb(0.05, 0.04, 0.04), soft=1.0)
     canvas.ball((x, y), (r, r * 0.92), iris)
     spokes = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -113,7 +113,7 @@ def _head(canvas: Canvas, rng: Rng, x: float, y: float, r: float, coat: np.ndarr
             rng, x + r * rng.normal(0, 0.3), y + r * 1.9, r * rng.uniform(1.1, 1.7), r * 1.5, 0.1
         )
         canvas.fill(chest, coat, bulge=0.8)
-        _fringe(canvas, rng, chest, coat, r * 0.1)
+        _fringe(canvas, rng, chest, r * 0.1)
         canvas.shadow(shapes.ellipse(x, y + r * 0.35, wide, tall), r * 0.15, 0.5)
     for s in (-1, 1):
         ex, ey = x + s * wide * 0.68, y - tall * 0.68
@@ -132,12 +132,12 @@ def _head(canvas: Canvas, rng: Rng, x: float, y: float, r: float, coat: np.ndarr
         else:
             continue
         canvas.fill(ear, coat, bulge=0.7)
-        _fringe(canvas, rng, ear, coat, r * 0.06)
+        _fringe(canvas, rng, ear, r * 0.06)
         if hole is not None:
             canvas.fill(hole, inner, soft=r * 0.03)
     face = shapes.blob(rng, x, y, wide, tall, 0.07)
     canvas.fill(face, coat, bulge=0.9)
-    _fringe(canvas, rng, face, coat, r * 0.08)
+    _fringe(canvas, rng, face, r * 0.08)
     muzzle_y = y + tall * rng.uniform(0.35, 0.5)
     snout = r * rng.uniform(0.3, 0.5)
     pale = mix(coat, rgb(0.95, 0.92, 0.88), rng.uniform(0.2, 0.6))
@@ -146,7 +146,7 @@ def _head(canvas: Canvas, rng: Rng, x: float, y: float, r: float, coat: np.ndarr
     gap, size, slit = wide * rng.uniform(0.36, 0.5), r * rng.uniform(0.1, 0.18), rng.choice([0.4, 1.0])
     for s in (-1, 1):
         canvas.shadow(shapes.ellipse(x + s * gap, y - tall * 0.1, size * 1.7, size * 1.4), size * 0.5, 0.35)
-        _eye(canvas, rng, x + s * gap, y - tall * 0.1, size, iris, slit)
+        _eye(canvas, x + s * gap, y - tall * 0.1, size, iris, slit)
     nose = shapes.closed(
         np.array([[-0.5, -0.3], [0.5, -0.3], [0.25, 0.3], [0, 0.42], [-0.25, 0.3]]) * snout * 0.62
         + [x, muzzle_y - snout * 0.25]
@@ -217,7 +217,7 @@ def _whole(canvas: Canvas, rng: Rng, x: float, base: float, size: float, coat: n
     )
     outline = shapes.closed(outline * (1 + rng.normal(0, 0.05, (10, 2))) * [facing * long, deep] + [x, cy])
     canvas.fill(outline, coat, bulge=0.9)
-    _fringe(canvas, rng, outline, coat, size * 0.06)
+    _fringe(canvas, rng, outline, size * 0.06)
     neck = np.array(
         [
             [x + facing * long * 0.75, cy - deep * 0.2],

@@ -352,12 +352,11 @@ def grass_blades(canvas: Canvas, rng: Rng, top: float, colours: tuple[np.ndarray
             tone = ramp(np.array([[rng.uniform()]], np.float32), *colours)[0, 0]
             tones.append(tone * rng.uniform(0.55, 1.2))
             widths.append(max(round(length / 32 * rng.uniform(0.6, 1.5)), 1))
-        _draw_band(canvas, rng, paths, np.array(tones), widths, y0, length)
+        _draw_band(canvas, paths, np.array(tones), widths, y0, length)
 
 
 def _draw_band(
     canvas: Canvas,
-    rng: Rng,
     paths: list[np.ndarray],
     tones: np.ndarray,
     widths: list[int],

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def learn_prompts(
-    recipe: Recipe, backbone: Checkpoint, photographs: Sequence[Photograph], state: Path, device: str = "cpu"
+    recipe: Recipe, backbone: Checkpoint, photographs: Sequence[Photograph], state: Path
 ) -> Checkpoint:
     """Learn prompts over tasks of distorted photographs, or resume an interrupted run.
 
@@ -34,7 +34,6 @@ def learn_prompts(
         backbone: The backbone, with untrained prompts.
         photographs: Sources of the tasks; photographs with authentic distortions are not used.
         state: File for the state of an interrupted run.
-        device: Device of the training.
 
     Returns:
         The backbone with these prompts.
@@ -51,7 +50,7 @@ def learn_prompts(
         [tasks],
         settings.training,
         seed=recipe.seed,
-        device=device,
+        device="cpu",
         watch=_Log(),
         saved=saved,
         resume=saved.path.exists(),
