@@ -13,7 +13,7 @@ from grmp_plugin.statistics.correlation import srcc
 from grmp_plugin.tables import Row, without_nan
 
 if TYPE_CHECKING:
-    from grmp_plugin.training.few_shot import Adapted
+    from grmp_plugin.training.adapted import Adapted
 
 STATISTICS = ("srcc", "plcc", "krcc", "rmse")
 

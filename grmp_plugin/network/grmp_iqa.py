@@ -11,6 +11,7 @@ from grmp_plugin.errors import BackboneError, ConfigError, VocabularyError
 from grmp_plugin.network.cache import WeightCache
 from grmp_plugin.network.checkpoint import Checkpoint, complete_tensors
 from grmp_plugin.network.clip import build_clip, clip_config_of
+from grmp_plugin.network.head import HeadInputs, HeadPrior, LinearHead, has_head
 from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
@@ -19,15 +20,20 @@ from grmp_plugin.network.texts import TokenizedTexts, tokenize
 from grmp_plugin.network.towers import (
     KeysValues,
     embed_pixels,
+    embed_statistics,
     encode_image,
     encode_text,
     pass_blocks,
     project_image,
 )
+from grmp_plugin.network.trunk import ConvTrunk
 
 
 class GRMPIQA(nn.Module):
     """Blind image quality: the softmax weight of "high quality" over "low quality".
+
+    A model that was adapted by ridge regression has a linear head, which adds image features to the prompts'
+    logit.
 
     In evaluation mode the prompts' keys and values and the text features are cached until a weight changes.
     In training mode, or while weights require gradients, every call computes them.
@@ -66,6 +72,7 @@ class GRMPIQA(nn.Module):
         with torch.device("meta"):
             self.text_prompt = TextPrompt(config.context_tokens, self.clip.positional_embedding.shape[1])
             self.visual_prompts = VisualPrompts(blocks, config.visual_prompts, width, config.prompt_dropout)
+            self._add_head(checkpoint)
         self.register_buffer("vocabulary", vocabulary)
         self.load_state_dict(complete_tensors(checkpoint, self.state_dict()), assign=True)
         self._cache = WeightCache()
@@ -98,21 +105,35 @@ class GRMPIQA(nn.Module):
         Returns:
             (N, 1) in [0, 1].
         """
-        pixels = normalize(views.flatten(0, 1), self.config.preprocess)
-        return self.score_tokens(self.tokens(pixels).unflatten(0, views.shape[:2]))
+        tokens, statistics = self.embed(normalize(views.flatten(0, 1), self.config.preprocess))
+        shape = views.shape[:2]
+        mean = None if statistics is None else statistics.unflatten(0, shape).mean(1)
+        return self.score_tokens(tokens.unflatten(0, shape), statistics=mean)
 
-    def score_tokens(self, tokens: Tensor, block: int = 0) -> Tensor:
+    def score_tokens(self, tokens: Tensor, block: int = 0, *, statistics: Tensor | None = None) -> Tensor:
         """Quality of images given as the tokens of their views, averaged over the views of an image.
 
         Args:
-            tokens: (N, V, 1 + patches, width), from `tokens` or `tokens_at`.
+            tokens: (N, V, 1 + patches, width), from `tokens` or `pass_first_blocks`.
             block: Index of the image block that they enter.
+            statistics: (N, G) standardised statistics of the trunk, mean over the views; for a linear head.
 
         Returns:
             (N, 1) in [0, 1].
         """
+        if self.head is not None:
+            logits: Tensor = self.head(self.head_inputs(tokens, block, statistics=statistics))
+            return logits.sigmoid()[:, None]
         quality = self.quality_logits(self.token_features(tokens.flatten(0, 1), block)).softmax(-1)[:, 0]
         return quality.view(tokens.shape[:2]).mean(dim=1, keepdim=True)
+
+    def head_inputs(self, tokens: Tensor, block: int = 0, *, statistics: Tensor | None = None) -> HeadInputs:
+        """What a linear head reads; arguments as for `score_tokens`."""
+        features = self.token_features(tokens.flatten(0, 1), block)
+        logits = self.quality_logits(features)
+        shape = tokens.shape[:2]
+        logit = (logits[:, 0] - logits[:, 1]).view(shape).mean(1)
+        return HeadInputs(logit, features.unflatten(0, shape).mean(1), statistics)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Image features under the visual prompts.
@@ -127,12 +148,28 @@ class GRMPIQA(nn.Module):
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Class and patch tokens (B, 1 + patches, width) of pixels (B, 3, S, S), before the first block."""
-        return embed_pixels(self.clip.visual, pixels.to(self.clip.visual.class_embedding.dtype))
+        return self.embed(pixels)[0]
 
-    def tokens_at(self, pixels: Tensor, block: int) -> Tensor:
+    def embed(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens as `tokens` returns them, and what a linear head reads beside them.
+
+        Args:
+            pixels: (B, 3, S, S), normalised.
+
+        Returns:
+            (B, 1 + patches, width), and standardised statistics (B, G) of the trunk; None without a trunk.
+        """
+        visual = self.clip.visual
+        pixels = pixels.to(visual.class_embedding.dtype)
+        if not isinstance(visual.conv1, ConvTrunk):
+            return embed_pixels(visual, pixels), None
+        statistics = visual.conv1.net.statistics(pixels)
+        return embed_statistics(visual, statistics), visual.conv1.standardized_view(statistics.view)
+
+    def pass_first_blocks(self, tokens: Tensor, block: int) -> Tensor:
         """Tokens (B, 1 + patches, width) that enter an image block under the visual prompts."""
-        prompts = self._visual_keys_values(len(pixels))
-        return pass_blocks(self.clip.visual, self.tokens(pixels), prompts, range(block))
+        prompts = self._visual_keys_values(len(tokens))
+        return pass_blocks(self.clip.visual, tokens, prompts, range(block))
 
     def token_features(self, tokens: Tensor, block: int = 0) -> Tensor:
         """Image features (B, D) under the visual prompts, from the tokens that enter an image block."""
@@ -190,6 +227,16 @@ class GRMPIQA(nn.Module):
     def plain_image_features(self, pixels: Tensor) -> Tensor:
         """Image features of the backbone alone, without prompts: (B, 3, S, S) -> (B, D)."""
         return project_image(self.clip.visual, encode_image(self.clip.visual, self.tokens(pixels)))
+
+    def _add_head(self, checkpoint: Checkpoint) -> None:
+        visual = self.clip.visual
+        features = visual.proj.shape[1]
+        trunk = visual.conv1
+        statistics = trunk.net.statistics_sizes()[1] if isinstance(trunk, ConvTrunk) else 0
+        self.head = LinearHead(features, statistics) if has_head(checkpoint) else None
+        known = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+        ranks = [known.get(f"prior.{block}", (0, 0))[-1] for block in ("features", "statistics")]
+        self.prior = HeadPrior(features, ranks[0], statistics, ranks[1]) if any(ranks) else None
 
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
         # Logits are in the tens; in half precision their differences, which make the score, would be lost.

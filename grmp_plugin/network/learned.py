@@ -35,7 +35,7 @@ def first_learned_block(network: GRMPIQA) -> int:
 
 
 def tensors_before(network: GRMPIQA, block: int) -> dict[str, Tensor]:
-    """Parameters and buffers that `GRMPIQA.tokens_at` depends on, by name."""
+    """Parameters and buffers that `GRMPIQA.pass_first_blocks` of `GRMPIQA.tokens` depends on, by name."""
     later = ["clip.visual.ln_post.", "clip.visual.proj", "visual_prompts.prompt_norm."]
     blocks = len(network.clip.visual.transformer.resblocks)
     later += [f"clip.visual.transformer.resblocks.{number}." for number in range(block, blocks)]

@@ -11,6 +11,7 @@ from grmp_plugin.network.backbone import as_file, backbone_tensors, matching_bac
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.clip import build_clip, clip_config_of
 from grmp_plugin.network.clip_modules import pair
+from grmp_plugin.network.head import without_head
 from grmp_plugin.network.initial import initial_prompts
 from grmp_plugin.network.models import MODELS, find_checkpoint, weights_digest
 from grmp_plugin.network.sizes import check_vocabulary
@@ -103,6 +104,7 @@ def with_new_prompts(checkpoint: Checkpoint, seed: int, prompts: PromptConfig = 
         prompts: Numbers and texts that replace the checkpoint's.
     """
     config = prompts.applied_to(checkpoint.config)
+    checkpoint = without_head(checkpoint)  # fitted to the former prompts
     return dataclasses.replace(
         checkpoint, config=config, tensors={**checkpoint.tensors, **initial_prompts(config, seed)}
     )

@@ -2,86 +2,35 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from grmp_plugin.config import from_dict
 from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.data.ratings import BadRow, MosScale, Ratings
 from grmp_plugin.data.splits import LEAST_SHOTS, LEAST_TEST, Split, draw_split
 from grmp_plugin.errors import InputError
 from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress
 from grmp_plugin.statistics.correlation import plcc, srcc
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
+from grmp_plugin.training.adapted import Adapted
+from grmp_plugin.training.choice import best
 from grmp_plugin.training.estimate import estimate_seconds
-from grmp_plugin.training.loop import Batches, Step, run
+from grmp_plugin.training.prompts_run import PromptsRun
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
+from grmp_plugin.training.split_run import SplitRun
 from grmp_plugin.training.state import SavedState, losses_of
+from grmp_plugin.training.trainer import facts_of_start
 from grmp_plugin.training.unseen import learned_from, seen_by
 from grmp_plugin.training.watch import Watch
 
 _LISTED = 5  # unreadable files that a message names
-
-
-@dataclass(frozen=True, eq=False)
-class Adapted:
-    """The outcome of one split.
-
-    Attributes:
-        seed: Seed of the split and of training.
-        scale: Scale of the ratings.
-        split: The rated images that were shots (S) and test images (T).
-        before: (T,) scores of the test images by the start, in [0, 1].
-        after: (T,) scores of the test images by the adapted network.
-        shots_before: (S,) scores of the shots by the start.
-        shots_after: (S,) scores of the shots by the adapted network.
-        angle: Mean angle between the two gradients over the steps, degrees; NaN without regularization.
-        projected: Mean share of the tensors whose gradient was projected; NaN without regularization.
-        skipped: Number of steps skipped because a quality gradient was not finite.
-        not_finite: Number of semantic gradients, over all steps, that were not finite and had no effect.
-        moved: Distance of the learned parameters from the start, relative to their norm there.
-        best_epoch: Epoch whose weights were kept, if the protocol chooses one; else None.
-    """
-
-    seed: int
-    scale: MosScale
-    split: Split
-    before: np.ndarray
-    after: np.ndarray
-    shots_before: np.ndarray
-    shots_after: np.ndarray
-    angle: float
-    projected: float
-    skipped: int
-    not_finite: int
-    moved: float
-    best_epoch: int | None
-
-    def as_plain(self) -> dict[str, Any]:
-        """Plain lists and numbers, for `from_plain`."""
-        plain = dataclasses.asdict(self)
-        split = {"shots": self.split.shots.tolist(), "test": self.split.test.tolist()}
-        return {name: _listed(value) for name, value in plain.items()} | {"split": split}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "Adapted":
-        """The inverse of `as_plain`."""
-        values: dict[str, Any] = {n: np.array(v) if isinstance(v, list) else v for n, v in plain.items()}
-        values["split"] = Split(**{side: np.array(index, int) for side, index in plain["split"].items()})
-        values["scale"] = from_dict(MosScale, plain["scale"], "scale")
-        adapted = cls(**values)
-        scored = ((adapted.before, adapted.after), (adapted.shots_before, adapted.shots_after))
-        for side, scores in zip((adapted.split.test, adapted.split.shots), scored, strict=True):
-            if not all(values.shape == side.shape and values.dtype == np.float64 for values in scores):
-                raise ValueError("no score for each image")
-        return adapted
 
 
 class FewShot:
@@ -210,7 +159,11 @@ class FewShot:
                 self.ratings.mos[np.concatenate([adapted.split.shots, adapted.split.test])]
             if state["training"] is not None:
                 losses_of(state["training"])
-                state["training"]["loop"]["trainer"]
+                loop = state["training"]["loop"]
+                if loop is None:
+                    state["training"]["runs"]
+                else:
+                    loop["trainer"]
         # A state of another form, which only a program can have made.
         except Exception as error:
             if saved is None:
@@ -225,42 +178,61 @@ class FewShot:
         state: dict[str, Any] | None,
         save: Callable[[dict[str, Any]], None],
     ) -> tuple[Adapted, Checkpoint]:
-        split = self.split(seed)
-        trainer = GRMPAdaptModel(trainer_options(self._start, self._settings, seed, self._device))
+        split, settings = self.split(seed), self._settings
         scale = self._scale(split)
-        shots = RatedViews(
-            [self.ratings.images[i] for i in split.shots],
-            # Ratings beyond a known range exist, but probabilities do not.
-            scale.to_quality(self.ratings.mos[split.shots]).clip(0, 1),
-            trainer.net.config.preprocess,
-            training_views=self._settings.views,
-            seed=seed,
-        )
-        scored = [*split.test.tolist(), *split.shots.tolist()]
-        self._watch.estimate(
-            estimate_seconds(trainer, shots, self._scorer, scored, self._settings.epochs, splits_left),
+        run = SplitRun(
+            self._start,
+            self.ratings,
+            split,
+            scale,
+            settings,
+            seed,
             self._device,
+            self._scorer,
+            self._watch,
         )
-        before = self._before(trainer, split)
-        choose = self._choose(trainer, split, scale)
-        log = self._train(trainer, shots, seed, state, save, choose)
+        if run.epochs_ahead:
+            scored = [*split.test.tolist(), *split.shots.tolist()]
+            trainer = run.prompts_run().trainer
+            seconds = estimate_seconds(
+                trainer, run.shots, self._scorer, scored, run.epochs_ahead, splits_left
+            )
+            self._watch.estimate(seconds, self._device)
+        before = self._before(run.network, split)
+        choose: BestOnTest | None = None
+
+        def after_epoch(training: PromptsRun) -> BestOnTest | None:
+            nonlocal choose
+            choose = self._choose(training.trainer, split, scale)
+            return choose
+
+        outcome = run.adapt(state, save, after_epoch)
+        training, checkpoint = outcome.run, outcome.checkpoint
+        if choose is not None and training is not None:
+            choose.restore(training.trainer)
+            checkpoint = training.trainer.checkpoint()
+        network = run.network if outcome.chosen == "start" else GRMPIQA(checkpoint).to(self._device)
+        log = [] if training is None else training.log
         adapted = Adapted(
             seed=seed,
             scale=scale,
             split=split,
             before=before[: len(split.test)],
-            after=self._predict(trainer, split.test, "after"),
+            after=self._predict(network, split.test, "after"),
             shots_before=before[len(split.test) :],
-            shots_after=self._scorer.scores(trainer.net, split.shots.tolist()),
-            angle=_mean(log, "angle"),
-            projected=_mean(log, "projected"),
+            shots_after=self._scorer.scores(network, split.shots.tolist()),
+            angle=math.nan if training is None else training.mean("angle"),
+            projected=math.nan if training is None else training.mean("projected"),
             skipped=sum("skipped" in losses for losses in log),
             not_finite=int(sum(losses.get("not_finite", 0) for losses in log)),
-            moved=trainer.moved(),
+            moved=0.0 if training is None else training.trainer.moved(),
             best_epoch=None if choose is None else choose.best_epoch,
+            method=outcome.chosen,
+            tried=outcome.tried,
+            interval=outcome.interval,
         )
-        trainer.info = self._info(adapted)
-        return adapted, trainer.checkpoint()
+        info = {**facts_of_start(self._start), **self._info(adapted)}
+        return adapted, dataclasses.replace(checkpoint, info=info)
 
     def _readable(self, ratings: Ratings, skip_bad: bool) -> tuple[Ratings, RatedViews]:
         """The ratings whose images can be read, and their views for scoring."""
@@ -303,18 +275,18 @@ class FewShot:
             ratings = dataclasses.replace(ratings, mos_range=None)
         return ratings.scale(split.shots)
 
-    def _before(self, trainer: GRMPAdaptModel, split: Split) -> np.ndarray:
+    def _before(self, network: GRMPIQA, split: Split) -> np.ndarray:
         """Scores of test images and shots by the start, computed once over all splits."""
         wanted = [*split.test.tolist(), *split.shots.tolist()]
         unknown = [i for i in wanted if i not in self._scores_of_start]
-        scores = self._predict(trainer, np.array(unknown, int), "before")
+        scores = self._predict(network, np.array(unknown, int), "before")
         self._scores_of_start.update(zip(unknown, scores.tolist(), strict=True))
         return np.array([self._scores_of_start[i] for i in wanted])
 
-    def _predict(self, trainer: GRMPAdaptModel, indices: np.ndarray, when: str) -> np.ndarray:
+    def _predict(self, network: GRMPIQA, indices: np.ndarray, when: str) -> np.ndarray:
         total = len(indices)
         return self._scorer.scores(
-            trainer.net,
+            network,
             indices.tolist(),
             lambda done: self._watch.progress(Progress(f"scoring {when} training", done, total)),
         )
@@ -330,37 +302,6 @@ class FewShot:
 
         return BestOnTest(trainer, plcc_and_srcc)
 
-    def _train(
-        self,
-        trainer: GRMPAdaptModel,
-        shots: RatedViews,
-        seed: int,
-        state: dict[str, Any] | None,
-        save: Callable[[dict[str, Any]], None],
-        choose: BestOnTest | None,
-    ) -> list[dict[str, float]]:
-        """Train, and return the log of each step, those before an interruption included."""
-        log: list[dict[str, float]] = [] if state is None else list(state["log"])
-
-        def on_step(step: Step) -> None:
-            log.append(dict(step.losses))
-            self._watch.step(step)
-
-        run(
-            trainer,
-            shuffled_batches(shots, range(len(shots)), self._settings.batch_size, seed),
-            self._settings.epochs,
-            self._settings.epochs * math.ceil(len(shots) / self._settings.batch_size),
-            state=None if state is None else state["loop"],
-            save=lambda loop: save({"loop": loop, "log": log}),
-            on_step=on_step,
-            should_stop=self._watch.should_stop,
-            after_epoch=choose,
-        )
-        if choose is not None:
-            choose.restore(trainer)
-        return log
-
     def _info(self, adapted: Adapted) -> dict[str, Any]:
         settings = self._settings
         return {
@@ -370,9 +311,10 @@ class FewShot:
             "shots": len(adapted.split.shots),
             "seed": adapted.seed,
             "protocol": settings.protocol,
-            "epochs": settings.epochs,
-            "learning_rate": settings.learning_rate,
-            "strength": settings.strength,
+            "method": adapted.method,
+            "tried": [dataclasses.asdict(each) for each in adapted.tried],
+            **self._gradient_info(adapted),
+            "interval": None if adapted.interval is None else dataclasses.asdict(adapted.interval),
             "best_epoch": adapted.best_epoch,
             "mos_scale": dataclasses.asdict(adapted.scale),
             SECTION: learned_from(
@@ -384,55 +326,13 @@ class FewShot:
             ),
         }
 
-
-def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, device: str) -> dict[str, Any]:
-    """pyiqa's options for the trainer.
-
-    Args:
-        start: The model to adapt.
-        settings: Settings of the training.
-        seed: Random seed of the training.
-        device: `cpu` or `cuda`.
-    """
-    train: dict[str, Any] = {
-        "optim": {"type": "SGD", "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
-        "strength": settings.strength,
-    }
-    if settings.protocol == "own":
-        train["scheduler"] = {"type": "CosineAnnealingLR", "T_max": settings.epochs}
-    return {
-        "num_gpu": 0 if device == "cpu" else 1,
-        "is_train": True,
-        "dist": False,
-        "manual_seed": seed,
-        "network": {"type": "GRMPIQA", "model": start},
-        "train": train,
-    }
-
-
-def shuffled_batches(shots: RatedViews, numbers: Sequence[int], size: int, seed: int) -> Batches:
-    """Batches of each epoch, newly shuffled.
-
-    Args:
-        shots: Images with training views.
-        numbers: Numbers of those to learn from.
-        size: Images in a batch, at most.
-        seed: Random seed of the order.
-    """
-
-    def batches(epoch: int) -> list[Callable[[], dict[str, Any]]]:
-        order = np.random.default_rng([seed, epoch]).permutation(numbers)
-        parts = [order[first : first + size].tolist() for first in range(0, len(order), size)]
-        return [lambda part=part: shots.batch(part) for part in parts]  # type: ignore[misc]
-
-    return batches
-
-
-def _mean(log: list[dict[str, float]], name: str) -> float:
-    values = np.array([losses[name] for losses in log if name in losses])
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _listed(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    def _gradient_info(self, adapted: Adapted) -> dict[str, Any]:
+        """Settings of the gradient steps, if there were any."""
+        if not adapted.method.startswith("prompts"):
+            return {}
+        settings, chosen = self._settings, best(adapted.tried) if adapted.tried else None
+        return {
+            "epochs": settings.epochs if chosen is None else chosen.epochs,
+            "learning_rate": settings.learning_rate if chosen is None else chosen.learning_rate,
+            "strength": settings.strength,
+        }

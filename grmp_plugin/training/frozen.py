@@ -44,6 +44,10 @@ class FrozenPart:
         self._teacher = teacher
         self._remembered: dict[int, Shown] = {}
 
+    def share(self, other: "FrozenPart") -> None:
+        """Use the cache of another training of the same start on the same shots, and fill it."""
+        self._remembered = other._remembered
+
     @torch.no_grad()
     def show(self, images: Tensor, numbers: Sequence[int] | None, generator: torch.Generator) -> Shown:
         """Embed one random view of each image.

@@ -11,6 +11,7 @@ from grmp_plugin.data.splits import check_sampling
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.plain_data import shown
 
+METHODS = ("auto", "prompts", "ridge")
 PROTOCOLS = ("own", "released")
 META_PROTOCOLS = ("paper", "released")
 _FORMER_NAME = "reference"  # what `released` was called before
@@ -61,6 +62,10 @@ class RegularizationSettings(_Checked):
 class AdaptSettings(ShotsSettings, RegularizationSettings):
     """Few-shot adaptation.
 
+    Method `prompts` adapts prompts and last blocks by gradients, as published; `ridge` fits a linear head to
+    the frozen features; `auto` chooses between them, both together and the start itself by cross-validation
+    inside the shots. Protocol `released` has method `prompts` only.
+
     The learning rate falls to zero in a half cosine over the epochs. Protocol `released` follows the
     authors' released code instead: it evaluates on the test images every five epochs, keeps the best epoch,
     and lowers the learning rate when none was better for a while. Only it may split versions of one original.
@@ -68,6 +73,7 @@ class AdaptSettings(ShotsSettings, RegularizationSettings):
 
     RELEASED_TEST_SHARE: ClassVar[float] = 0.2
 
+    method: str = "auto"
     protocol: str = "own"
     split_by: str = "reference"  # or image, with protocol released: versions of an original on both sides
     epochs: int = 200  # ours; protocol released: 2000, at most
@@ -78,7 +84,10 @@ class AdaptSettings(ShotsSettings, RegularizationSettings):
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         super().__post_init__()
+        _one_of("method", self.method, METHODS)
         _one_of("protocol", self.protocol, PROTOCOLS)
+        if self.protocol == "released" and self.method == "ridge":
+            raise ConfigError("protocol released adapts by gradients", argument="method", see=("protocol",))
         check_sampling(self.shots, self.sampling, self.test_share, self.split_by)
         if self.split_by == "image" and self.protocol != "released":
             raise ConfigError(

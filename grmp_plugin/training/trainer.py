@@ -17,6 +17,7 @@ from grmp_plugin.data.learned_images import SECTION
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.checkpoint import Checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.head import without_head
 from grmp_plugin.network.learned import learn_only
 from grmp_plugin.network.start import starting_checkpoint
 
@@ -64,6 +65,9 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
         self.seed = int(opt.get("manual_seed") or 0)
         start = network.get("pretrained_model_path") or network.get("model", "grmp_iqa-tiny")
         self.start = start if isinstance(start, Checkpoint) else self._starting_checkpoint(start)
+        if self.is_train:
+            # A linear head was fitted to the prompts and features that will change.
+            self.start = without_head(self.start)
         self.net: GRMPIQA = GRMPIQA(self.start).to(self.device)
         self.learned: dict[str, nn.Parameter] = {}
         self.info: dict[str, Any] = {}
@@ -160,8 +164,7 @@ class GRMPTrainer(GeneralIQAModel):  # type: ignore[misc, unused-ignore]
             kept = self.start.tensors.keys() | self.learned.keys()
             state = {name: tensor for name, tensor in state.items() if name in kept}
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-        kept_facts = {name: self.start.info[name] for name in _STARTS_FACTS if name in self.start.info}
-        return Checkpoint(self.start.config, tensors, {**kept_facts, **self.info})
+        return Checkpoint(self.start.config, tensors, {**facts_of_start(self.start), **self.info})
 
     def moved(self) -> float:
         """Distance of the learned parameters from the start, relative to their norm there."""
@@ -245,3 +248,8 @@ def _check_single(opt: Mapping[str, Any]) -> None:
 
 def _label(current_iter: int) -> str:
     return "latest" if current_iter == -1 else str(current_iter)
+
+
+def facts_of_start(start: Checkpoint) -> dict[str, Any]:
+    """What the history of a trained network takes over from that of its start."""
+    return {name: start.info[name] for name in _STARTS_FACTS if name in start.info}

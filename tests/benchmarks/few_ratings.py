@@ -34,9 +34,9 @@ from grmp_plugin.network.towers import embed_statistics, encode_image, project_i
 from grmp_plugin.statistics.correlation import plcc, srcc
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.embedded.captions import PLAIN_QUALITY_TEXTS
-from grmp_plugin.training.few_shot import shuffled_batches, trainer_options
 from grmp_plugin.training.frozen import Shown
 from grmp_plugin.training.loop import Step, run
+from grmp_plugin.training.prompts_run import shuffled_batches, trainer_options
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings

@@ -116,17 +116,17 @@ def test_a_network_that_differs_before_gets_its_own_tokens(small_network, scorer
 def test_tensors_before_a_block(small_network, variant, block):
     network = small_network(variant)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    before = network.tokens_at(pixels, block)
+    before = network.pass_first_blocks(network.tokens(pixels), block)
     named = tensors_before(network, block)
     for name, tensor in network.state_dict().items():
         if not tensor.is_floating_point():
             continue
         kept = tensor.clone()
         tensor.add_(torch.linspace(0.1, 0.5, tensor.numel()).view(tensor.shape))
-        if not torch.equal(network.tokens_at(pixels, block), before):
+        if not torch.equal(network.pass_first_blocks(network.tokens(pixels), block), before):
             assert name in named
         tensor.copy_(kept)
-    assert torch.equal(network.tokens_at(pixels, block), before)
+    assert torch.equal(network.pass_first_blocks(network.tokens(pixels), block), before)
     assert not named.keys() & set(adaptation_names(network))
 
 

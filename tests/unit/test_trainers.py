@@ -28,9 +28,9 @@ from grmp_plugin.synthetic.tasks import TaskImages, pristine_tasks
 from grmp_plugin.training import frozen, pretrain_model, rated_views
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.device import training_device
-from grmp_plugin.training.few_shot import trainer_options
 from grmp_plugin.training.loop import run
 from grmp_plugin.training.pretrain_model import GRMPPretrainModel
+from grmp_plugin.training.prompts_run import trainer_options
 from grmp_plugin.training.rated_views import RatedViews
 from grmp_plugin.training.released import BestOnTest
 from grmp_plugin.training.settings import AdaptSettings, PretrainSettings

@@ -1,4 +1,4 @@
-"""The embedded models from start to end: corpus, backbone, meta-prompts, metric."""
+"""The embedded models from start to end: corpus, backbone, meta-prompts, metric, prior of a head."""
 
 import dataclasses
 import logging
@@ -15,6 +15,7 @@ from grmp_plugin.training.embedded.corpus import make_corpus
 from grmp_plugin.training.embedded.learned_from import digests_of, original_digests
 from grmp_plugin.training.embedded.metric import train_metric
 from grmp_plugin.training.embedded.photographs import photographs
+from grmp_plugin.training.embedded.prior import with_prior
 from grmp_plugin.training.embedded.prompts import learn_prompts
 from grmp_plugin.training.embedded.rated import rated_views
 from grmp_plugin.training.embedded.settings import Recipe
@@ -52,8 +53,7 @@ def make_models(recipe: Recipe, folder: Path, ratings_file: Path, work: Path, pr
     def meta_prompts(state: Path) -> Checkpoint:
         return _with(learn_prompts(recipe, backbone, known, state), learned_from=seen)
 
-    meta_file = work / "grmp_iqa-tiny-meta.safetensors"
-    meta = _kept(meta_file, meta_prompts)
+    meta = _kept(work / "prompts.safetensors", meta_prompts)
     views = rated_views(
         ratings,
         GRMPIQA(meta).clip.visual.conv1.net,
@@ -70,9 +70,13 @@ def make_models(recipe: Recipe, folder: Path, ratings_file: Path, work: Path, pr
         everything = np.arange(len(ratings.images))
         return _with(train_metric(recipe, meta, corpus, views, everything, state), learned_from=seen)
 
-    metric_file = work / "grmp_iqa-tiny.safetensors"
-    _kept(metric_file, metric)
-    return [meta_file, metric_file]
+    released = {
+        work / "grmp_iqa-tiny-meta.safetensors": meta,
+        work / "grmp_iqa-tiny.safetensors": _kept(work / "metric.safetensors", metric),
+    }
+    for file, checkpoint in released.items():
+        _kept(file, lambda state, trained=checkpoint: with_prior(trained, corpus, recipe.prior))  # type: ignore[misc]
+    return list(released)
 
 
 def _kept(file: Path, make: Callable[[Path], Checkpoint]) -> Checkpoint:

@@ -73,13 +73,22 @@ class MetricSettings:
 
 
 @dataclass(frozen=True)
+class PriorSettings:
+    """The prior of a linear head, from the corpus."""
+
+    rank: int = 256  # directions kept, for the trunk's statistics and for the image features
+    shrinkage: float = 1.0  # of the covariance of contents, in units of its mean eigenvalue
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides the weights, apart from the images, the code and the machine."""
 
-    version: int = 5
+    version: int = 6
     seed: int = 0
     network: NetworkConfig = field(default_factory=NetworkConfig)
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     prompts: PromptsSettings = field(default_factory=PromptsSettings)
     metric: MetricSettings = field(default_factory=MetricSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)

@@ -1,0 +1,94 @@
+"""A linear head: ridge regression on image features beside the prompts, as a part of the network.
+
+Its weights are fitted in `training/ridge.py`. The network's score is then the sigmoid of a weighted sum of
+the prompts' logit, the image features and, with a convolutional trunk, the statistics of its feature maps.
+Ridge regression on frozen features as a few-shot method for image quality: GRepQ, arXiv:2312.15425.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from grmp_plugin.network.checkpoint import Checkpoint
+
+_HEAD = "head."
+
+
+class HeadInputs(NamedTuple):
+    """What a linear head reads of N images, each the mean over the views of an image.
+
+    Attributes:
+        logit: (N,) the prompts' logit of high quality.
+        features: (N, D) image features under the visual prompts.
+        statistics: (N, G) standardised statistics of the trunk; None without a trunk.
+    """
+
+    logit: Tensor
+    features: Tensor
+    statistics: Tensor | None
+
+
+class LinearHead(nn.Module):
+    """The logit of quality as a weighted sum.
+
+    Args:
+        features: Number of image features D.
+        statistics: Number of statistics G of the trunk; 0 without a trunk.
+    """
+
+    statistics: nn.Parameter | None
+
+    def __init__(self, features: int, statistics: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.logit = nn.Parameter(torch.ones(1))
+        self.features = nn.Parameter(torch.zeros(features))
+        self.register_parameter("statistics", nn.Parameter(torch.zeros(statistics)) if statistics else None)
+
+    def forward(self, inputs: HeadInputs) -> Tensor:
+        """Logits (N,) of quality."""
+        # In half precision the differences between similar images would be lost.
+        with torch.autocast(inputs.features.device.type, enabled=False):
+            weight = self.features.dtype
+            total = (
+                self.bias + self.logit * inputs.logit.to(weight) + inputs.features.to(weight) @ self.features
+            )
+            if self.statistics is not None and inputs.statistics is not None:
+                total = total + inputs.statistics.to(weight) @ self.statistics
+            return total
+
+
+class HeadPrior(nn.Module):
+    """What is known of a head's weights before any rating: the directions in which quality shows.
+
+    The weights of ridge regression are A a, with a penalty on the length of a. The columns of A are
+    directions in which distortions move the features, as long as they move them, where the unit is how far
+    contents alone move them.
+
+    Args:
+        features: Number of image features D.
+        features_rank: Columns of A for the image features.
+        statistics: Number of statistics G of the trunk; 0 without a trunk.
+        statistics_rank: Columns of A for the statistics.
+    """
+
+    features: Tensor
+    statistics: Tensor | None
+
+    def __init__(self, features: int, features_rank: int, statistics: int, statistics_rank: int) -> None:
+        super().__init__()
+        self.register_buffer("features", torch.zeros(features, features_rank))
+        self.register_buffer("statistics", torch.zeros(statistics, statistics_rank) if statistics else None)
+
+
+def without_head(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, read through its prompts alone."""
+    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(_HEAD)}
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
+def has_head(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has a linear head."""
+    return any(name.startswith(_HEAD) for name in checkpoint.tensors)

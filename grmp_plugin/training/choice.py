@@ -1,0 +1,93 @@
+"""Which way of adapting serves a set of shots best, by cross-validation inside the shots.
+
+Pairs of shots are counted that were left out together: the share in the right order minus the share in the
+wrong order, Kendall's correlation within the part left out. Predictions of different fits are never compared:
+their offsets run against the ratings left out, which would punish whatever learns.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_PARTS = 5
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A way of adapting, and how it did on shots that it did not learn from.
+
+    Attributes:
+        method: `start` (the model as it was), `ridge`, `prompts` or `prompts+ridge`.
+        learning_rate: Of the gradient steps; None without them.
+        epochs: Epochs after which training stopped; None without gradient steps.
+        krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined.
+        gain: The same minus that of the start on the same pairs.
+        repetitions: Number of cross-validations.
+    """
+
+    method: str
+    learning_rate: float | None
+    epochs: int | None
+    krcc: float
+    gain: float
+    repetitions: int
+
+
+def parts(count: int, groups: Sequence[object] | None, seed: int) -> list[np.ndarray]:
+    """Divide shots into parts, each to be left out once.
+
+    Args:
+        count: Number of shots.
+        groups: Their originals; versions of one original stay together, if there are several originals.
+        seed: Random seed.
+
+    Returns:
+        Numbers of the shots of each part: five parts, or fewer of at least two shots; at least two parts.
+    """
+    names = [str(group) for group in groups] if groups is not None else []
+    if len(set(names)) < 2:
+        names = [str(number) for number in range(count)]
+    known = sorted(set(names))
+    wanted = max(2, min(_PARTS, count // 2, len(known)))
+    order = np.random.default_rng([seed, _PARTS]).permutation(len(known))
+    part_of = {known[group]: place % wanted for place, group in enumerate(order)}
+    numbers = np.array([part_of[name] for name in names])
+    return [np.flatnonzero(numbers == part) for part in range(wanted)]
+
+
+def left_out(
+    divided: Sequence[np.ndarray], count: int, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Predictions (S,) of shots by fits to the other parts.
+
+    Args:
+        divided: See `parts`.
+        count: Number of shots S.
+        predict: Fits to the shots of its first argument, and predicts those of its second.
+    """
+    found = np.empty(count)
+    for part in divided:
+        found[part] = predict(np.setdiff1d(np.arange(count), part), part)
+    return found
+
+
+def within_parts(divided: Sequence[np.ndarray], predicted: np.ndarray, ratings: np.ndarray) -> float:
+    """Kendall's correlation (tau-a over pairs of different ratings) within parts; NaN without such pairs."""
+    agree = total = 0
+    for first, second in _pairs(divided):
+        rated = np.sign(ratings[first] - ratings[second])
+        agree += int((rated * np.sign(predicted[first] - predicted[second])).sum())
+        total += int(np.abs(rated).sum())
+    return agree / total if total else float("nan")
+
+
+def _pairs(divided: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for part in divided:
+        first, second = np.triu_indices(len(part), 1)
+        yield part[first], part[second]
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """The one with the largest gain; the first, which is the start, unless one is better."""
+    return max(tried, key=lambda each: -np.inf if np.isnan(each.gain) else each.gain)
