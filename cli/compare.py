@@ -120,7 +120,8 @@ def compare(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Compare metrics (see `HELP`)."""
-    _check_files([*paths, *metrics.split(","), str(ref)], out=out, scores=scores, report=report, maps=maps)
+    read = [*paths, *metrics.split(","), *([] if ref is None else [str(ref)])]
+    _check_files(read, out=out, scores=scores, report=report, maps=maps)
     from grmp_plugin.api import compare as api
 
     if maps is not None:

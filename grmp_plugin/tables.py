@@ -77,15 +77,25 @@ def check_not_input(
 
 
 def check_no_inputs(
-    paths: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]], argument: str
+    paths: Iterable[str | os.PathLike[str]],
+    inputs: Iterable[str | os.PathLike[str]],
+    argument: str,
+    named: str = "file",
 ) -> None:
-    """Check that writing to several paths replaces no file that is read; see `check_not_input`."""
+    """Check that writing to several paths replaces no file that is read; see `check_not_input`.
+
+    Args:
+        paths: Files to write.
+        inputs: As there, as the rest.
+        argument: See there.
+        named: What that argument names, a file or the folder of all paths.
+    """
     targets = {_identity(path): path for path in paths}
     targets.pop(None, None)  # files that do not exist yet
     for name in inputs if targets else ():
         if (found := _identity(name)) in targets:
             raise InputError(
-                f"{targets[found]} is the input {os.fspath(name)}; name another file", argument=argument
+                f"{targets[found]} is the input {os.fspath(name)}; name another {named}", argument=argument
             )
 
 

@@ -59,7 +59,7 @@ def draw_maps(
     names = _file_names([source.name for source in images])
     # Links are replaced by maps, what they lead to is not.
     places = [folder / name for name in names if not (folder / name).is_symlink()]
-    check_no_inputs(places, (source.name for source in images), "folder")
+    check_no_inputs(places, (source.name for source in images), "folder", "folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for source, name in zip(images, names, strict=True):
