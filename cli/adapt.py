@@ -82,6 +82,30 @@ def adapt(
         ),
     ] = None,
     seed: SeedOption = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="How to adapt. auto: as cross-validation inside the shots finds best. ridge: a linear head "
+            "on the frozen features. prompts: gradient steps, as published. [dim]default: auto[/]",
+            show_default=False,
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--lambda",
+            min=0,
+            help="Strength of the gradient regularization; 0: none. [dim]default: 5[/]",
+            show_default=False,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of the gradient steps.", show_default=False),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the shots in gradient steps.", show_default=False)
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +169,10 @@ def adapt(
                 splits=splits,
                 seed=seed,
                 config=config,
+                method=method,
+                strength=strength,
+                learning_rate=learning_rate,
+                epochs=epochs,
                 protocol=protocol,
                 sampling=sampling,
                 split_column=split_column,

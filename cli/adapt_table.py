@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from grmp_plugin.training.choice import best
+
 from .output import print_data, print_table
 
 if TYPE_CHECKING:
     from grmp_plugin.api.adaptation import Adaptation
-    from grmp_plugin.api.split_result import Difference
+    from grmp_plugin.api.split_result import Difference, SplitResult
     from grmp_plugin.statistics.agreement import Agreement
 
 _STATISTICS = ("srcc", "plcc", "krcc", "rmse")
@@ -41,6 +43,28 @@ def print_adaptation(adaptation: "Adaptation") -> None:
             _cell(adaptation.difference, name, sign="+") if name == "srcc" else "",
         )
     print_table(table)
+    first = adaptation.splits[0]
+    if first.tried:
+        more = "" if len(adaptation.splits) == 1 else ", first split"
+        print_data(f"\nWhat cross-validation inside the shots compared{more}\n")
+        print_table(_tried_table(first))
+
+
+def _tried_table(split: "SplitResult") -> Table:
+    table = Table()
+    for title in ("method", "learning rate", "epochs", "KRCC left out", "gain", ""):
+        table.add_column(title, justify="left" if title in ("method", "") else "right", no_wrap=True)
+    chosen = best(split.tried)
+    for each in split.tried:
+        table.add_row(
+            each.method,
+            "" if each.learning_rate is None else f"{each.learning_rate:g}",
+            "" if each.epochs is None else str(each.epochs),
+            "undefined" if math.isnan(each.krcc) else f"{each.krcc:.3f}",
+            "undefined" if math.isnan(each.gain) else f"{each.gain:+.3f}",
+            "chosen" if each is chosen else "",
+        )
+    return table
 
 
 def _cell(numbers: "Agreement | Difference", name: str, sign: str = "") -> str:

@@ -10,6 +10,7 @@ _OPTIONS = {
     "deviation_column": "--std-column",
     "images_folder": "--images",
     "references": "--ref",
+    "strength": "--lambda",
 }
 # Arguments of methods and of in-memory images, which no option sets.
 _WITHOUT_OPTION = frozenset({"path", "folder", "images", "order"})
@@ -22,6 +23,7 @@ _REMEDIES = {
     "images_folder": "Name the folder of the images with --images FOLDER.",
     "include_learned": "Use them all the same with --include-learned.",
     "lower_better": "Pass --higher-better or --lower-better.",
+    "method": "Adapt in any case with --method ridge or --method prompts.",
     "model": "Name another model with --model.",
     "mos_column": "Name the column of the ratings with --mos-column.",
     "mos_range": "Declare the scale with --mos-range LOW HIGH.",

@@ -61,6 +61,10 @@ def adapt(
     splits: int | None = None,
     seed: int | None = None,
     config: str | os.PathLike[str] | None = None,
+    method: str | None = None,
+    strength: float | None = None,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
     protocol: str | None = None,
     sampling: str | None = None,
     split_column: str | None = None,
@@ -93,6 +97,12 @@ def adapt(
         splits: Number of splits, each with other shots; 1 by default.
         seed: Random seed of the first split; each further split adds 1. 0 by default.
         config: A YAML file, or a preset such as `paper/livec`.
+        method: `auto` (default) chooses by cross-validation inside the shots between the start as it is,
+            ridge regression, gradient steps, and both together; `prompts` takes gradient steps on prompts and
+            last blocks, as published; `ridge` fits a linear head to the frozen features.
+        strength: Lambda, the strength of the gradient regularization; 0 for none.
+        learning_rate: Learning rate of the gradient steps; `auto` tries five times as much, too.
+        epochs: Passes over the shots; `auto` tries half as many, too.
         protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
             authors' released code does, out of up to 2000, and tests a fifth of the images.
         sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
@@ -135,7 +145,16 @@ def adapt(
     merged = read_config(
         AdaptConfig, config, backbone=start.checkpoint.config.backbone.name, protocol=protocol
     )
-    settings = with_arguments(merged.training, shots=shots, sampling=sampling, split_by=split_by)
+    settings = with_arguments(
+        merged.training,
+        shots=shots,
+        sampling=sampling,
+        split_by=split_by,
+        method=method,
+        strength=strength,
+        learning_rate=learning_rate,
+        epochs=epochs,
+    )
     if settings.protocol == "released" and settings.test_share is None and split_column is None:
         settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)
     if options.get("mos_range") is not None and settings.protocol == "released":

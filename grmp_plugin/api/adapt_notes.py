@@ -1,6 +1,7 @@
 """What is worth knowing about an adaptation: its verdict in a sentence, and whatever looks odd."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,16 @@ from grmp_plugin.api.split_result import (
 from grmp_plugin.data.ratings import SHOTS_RANGE, Ratings
 from grmp_plugin.notes import Note
 from grmp_plugin.statistics.agreement import Agreement
+from grmp_plugin.training.choice import LEAST_TO_CHOOSE
 from grmp_plugin.training.settings import AdaptSettings
 
+# How a model was adapted, in words.
+_METHODS = {
+    "start": "the model as it was",
+    "ridge": "ridge regression on its features",
+    "prompts": "gradient steps",
+    "prompts+ridge": "gradient steps and ridge regression",
+}
 _NARROW = 0.25  # share of a declared scale below which the ratings seem to be on another scale
 _NEGATIVE = -0.3  # SRCC below which the direction of the ratings seems to be wrong
 
@@ -116,11 +125,38 @@ def notes_after(splits: Sequence[SplitResult], rated: Ratings) -> list[Note]:
         rated: The ratings.
     """
     return [
+        *_about_choice(splits),
         *_about_training(splits, difference_over_splits([split.difference for split in splits])),
         *_about_direction(agreement_over_splits([split.before for split in splits]), rated),
         *_about_steps(splits),
         *_about_scale(splits, rated),
     ]
+
+
+def _about_choice(splits: Sequence[SplitResult]) -> list[Note]:
+    notes = []
+    first = splits[0]
+    if first.tried:
+        chosen = Counter(_METHODS[split.method] for split in splits).most_common()
+        times = [name if len(splits) == 1 else f"{name} ({count} of {len(splits)})" for name, count in chosen]
+        notes.append(Note(f"chosen by cross-validation inside the shots: {', '.join(times)}"))
+    elif first.method == "start":
+        notes.append(
+            Note(
+                f"{first.shots} shots are too few to show that a change helps: the model was kept as it was. "
+                f"From {LEAST_TO_CHOOSE} shots on, or with a given method, it is adapted",
+                see=("method",),
+            )
+        )
+    if first.interval is not None:
+        coverage = float(np.mean([split.coverage for split in splits]))
+        notes.append(
+            Note(
+                f"{first.interval.level:.0%} interval of predicted MOS, from shots that were left out: "
+                f"±{first.interval.half_width:.3g}; it holds {coverage:.0%} of the test ratings"
+            )
+        )
+    return notes
 
 
 def _about_training(splits: Sequence[SplitResult], difference: Difference) -> list[Note]:
@@ -144,7 +180,8 @@ def _about_training(splits: Sequence[SplitResult], difference: Difference) -> li
                 f"; mean angle of the gradients {first.angle:.1f}°, "
                 f"{first.projected:.0%} of the tensors projected"
             )
-        notes.append(Note(f"{details}; parameters moved by {first.moved:.2%}"))
+        moved = f"; parameters moved by {first.moved:.2%}" if "prompts" in first.method else ""
+        notes.append(Note(details + moved))
     return notes
 
 

@@ -11,6 +11,8 @@ from grmp_plugin.statistics.agreement import Agreement, agreement, paired_differ
 from grmp_plugin.statistics.bootstrap import Interval
 from grmp_plugin.statistics.correlation import srcc
 from grmp_plugin.tables import Row, without_nan
+from grmp_plugin.training.choice import Tried
+from grmp_plugin.training.interval import PredictionInterval
 
 if TYPE_CHECKING:
     from grmp_plugin.training.adapted import Adapted
@@ -84,6 +86,10 @@ class SplitResult:
         not_finite_gradients: Semantic gradients that were not finite and had no effect.
         moved: Distance of the learned parameters from the start, relative to their norm there.
         best_epoch: Epoch whose weights were kept, with protocol `released`; else None.
+        method: How the model was adapted: `start` (kept as it was), `ridge`, `prompts` or `prompts+ridge`.
+        tried: What cross-validation inside the shots compared; empty if nothing was to be chosen.
+        interval: How far predicted MOS is off, from shots that were left out; None where none were.
+        coverage: Share of the test ratings in that interval around their predictions; NaN without one.
         learned_from: Paths of the shots.
         tested: Rows of `image`, `mos`, and the predicted MOS `before` and `after`.
     """
@@ -102,6 +108,10 @@ class SplitResult:
     not_finite_gradients: int
     moved: float
     best_epoch: int | None
+    method: str
+    tried: tuple[Tried, ...]
+    interval: PredictionInterval | None
+    coverage: float
     learned_from: tuple[str, ...]
     tested: tuple[Row, ...]
 
@@ -121,6 +131,10 @@ class SplitResult:
             "not_finite_gradients": self.not_finite_gradients,
             "moved": self.moved,
             "best_epoch": self.best_epoch,
+            "method": self.method,
+            "tried": [dict(without_nan(dataclasses.asdict(each))) for each in self.tried],
+            "interval": None if self.interval is None else dataclasses.asdict(self.interval),
+            "coverage": self.coverage,
             "learned_from": list(self.learned_from),
             "tested": [dict(row) for row in self.tested],
         }
@@ -138,6 +152,7 @@ def split_result(adapted: "Adapted", rated: Ratings) -> SplitResult:
     mos, shots_mos = rated.mos[test], rated.mos[adapted.split.shots]
     groups = None if rated.references is None else [rated.references[i] for i in test]
     before, after = scale.to_mos(adapted.before), scale.to_mos(adapted.after)
+    interval = adapted.interval
     return SplitResult(
         seed=adapted.seed,
         shots=len(adapted.split.shots),
@@ -153,6 +168,10 @@ def split_result(adapted: "Adapted", rated: Ratings) -> SplitResult:
         not_finite_gradients=adapted.not_finite,
         moved=adapted.moved,
         best_epoch=adapted.best_epoch,
+        method=adapted.method,
+        tried=adapted.tried,
+        interval=interval,
+        coverage=math.nan if interval is None else float((abs(after - mos) <= interval.half_width).mean()),
         learned_from=tuple(rated.images[i] for i in adapted.split.shots),
         tested=tuple(
             {"image": rated.images[i], "mos": rating, "before": first, "after": second}

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST_TO_CHOOSE = 8
+"""Shots below which cross-validation inside them decides nothing: the start is kept."""
+
 _PARTS = 5
 
 
@@ -21,8 +24,9 @@ class Tried:
         method: `start` (the model as it was), `ridge`, `prompts` or `prompts+ridge`.
         learning_rate: Of the gradient steps; None without them.
         epochs: Epochs after which training stopped; None without gradient steps.
-        krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined.
-        gain: The same minus that of the start on the same pairs.
+        krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined. With
+            one repetition, less what its parts favour the others by.
+        gain: The same minus that of the start.
         repetitions: Number of cross-validations.
     """
 

@@ -13,7 +13,7 @@ from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, without_head
 from grmp_plugin.progress import Progress
-from grmp_plugin.training.choice import Tried, best, left_out, parts, within_parts
+from grmp_plugin.training.choice import LEAST_TO_CHOOSE, Tried, best, left_out, parts, within_parts
 from grmp_plugin.training.interval import PredictionInterval, prediction_interval
 from grmp_plugin.training.loop import AfterEpoch
 from grmp_plugin.training.prompts_run import AtEpochs, PromptsRun
@@ -22,9 +22,6 @@ from grmp_plugin.training.ridge import Ridge, fit_ridge, start_logits
 from grmp_plugin.training.scorer import RatedScorer
 from grmp_plugin.training.settings import AdaptSettings
 from grmp_plugin.training.watch import Watch
-
-LEAST_TO_CHOOSE = 8
-"""Shots below which cross-validation inside them decides nothing: the start is kept."""
 
 _REPETITIONS = 10  # cross-validations of what needs no gradient step
 _RATES = (1.0, 5.0)  # learning rates that are tried, relative to the settings'
@@ -177,18 +174,27 @@ class SplitRun:
             return Outcome(self._start, (), "start", self._interval(scores), None)
         # Predictions of the first repetition, by what was tried.
         predictions: dict[tuple[str, float | None, int | None], np.ndarray] = {("start", None, None): scores}
-        tried = [self._judged("start", None, None, [scores] * _REPETITIONS, scores)]
         repeated = [
             left_out(self._parts(number), len(scores), self._ridge_without) for number in range(_REPETITIONS)
         ]
         predictions["ridge", None, None] = repeated[0]
-        tried.append(self._judged("ridge", None, None, repeated, scores))
+        start = [self._within(number, scores) for number in range(_REPETITIONS)]
+        ridge = [self._within(number, predicted) for number, predicted in enumerate(repeated)]
+        usual = float(np.mean(start))
+        tried = [
+            Tried("start", None, None, usual, 0.0, _REPETITIONS),
+            Tried("ridge", None, None, float(np.mean(ridge)), float(np.mean(ridge)) - usual, _REPETITIONS),
+        ]
+        # Gradient steps are cross-validated once. How these parts differ from others, which the two above
+        # show, is taken off.
+        luck = (start[0] - usual + ridge[0] - float(np.mean(ridge))) / 2
         runs = list(state["runs"]) if state is not None else []
         for (method, rate, stop), predicted in self._by_gradients(runs, save).items():
             settings = self._settings
             key = (method, rate * settings.learning_rate, self._stop(stop))
             predictions[key] = predicted
-            tried.append(self._judged(*key, [predicted], scores))
+            krcc = self._within(0, predicted) - luck
+            tried.append(Tried(*key, krcc, krcc - usual, 1))
         chosen = best(tried)
         found = predictions[chosen.method, chosen.learning_rate, chosen.epochs]
         return self._final(chosen, tuple(tried), self._interval(found), runs, state, save)
@@ -300,22 +306,8 @@ class SplitRun:
 
     # Judging
 
-    def _judged(
-        self,
-        method: str,
-        learning_rate: float | None,
-        epochs: int | None,
-        repeated: Sequence[np.ndarray],
-        start: np.ndarray,
-    ) -> Tried:
-        found, gains = [], []
-        for number, predicted in enumerate(repeated):
-            divided = self._parts(number)
-            found.append(within_parts(divided, predicted, self._quality))
-            gains.append(found[-1] - within_parts(divided, start, self._quality))
-        return Tried(
-            method, learning_rate, epochs, float(np.mean(found)), float(np.mean(gains)), len(repeated)
-        )
+    def _within(self, repetition: int, predicted: np.ndarray) -> float:
+        return within_parts(self._parts(repetition), predicted, self._quality)
 
     def _parts(self, repetition: int) -> list[np.ndarray]:
         return parts(len(self._numbers), self._groups, self._seed * 1_000_003 + repetition)

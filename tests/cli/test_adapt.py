@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     """Sixteen rated photographs, and configurations of small trainings."""
     folder = tmp_path_factory.mktemp("adapt") / "rated"
     runs.rated_photographs(folder)
-    small = "shots: 6, learning_rate: 0.1, views: 2"
+    small = "method: prompts, shots: 6, learning_rate: 0.1, views: 2"
     (folder / "long.yml").write_text(f"training: {{{small}, epochs: {EPOCHS}}}\n")
     (folder / "released.yml").write_text(f"training: {{{small}, epochs: 10, protocol: released}}\n")
     (folder / "typo.yml").write_text("training: {epoch: 4}\n")
@@ -317,7 +317,7 @@ def test_spread_shots_come_from_both_halves_of_the_ratings(folder, two_splits, r
 
 
 def test_released_protocol_reports_the_best_epoch_and_warns(forked, folder, two_splits):
-    training = "shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: released"
+    training = "method: prompts, shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: released"
     (folder / "better.yml").write_text(f"model: grmp_iqa-tiny-meta\ntraining: {{{training}}}\n")
     command = ("adapt", "ratings.csv", "--config", "better.yml", "--sampling", "spread", "--shots", "2")
     released = forked(*command, "--seed", "7", "--format", "json")

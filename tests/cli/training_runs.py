@@ -62,7 +62,7 @@ def rated_photographs(folder: Path) -> None:
             rows.append((f"photos/{name}_{level}.png", f"{80 - 12 * level + 2.5 * number}", side))
     write_csv(folder / "ratings.csv", [("image", "mos", "split"), *rows])
     (folder / "small.yml").write_text(
-        "training: {shots: 6, epochs: 4, learning_rate: 0.1, views: 2}\n", encoding="utf-8"
+        "training: {method: prompts, shots: 6, epochs: 4, learning_rate: 0.1, views: 2}\n", encoding="utf-8"
     )
 
 

@@ -31,7 +31,9 @@ def rated(tmp_path_factory, photographs):
                 rows.append((file, 100 - 15 * level - (10 if kind == "jpeg" else 0), name))
     with (folder / "ratings.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("image", "mos", "reference"), *rows])
-    (folder / "short.yml").write_text("training: {shots: 8, epochs: 5, learning_rate: 0.1, views: 4}\n")
+    (folder / "short.yml").write_text(
+        "training: {method: prompts, shots: 8, epochs: 5, learning_rate: 0.1, views: 4}\n"
+    )
     return folder
 
 
@@ -108,7 +110,7 @@ def test_a_model_without_ratings_has_no_scale(installed, rated):
 
 def test_demo_draws_its_pictures_once_and_learns_from_them(installed, rated, tmp_path):
     """`grmp adapt` with no ratings at all, from a folder without anything."""
-    (tmp_path / "short.yml").write_text("training: {epochs: 2, views: 2, test_share: 0.1}\n")
+    (tmp_path / "short.yml").write_text("training: {method: prompts, epochs: 2, views: 2, test_share: 0.1}\n")
     arguments = ("grmp", "adapt", "--shots", "50", "--config", tmp_path / "short.yml", "--format", "json")
     done = installed.run(*arguments, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr

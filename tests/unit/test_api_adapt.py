@@ -44,7 +44,9 @@ def folder(tmp_path_factory):
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{number}.png")
         rows.append((f"images/{number}.png", 90 - 5 * number + rng.normal()))
     pandas.DataFrame(rows, columns=["image", "mos"]).to_csv(folder / "ratings.csv", index=False)
-    (folder / "short.yml").write_text(f"training: {{epochs: {EPOCHS}, learning_rate: 0.05}}\n")
+    (folder / "short.yml").write_text(
+        f"training: {{method: prompts, epochs: {EPOCHS}, learning_rate: 0.05}}\n"
+    )
     (folder / "meta.yml").write_text(
         "training: {tasks_per_step: 2, images_per_task: 6, support_batch: 3, query_batch: 2, "
         "inner_learning_rate: 1.0e-3}\n"
@@ -360,7 +362,7 @@ def test_released_protocol_implies_its_settings(folder):
     """Those of the authors' released code, below what a configuration says and above what was measured."""
     alone = read_config(AdaptConfig, None, backbone="grmp-tiny", protocol="released").training
     assert (alone.protocol, alone.epochs, alone.learning_rate) == ("released", 2000, 0.05)
-    (folder / "few.yml").write_text("training: {protocol: released, epochs: 3}\n")
+    (folder / "few.yml").write_text("training: {method: prompts, protocol: released, epochs: 3}\n")
     assert read_config(AdaptConfig, folder / "few.yml", backbone="grmp-tiny").training.epochs == 3
     own = read_config(AdaptConfig, folder / "few.yml", protocol="own").training
     assert (own.protocol, own.epochs) == ("own", 3)
@@ -410,7 +412,7 @@ def test_python_users_get_the_settings_of_the_backbone(folder, small_checkpoint)
     start = small_checkpoint()
     tiny = dataclasses.replace(start.config.backbone, name="grmp-tiny")
     start = dataclasses.replace(start, config=dataclasses.replace(start.config, backbone=tiny))
-    (folder / "epoch.yml").write_text("training: {epochs: 1}\n")
+    (folder / "epoch.yml").write_text("training: {method: prompts, epochs: 1}\n")
     found = grmp.adapt(folder / "ratings.csv", SHOTS, start, config=folder / "epoch.yml")
     settings = found.run.details["settings"]
     assert (settings["epochs"], settings["learning_rate"], settings["shots"]) == (1, 0.05, SHOTS)

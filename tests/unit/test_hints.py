@@ -59,7 +59,7 @@ def advised(ratings: Ratings, small_checkpoint, tmp_path: Path) -> set[str]:
     found |= set(caught.value.see)
     declared = dataclasses.replace(ratings, mos_range=(0.0, 1000.0))
     notes = [*notes_before(declared, AdaptSettings())]
-    (tmp_path / "short.yml").write_text("training: {epochs: 1}\n")
+    (tmp_path / "short.yml").write_text("training: {method: prompts, epochs: 1}\n")
     for lower_better in (False, True):
         turned = dataclasses.replace(ratings, lower_better=lower_better)
         notes += grmp.compare(turned, "entropy").notes

@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
             Image.fromarray(pixels).save(folder / "versions" / f"{number}_{level}.png")
             rows.append((f"versions/{number}_{level}.png", rng.uniform(1, 5), f"originals/o{number}.png"))
     pandas.DataFrame(rows, columns=["image", "mos", "reference"]).to_csv(folder / "versions.csv", index=False)
-    (folder / "short.yml").write_text("training: {epochs: 2, learning_rate: 0.5}\n")
+    (folder / "short.yml").write_text("training: {method: prompts, epochs: 2, learning_rate: 0.5}\n")
     return folder
 
 

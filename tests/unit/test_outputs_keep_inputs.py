@@ -24,7 +24,7 @@ def folder(tmp_path_factory, small_checkpoint):
     Image.fromarray(np.full((40, 48, 3), 90, np.uint8)).save(folder / "original.png")
     pandas.DataFrame(rows, columns=["image", "mos"]).to_csv(folder / "ratings.csv", index=False)
     write_checkpoint(small_checkpoint(), folder / "model.safetensors")
-    (folder / "short.yml").write_text("training: {shots: 4, epochs: 1}\n")
+    (folder / "short.yml").write_text("training: {method: prompts, shots: 4, epochs: 1}\n")
     (folder / "meta.yml").write_text("training: {outer_steps: 1, tasks_per_step: 1, images_per_task: 4}\n")
     return folder
 

@@ -85,7 +85,7 @@ def test_scores_are_those_of_the_network(small_network, paths, scorer_for, embed
 def test_scores_do_not_depend_on_the_cache(small_network, scorer_for, monkeypatch, embedded):
     network = small_network("vit", "crops")
     everything = list(range(IMAGES))
-    size = scorer_for(network).embed(network, [0])[0].numel() * 4
+    size = scorer_for(network).embed(network, [0])[0].nbytes
     found = []
     for images in (IMAGES, 0, 5):
         monkeypatch.setattr(scorer_module, "_ROOM", images * size)
@@ -141,7 +141,7 @@ def test_embeddings_ahead(small_network, scorer_for, monkeypatch):
     network = small_network("vit", "crops")
     scorer = scorer_for(network)
     assert scorer.embeddings_ahead(range(IMAGES), 4) == IMAGES
-    size = scorer.embed(network, [0])[0].numel() * 4
+    size = scorer.embed(network, [0])[0].nbytes
     monkeypatch.setattr(scorer_module, "_ROOM", 5 * size)
     scorer.scores(network, range(3))
     assert scorer.embeddings_ahead(range(3), 4) == 0
@@ -162,7 +162,7 @@ def test_an_unreadable_image_is_named(small_network, tmp_path):
 @pytest.mark.parametrize("kind", ["squash", "crops"])
 def test_few_shot_embeds_each_image_once(small_checkpoint, paths, embedded, monkeypatch, protocol, kind):
     ratings = Ratings("noise", tuple(paths), np.linspace(1, 5, IMAGES), mos_range=(1.0, 5.0))
-    settings = AdaptSettings(protocol=protocol, shots=6, epochs=10, learning_rate=0.05)
+    settings = AdaptSettings(method="prompts", protocol=protocol, shots=6, epochs=10, learning_rate=0.05)
 
     def results():
         few_shot = FewShot(
