@@ -5,7 +5,7 @@ wrong order, Kendall's correlation within the part left out. Predictions of diff
 their offsets run against the ratings left out, which would punish whatever learns.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ class Tried:
         krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined. With
             one repetition, less what its parts favour the others by.
         gain: The same minus that of the start.
+        error: Standard error of the difference from the better of `start` and `ridge`; None for these.
         repetitions: Number of cross-validations.
     """
 
@@ -35,6 +36,7 @@ class Tried:
     epochs: int | None
     krcc: float
     gain: float
+    error: float | None
     repetitions: int
 
 
@@ -78,20 +80,46 @@ def left_out(
 
 def within_parts(divided: Sequence[np.ndarray], predicted: np.ndarray, ratings: np.ndarray) -> float:
     """Kendall's correlation (tau-a over pairs of different ratings) within parts; NaN without such pairs."""
-    agree = total = 0
-    for first, second in _pairs(divided):
-        rated = np.sign(ratings[first] - ratings[second])
-        agree += int((rated * np.sign(predicted[first] - predicted[second])).sum())
-        total += int(np.abs(rated).sum())
-    return agree / total if total else float("nan")
+    first, second = _pairs(divided)
+    rated = np.sign(ratings[first] - ratings[second])
+    total = np.abs(rated).sum()
+    agree = (rated * np.sign(predicted[first] - predicted[second])).sum()
+    return float(agree / total) if total else float("nan")
 
 
-def _pairs(divided: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for part in divided:
-        first, second = np.triu_indices(len(part), 1)
-        yield part[first], part[second]
+def standard_error(
+    divided: Sequence[np.ndarray], predicted: np.ndarray, other: np.ndarray, ratings: np.ndarray
+) -> float:
+    """Standard error of the difference of `within_parts` between two predictions: jackknife over shots."""
+    count = len(ratings)
+    differences = []
+    for left in range(count):
+        rest = [part[part != left] for part in divided]
+        differences.append(within_parts(rest, predicted, ratings) - within_parts(rest, other, ratings))
+    return float(np.sqrt((count - 1) * np.var(differences)))
+
+
+def _pairs(divided: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    found = [part[np.array(np.triu_indices(len(part), 1))] for part in divided]
+    first, second = np.concatenate(found, axis=1)
+    return first, second
 
 
 def best(tried: Sequence[Tried]) -> Tried:
-    """The one with the largest gain; the first, which is the start, unless one is better."""
-    return max(tried, key=lambda each: -np.inf if np.isnan(each.gain) else each.gain)
+    """The way to adapt with all shots.
+
+    The start is kept unless ridge regression gains; gradient steps, of which several kinds were tried once
+    each, replace the better of the two only where they beat it by more than a standard error.
+    """
+    base = best_without_gradients(tried)
+    better = [each for each in tried if each.error is not None and each.gain > base.gain + each.error]
+    return max(better, key=_gain, default=base)
+
+
+def best_without_gradients(tried: Sequence[Tried]) -> Tried:
+    """The better of the start and ridge regression; the start if they are equal."""
+    return max((each for each in tried if each.error is None), key=_gain)
+
+
+def _gain(each: Tried) -> float:
+    return -np.inf if np.isnan(each.gain) else each.gain

@@ -13,7 +13,16 @@ from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, without_head
 from grmp_plugin.progress import Progress
-from grmp_plugin.training.choice import LEAST_TO_CHOOSE, Tried, best, left_out, parts, within_parts
+from grmp_plugin.training.choice import (
+    LEAST_TO_CHOOSE,
+    Tried,
+    best,
+    best_without_gradients,
+    left_out,
+    parts,
+    standard_error,
+    within_parts,
+)
 from grmp_plugin.training.interval import PredictionInterval, prediction_interval
 from grmp_plugin.training.loop import AfterEpoch
 from grmp_plugin.training.prompts_run import AtEpochs, PromptsRun
@@ -182,19 +191,23 @@ class SplitRun:
         ridge = [self._within(number, predicted) for number, predicted in enumerate(repeated)]
         usual = float(np.mean(start))
         tried = [
-            Tried("start", None, None, usual, 0.0, _REPETITIONS),
-            Tried("ridge", None, None, float(np.mean(ridge)), float(np.mean(ridge)) - usual, _REPETITIONS),
+            Tried("start", None, None, usual, 0.0, None, _REPETITIONS),
+            Tried(
+                "ridge", None, None, float(np.mean(ridge)), float(np.mean(ridge)) - usual, None, _REPETITIONS
+            ),
         ]
         # Gradient steps are cross-validated once. How these parts differ from others, which the two above
         # show, is taken off.
         luck = (start[0] - usual + ridge[0] - float(np.mean(ridge))) / 2
+        base = (best_without_gradients(tried).method, None, None)
         runs = list(state["runs"]) if state is not None else []
         for (method, rate, stop), predicted in self._by_gradients(runs, save).items():
             settings = self._settings
             key = (method, rate * settings.learning_rate, self._stop(stop))
             predictions[key] = predicted
             krcc = self._within(0, predicted) - luck
-            tried.append(Tried(*key, krcc, krcc - usual, 1))
+            error = standard_error(self._parts(0), predicted, predictions[base], self._quality)
+            tried.append(Tried(*key, krcc, krcc - usual, error, 1))
         chosen = best(tried)
         found = predictions[chosen.method, chosen.learning_rate, chosen.epochs]
         return self._final(chosen, tuple(tried), self._interval(found), runs, state, save)

@@ -13,7 +13,7 @@ from grmp_plugin.errors import ConfigError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training import few_shot, split_run
-from grmp_plugin.training.choice import LEAST_TO_CHOOSE, Tried
+from grmp_plugin.training.choice import LEAST_TO_CHOOSE, Tried, best
 from grmp_plugin.training.watch import Watch
 
 IMAGES, SHOTS = 40, 12
@@ -91,8 +91,7 @@ def test_the_choice_is_recorded(adapt, ratings, tmp_path):
         (rate, epochs) for rate in (0.01, 0.05) for epochs in (2, 4)
     }
     assert split.tried[0].gain == 0
-    best = max(split.tried, key=lambda each: each.gain)
-    assert split.method == best.method
+    assert split.method == best(split.tried).method
     assert found.after.srcc > found.before.srcc
     info = read_checkpoint(tmp_path / "mine.safetensors").info
     assert info["method"] == split.method

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grmp_plugin.training.choice import Tried, best, left_out, parts, within_parts
+from grmp_plugin.training.choice import Tried, best, left_out, parts, standard_error, within_parts
 from grmp_plugin.training.interval import LEVEL, prediction_interval
 
 
@@ -69,14 +69,30 @@ def test_equal_ratings_make_no_pair():
     assert within_parts([np.arange(3)], np.array([1.0, 3.0, 2.0]), np.array([1.0, 2.0, 2.0])) == 1
 
 
+def test_standard_error_is_the_spread_over_draws():
+    rng = np.random.default_rng(0)
+    divided = [np.arange(start, start + 10) for start in (0, 10, 20)]
+    differences, errors = [], []
+    for _ in range(150):
+        ratings = rng.normal(size=30)
+        good, bad = (ratings + noise * rng.normal(size=30) for noise in (0.5, 2.0))
+        differences.append(within_parts(divided, good, ratings) - within_parts(divided, bad, ratings))
+        errors.append(standard_error(divided, good, bad, ratings))
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.15)
+    assert standard_error(divided, good, good, ratings) == 0
+
+
 def tried(method, gain):
-    return Tried(method, None, None, 0.5, gain, 1)
+    return Tried(method, None, None, 0.5, gain, 0.1 if method == "prompts" else None, 1)
 
 
 def test_the_start_is_kept_unless_something_is_better():
     start = tried("start", 0.0)
     assert best([start, tried("ridge", 0.0), tried("prompts", -0.1)]) is start
     assert best([start, tried("ridge", 0.01), tried("prompts", 0.2)]).method == "prompts"
+    assert best([start, tried("ridge", 0.1), tried("prompts", 0.19)]).method == "ridge"
+    assert best([start, tried("ridge", 0.1), tried("prompts", 0.21), tried("prompts", 0.3)]).gain == 0.3
+    assert best([start, tried("ridge", 0.1), tried("prompts", math.nan)]).method == "ridge"
     assert best([tried("start", math.nan), tried("ridge", math.nan)]).method == "start"
 
 
