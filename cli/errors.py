@@ -9,6 +9,7 @@ from grmp_plugin.notes import Note
 _OPTIONS = {
     "deviation_column": "--std-column",
     "images_folder": "--images",
+    "listed": "--list",
     "references": "--ref",
 }
 # Arguments of methods and of in-memory images, which no option sets.
