@@ -1,7 +1,6 @@
 """`grmp label`: let people rate pictures on a page, and recover scores from their ratings."""
 
 import enum
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +116,7 @@ def collect(
     flat: Annotated[bool, typer.Option("--flat", help="Do not search folders inside folders.")] = False,
 ) -> None:
     """Serve the page of a session (see `_COLLECT_HELP`)."""
-    from grmp_plugin.api.label import open_labelling
+    from grmp_plugin.api.label import open_labelling, show_page
 
     with (
         progress_bar() as bar,
@@ -142,7 +141,7 @@ def collect(
                     print_data(f"{server.url}\n")
                     note("Rate at this address. Ctrl-C stops; the same command continues")
                     if browser:
-                        webbrowser.open(server.url)
+                        show_page(server.url)
                     server.wait()
             except KeyboardInterrupt:
                 pass

@@ -1,6 +1,7 @@
 """Collecting ratings: `label` for a whole session, `Labelling` for a caller that runs the page itself."""
 
 import os
+import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,12 +126,19 @@ def label(
                 if announce is not None:
                     announce(server.url)
                 if browser:
-                    webbrowser.open(server.url)
+                    show_page(server.url)
                 server.wait()
         except KeyboardInterrupt:
             pass
         voted = bool(labelling.store.votes())
     return recover_mos(out) if voted else None
+
+
+def show_page(url: str) -> None:
+    """Open an address in the browser, where there is a screen: others block the terminal."""
+    screen = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if screen:
+        webbrowser.open(url)
 
 
 @contextmanager
@@ -176,7 +184,6 @@ def open_labelling(
                         raise InputError(
                             f"the pictures of {target} are {how}; name another file",
                             argument="out",
-                            see=("pairs",),
                         )
                     if more:
                         wanted = Wanted(images, None, more, strategy, seed, model, recursive)

@@ -16,7 +16,7 @@ from grmp_plugin.progress import ProgressCallback, progress_callback
 
 if TYPE_CHECKING:
     from grmp_plugin.api.models import Model
-    from grmp_plugin.labelling.pool import LeftOut
+    from grmp_plugin.labelling.reading import LeftOut
 
 STRATEGIES = ("random", "clusters", "spread", "both")
 
@@ -51,9 +51,7 @@ def choose_pictures(
     Raises:
         InputError: When no pictures are given or found, or the list cannot be read.
     """
-    from grmp_plugin.api.models import load
-    from grmp_plugin.labelling.pool import read_pool, read_some
-    from grmp_plugin.labelling.selection import choose
+    from grmp_plugin.labelling.reading import read_some
 
     chance = np.random.default_rng([wanted.seed, len(taken)])
     if wanted.listed is not None:
@@ -68,6 +66,10 @@ def choose_pictures(
         found, left_out = read_some(order, wanted.count + practice, taken)
         chosen, spare = found[: wanted.count], found[wanted.count :]
     else:
+        from grmp_plugin.api.models import load
+        from grmp_plugin.labelling.pool import read_pool
+        from grmp_plugin.labelling.selection import choose
+
         everything = dict.fromkeys([*taken, *paths])
         pool = read_pool(everything, load(wanted.model), progress_callback(progress))
         before = [pool.paths.index(path) for path in taken if path in pool.paths]
@@ -83,7 +85,7 @@ def choose_pictures(
 def _listed_pictures(
     file: str | os.PathLike[str], practice: int
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
-    from grmp_plugin.labelling.pool import LeftOut, read_some
+    from grmp_plugin.labelling.reading import LeftOut, read_some
 
     folder = os.path.dirname(os.path.abspath(file))
     lines = read_text(os.fspath(file)).removeprefix("\ufeff").splitlines()

@@ -18,8 +18,9 @@ def recover_mos(ratings: "str | os.PathLike[str] | pandas.DataFrame") -> Recover
     """MOS of pictures from single ratings or from pairs, with intervals, and what became of the raters.
 
     Raters who contradict the others are left out if at least three others remain, and from twelve raters on
-    those whom ITU-R BT.500 rejects. From ten raters on, MOS is the maximum likelihood of ITU-T P.910's subject model; below, the mean
-    without raters' biases (ITU-T P.913, 12.4). Pairs are fitted by the Bradley-Terry model.
+    those whom ITU-R BT.500 rejects. From ten raters on, MOS is the maximum likelihood of ITU-T P.910's
+    subject model; below, the mean without raters' biases (ITU-T P.913, 12.4). Pairs are fitted by the
+    Bradley-Terry model.
 
     Args:
         ratings: What `label` wrote: a file or data frame with the columns image, rater and rating, and

@@ -44,7 +44,12 @@ class Pages:
 
     async def page(self, request: Request) -> Response:
         """The page itself."""
-        return HTMLResponse(page_text())
+        page = page_text()
+        return HTMLResponse(
+            page.replace('<body data-mode="single">', '<body data-mode="pairs">')
+            if self._store.pairs
+            else page
+        )
 
     async def enter(self, request: Request) -> Response:
         """Take in a rater by name, or recognise one who says that they come back."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from grmp_plugin.labelling.store import Store
 from grmp_plugin.labelling.votes import Vote
@@ -67,7 +67,7 @@ def mos_rows(votes: Sequence[Vote], folder: str) -> list[dict[str, Any]]:
         row |= {"std": None, "n": len(means), "low": None, "high": None}
         if len(means) > 1:
             deviation = float(means.std(ddof=1))
-            half = float(student.ppf((1 + _LEVEL) / 2, len(means) - 1)) * deviation / len(means) ** 0.5
+            half = float(stdtrit(len(means) - 1, (1 + _LEVEL) / 2)) * deviation / len(means) ** 0.5
             row |= {"std": round(deviation, 4)}
             row |= {"low": round(row["mos"] - half, 4), "high": round(row["mos"] + half, 4)}
         rows.append(row)

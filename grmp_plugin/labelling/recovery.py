@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from grmp_plugin.labelling.opinions import Opinions
 from grmp_plugin.labelling.subject_models import Estimate, by_likelihood, screened_by_kurtosis, without_bias
@@ -23,8 +23,8 @@ LEVEL = 0.95
 _LEAST_FOR_LIKELIHOOD = 10
 _COLLAPSED = 0.1  # inconsistency, steps of the scale
 
-# BT.500 is for fifteen observers. Simulated with 50 images, it rejects 24% of honest raters where there are five,
-# 4% of ten, 1% of twelve.
+# BT.500 is for fifteen observers. Simulated with 50 images, it rejects 24% of honest raters where there are
+# five, 4% of ten, 1% of twelve.
 _LEAST_FOR_KURTOSIS = 12
 
 _LEAST_COMMON = 10  # images that a correlation between raters needs
@@ -89,8 +89,9 @@ class Recovery:
 def recover(opinions: Opinions) -> Recovery:
     """MOS of images from single ratings; see `Recovery`.
 
-    Raters who contradict the others are screened out if at least three others remain, and from twelve raters on
-    those whom BT.500 rejects. From ten raters on, MOS is P.910's maximum likelihood; below, the mean without raters' biases.
+    Raters who contradict the others are screened out if at least three others remain, and from twelve raters
+    on those whom BT.500 rejects. From ten raters on, MOS is P.910's maximum likelihood; below, the mean
+    without raters' biases.
     """
     ratings = _means(opinions)
     reasons = _screen(ratings)
@@ -185,7 +186,7 @@ def _half_widths(estimate: Estimate, count: np.ndarray, method: str) -> np.ndarr
     if method == _BY_LIKELIHOOD:
         return np.asarray(1.959964 * estimate.error)
     with np.errstate(invalid="ignore"):
-        width = student.ppf((1 + LEVEL) / 2, np.maximum(count - 1, 1)) * estimate.error
+        width = stdtrit(np.maximum(count - 1, 1), (1 + LEVEL) / 2) * estimate.error
     return np.where(count > 1, width, np.nan)
 
 

@@ -40,6 +40,7 @@ CREATE TABLE vote (
     width INTEGER NOT NULL, height INTEGER NOT NULL, pixel_ratio REAL NOT NULL, time TEXT NOT NULL,
     undone INTEGER NOT NULL DEFAULT 0
 );
+-- Queries that say "undone = 0" use it, too.
 CREATE UNIQUE INDEX one_vote_per_task ON vote (task) WHERE undone = 0;
 """
 
@@ -223,11 +224,11 @@ class Store:
         with self._lock:
             total, done = self._read(
                 "SELECT count(*), count(vote.number) FROM task "
-                "LEFT JOIN vote ON vote.task = task.number AND NOT undone WHERE rater = ?",
+                "LEFT JOIN vote ON vote.task = task.number AND undone = 0 WHERE rater = ?",
                 rater.number,
             )[0]
             ahead = self._read(
-                "SELECT task.number, kind FROM task LEFT JOIN vote ON vote.task = task.number AND NOT undone "
+                "SELECT task.number, kind FROM task LEFT JOIN vote ON vote.task = task.number AND undone = 0 "
                 "WHERE rater = ? AND vote.number IS NULL ORDER BY place LIMIT 2",
                 rater.number,
             )
@@ -259,7 +260,7 @@ class Store:
             if task != state.task:
                 done = connection.execute(
                     "SELECT 1 FROM vote JOIN task ON task.number = vote.task "
-                    "WHERE task = ? AND rater = ? AND NOT undone",
+                    "WHERE task = ? AND rater = ? AND undone = 0",
                     [task, rater.number],
                 ).fetchone()
                 return done is not None
@@ -275,7 +276,7 @@ class Store:
         with self._writing() as connection:
             connection.execute(
                 "UPDATE vote SET undone = 1 WHERE number = (SELECT max(vote.number) FROM vote "
-                "JOIN task ON task.number = vote.task WHERE rater = ? AND NOT undone)",
+                "JOIN task ON task.number = vote.task WHERE rater = ? AND undone = 0)",
                 [rater.number],
             )
 
@@ -296,7 +297,7 @@ class Store:
             "SELECT a.path, b.path, rater.name, value, seconds, width, height, pixel_ratio, time, kind "
             "FROM vote JOIN task ON task.number = vote.task JOIN rater ON rater.number = task.rater "
             "JOIN picture AS a ON a.number = left_picture LEFT JOIN picture AS b ON b.number = right_picture "
-            f"WHERE NOT undone AND kind IN ('{RATE}', '{REPEAT}') ORDER BY vote.number"
+            f"WHERE undone = 0 AND kind IN ('{RATE}', '{REPEAT}') ORDER BY vote.number"
         )
         return [
             Vote(

@@ -12,7 +12,8 @@ from grmp_plugin.api.label import open_labelling
 from grmp_plugin.api.label_pictures import STRATEGIES as NAMES
 from grmp_plugin.errors import InputError
 from grmp_plugin.labelling.near_duplicates import Distinct, thumbprint
-from grmp_plugin.labelling.pool import LeftOut, Pool, read_pool, read_some
+from grmp_plugin.labelling.pool import Pool, read_pool
+from grmp_plugin.labelling.reading import LeftOut, read_some
 from grmp_plugin.labelling.selection import STRATEGIES, choose
 from grmp_plugin.progress import Progress
 
