@@ -22,6 +22,7 @@ _REMEDIES = {
     "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
     "include_learned": "Use them all the same with --include-learned.",
+    "listed": "To rate near-duplicates as well, list the pictures in a file: --list FILE.",
     "lower_better": "Pass --higher-better or --lower-better.",
     "model": "Name another model with --model.",
     "mos_column": "Name the column of the ratings with --mos-column.",

@@ -190,9 +190,17 @@ def _say_pictures(labelling: "Labelling", more: int) -> None:
 
 
 def _say_votes(labelling: "Labelling") -> None:
-    note(f"{labelling.out}: {_votes(labelling)}")
-    if labelling.store.votes():
-        note(f"next: grmp label report {labelling.out} · grmp adapt {labelling.out} --out mine.safetensors")
+    out, votes = labelling.out, labelling.store.votes()
+    note(f"{out}: {_votes(labelling)}")
+    if not votes:
+        return
+    report = f"grmp label report {out}"
+    if labelling.store.pairs:
+        note(f"Next: {report} --out mos.csv, and then grmp adapt mos.csv")
+        return
+    # A fifth of the pictures to test on.
+    shots = min(50, len({vote.image for vote in votes}) * 4 // 5)
+    note(f"Next: {report}, and then grmp adapt {out} --shots {shots} --mos-range 1 5 --out mine.safetensors")
 
 
 def _votes(labelling: "Labelling") -> str:

@@ -226,9 +226,8 @@ def _begin(file: Path, wanted: Wanted, pairs: bool, progress: bool | ProgressCal
 
     chosen, practice, remarks = choose_pictures(wanted, (), PRACTICE_PICTURES, progress)
     if len(chosen) < 2:
-        raise InputError(
-            "; ".join(["fewer than two pictures that can be rated", *remarks]), argument="images"
-        )
+        why = "; ".join(["fewer than two pictures that can be rated", *remarks])
+        raise InputError(why, argument="images", see=() if wanted.listed else ("listed",))
     Store.create(file, chosen, practice, pairs=pairs, seed=wanted.seed).close()
     return remarks
 

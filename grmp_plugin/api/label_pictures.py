@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grmp_plugin.api.images import Images, find_images
 from grmp_plugin.data.left_out import left_out_words
-from grmp_plugin.data.ratings_table import read_text
 from grmp_plugin.data.sources import FileImage
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import ProgressCallback, progress_callback
@@ -88,7 +88,12 @@ def _listed_pictures(
     from grmp_plugin.labelling.reading import LeftOut, read_some
 
     folder = os.path.dirname(os.path.abspath(file))
-    lines = read_text(os.fspath(file)).removeprefix("\ufeff").splitlines()
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not a text file in UTF-8, one path per line", argument="listed") from error
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}", argument="listed") from error
     paths = list(dict.fromkeys(os.path.join(folder, line.strip()) for line in lines if line.strip()))
     _, left_out = read_some(paths, len(paths))
     bad = dict(left_out.unreadable)
@@ -120,7 +125,8 @@ def _is_text(name: str) -> bool:
 def _words(left_out: "LeftOut", found: int, wanted: int) -> list[str]:
     words = []
     if found < wanted:
-        words.append(f"only {found} pictures can be rated, {wanted} were wanted")
+        pictures = "1 picture" if found == 1 else f"{found} pictures"
+        words.append(f"only {pictures} can be rated, {wanted} were wanted")
     for path, reason in left_out.unreadable:
         words.append(f"{path}: {reason}")
     if left_out.near_duplicates:

@@ -23,7 +23,7 @@ from grmp_plugin.report.parts import (
 )
 from grmp_plugin.report.pictures import Pictures
 from grmp_plugin.report.scores_page import MAX_ROWS
-from grmp_plugin.report.text import counted, date_text, decimals, facts, interval, number
+from grmp_plugin.report.text import common_folder, counted, date_text, decimals, facts, interval, number
 from grmp_plugin.statistics.bootstrap import Interval
 
 _Images = Sequence[Mapping[str, Any]]
@@ -69,7 +69,7 @@ def _answer(
     what = "comparison" if pairs else "rating"
     people = f"{counted(len(raters), 'rater')} gave {counted(votes, what)}"
     out = sum(bool(rater["screened"]) for rater in raters)
-    left = f", {out} of them {'is' if out == 1 else 'are'} left out" if out else ""
+    left = f"; those of {counted(out, 'rater')} are left out" if out else ""
     widths = [row["high"] - row["low"] for row in images if row["low"] is not None]
     sure = (
         f" The 95% intervals are {number(float(np.median(widths)), 2)} wide in the median." if widths else ""
@@ -104,7 +104,7 @@ def _raters(raters: Sequence[Mapping[str, Any]], pairs: bool) -> Table:
 
 
 def _galleries(images: _Images, mos: np.ndarray, places: int, folder: str, pairs: bool) -> list[Gallery]:
-    pictures = Pictures()
+    pictures, shared = Pictures(), common_folder([row["image"] for row in images])
 
     def cards(indices: Sequence[int]) -> tuple[Card, ...]:
         found = []
@@ -114,7 +114,8 @@ def _galleries(images: _Images, mos: np.ndarray, places: int, folder: str, pairs
             facts_shown = [("Score" if pairs else "MOS", number(row["mos"], places))]
             if row["std"] is not None:
                 facts_shown.append(("Deviation", number(row["std"], 2)))
-            found.append(Card(path, row["image"], pictures.of(path)[0], None, tuple(facts_shown)))
+            caption = row["image"].removeprefix(shared)
+            found.append(Card(path, caption, pictures.of(path)[0], None, tuple(facts_shown)))
         return tuple(found)
 
     best, worst = split(np.argsort(-mos, kind="stable"))
@@ -137,12 +138,12 @@ def _table(images: _Images, places: int, pairs: bool) -> Table:
         *(() if pairs else (Column("Deviation"),)),
         Column("Raters"),
     )
-    rows = []
+    rows, shared = [], common_folder([row["image"] for row in images])
     for row in images[:MAX_ROWS]:
         bounds = Interval(*(math.nan if row[end] is None else row[end] for end in ("low", "high")))
         rows.append(
             (
-                Cell(row["image"]),
+                Cell(row["image"].removeprefix(shared)),
                 number_cell(row["mos"], places, interval(bounds, places)),
                 *(() if pairs else (_number_cell(row["std"], 2),)),
                 number_cell(row["n"], 0),

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.stats import kurtosis
 
 from grmp_plugin import recover_mos
-from grmp_plugin.errors import InputError
+from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.labelling.opinions import read_opinions
 from grmp_plugin.labelling.pairwise import fit
 from grmp_plugin.labelling.subject_models import by_likelihood, screened_by_kurtosis, without_bias
@@ -273,3 +273,17 @@ def test_files_that_are_no_single_ratings(tmp_path) -> None:
         (tmp_path / "r.csv").write_text(text)
         with pytest.raises(InputError, match=words):
             recover_mos(tmp_path / "r.csv")
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path) -> None:
+    from grmp_plugin.api import label, recover
+
+    monkeypatch.setattr(recover, "find_spec", lambda name: None)
+    with pytest.raises(GRMPError, match=r"pip install 'grmp-iqa\[label\]'"):
+        recover_mos(tmp_path / "r.csv")
+    monkeypatch.setattr(label, "find_spec", lambda name: None)
+    with (
+        pytest.raises(GRMPError, match=r"pip install 'grmp-iqa\[label\]'"),
+        label.open_labelling("x", "r.csv"),
+    ):
+        pass
