@@ -124,7 +124,7 @@ def test_wrong_usage(grmp, photos, many, tmp_path):
         (("label", photos, "--count", "1"), "--count"),
         (("label", photos, "--host", "192.0.2.1", "--out", "h.csv"), "--host: cannot listen on 192.0.2.1"),
         (("label", "report", "none.csv"), "none.csv: no such file"),
-        (("label", "report", "other.csv"), "single ratings need one column of the rater"),
+        (("label", "report", "other.csv"), "other.csv: a header and no rows"),
     ):
         calls.append((arguments, words))
     results = grmp.in_pairs(*[arguments for arguments, _ in calls], cwd=tmp_path)
