@@ -40,16 +40,20 @@ class Distinct:
     """The pictures seen so far, none of which is a near-duplicate of another."""
 
     def __init__(self) -> None:
-        self._signs: list[np.ndarray] = []
-        self._cells: list[np.ndarray] = []
+        self._count = 0
+        # Grown by doubling, since there may be ten thousands.
+        self._signs = np.empty((64, _SIDE * _SIDE), bool)
+        self._cells = np.empty((64, _SIDE * _SIDE), np.float32)
 
     def add(self, new: Thumbprint) -> bool:
         """Add a picture, unless it is a near-duplicate of one that is here; whether it was added."""
-        if self._signs:
-            alike = np.stack(self._cells) @ new.cells >= _LEAST_CORRELATION
-            same = (np.stack(self._signs) != new.signs).sum(axis=1) <= _MOST_DIFFERENT
-            if bool((alike & same).any()):
-                return False
-        self._signs.append(new.signs)
-        self._cells.append(new.cells)
+        correlations = self._cells[: self._count] @ new.cells.astype(np.float32)
+        alike = np.flatnonzero(correlations >= _LEAST_CORRELATION)
+        if ((self._signs[alike] != new.signs).sum(axis=1) <= _MOST_DIFFERENT).any():
+            return False
+        if self._count == len(self._cells):
+            self._signs = np.concatenate([self._signs, np.empty_like(self._signs)])
+            self._cells = np.concatenate([self._cells, np.empty_like(self._cells)])
+        self._signs[self._count], self._cells[self._count] = new.signs, new.cells
+        self._count += 1
         return True

@@ -216,3 +216,11 @@ def test_a_name_that_no_ratings_file_can_hold_is_left_out(folder: Path, tmp_path
     with open_labelling(str(folder), tmp_path / "r.csv") as labelling:
         assert len(labelling.store.pictures()) == 11
         assert any("not valid Unicode" in remark for remark in labelling.remarks)
+
+
+def test_many_pictures_are_kept_apart() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (16, 17, 3), dtype=np.uint8) for _ in range(300)]
+    distinct = Distinct()
+    assert all(distinct.add(thumbprint(pixels)) for pixels in pictures)
+    assert not any(distinct.add(thumbprint(pixels)) for pixels in pictures)
