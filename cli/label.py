@@ -134,7 +134,7 @@ def collect(
             progress=bar,
         ) as labelling,
     ):
-        _say_pictures(labelling, more)
+        _say_pictures(labelling)
         with termination_as_interrupt():
             try:
                 with labelling.serve(host, port) as server:
@@ -178,12 +178,12 @@ def report_(
         note(f"written to {found.report(report)}")
 
 
-def _say_pictures(labelling: "Labelling", more: int) -> None:
+def _say_pictures(labelling: "Labelling") -> None:
     pictures = len(labelling.store.pictures())
     for remark in labelling.remarks:
         note(remark)
     if labelling.resumed:
-        added = f", {more} wanted more" if more else ""
+        added = f", {labelling.added} of them new" if labelling.added else ""
         note(f"continues the session of {labelling.out}: {pictures} pictures{added}, {_votes(labelling)}")
     else:
         note(f"{pictures} pictures to rate")

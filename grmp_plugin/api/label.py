@@ -4,7 +4,7 @@ import os
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,12 +35,14 @@ class Labelling:
         out: File of the ratings.
         store: The session.
         resumed: Whether it was there before.
+        added: Number of pictures that were added to it.
         remarks: What became of the pictures, in sentences.
     """
 
     out: Path
     store: "Store"
     resumed: bool
+    added: int
     remarks: tuple[str, ...]
 
     def serve(self, host: str = LOCAL, port: int = 0) -> "LabelServer":
@@ -158,41 +160,27 @@ def open_labelling(
 ) -> Iterator[Labelling]:
     """Begin or continue a session; arguments and errors as for `label`."""
     target = _checked(out, count, strategy, more, images, listed)
+    wanted = Wanted(images, listed, more or count, strategy, seed, model, recursive)
     from grmp_plugin.labelling.export import session_file
     from grmp_plugin.labelling.store import Store
 
     file = session_file(target)
-    try:
-        with only_writer(file):
-            resumed = file.exists()
-            if not resumed and target.exists():
-                raise InputError(
-                    f"{target} exists, but not its session {file.name}; name another file", argument="out"
-                )
-            remarks = (
-                ()
-                if resumed
-                else _begin(
-                    file, Wanted(images, listed, count, strategy, seed, model, recursive), pairs, progress
-                )
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_writer(file))
+        except BlockingIOError as error:
+            raise InputError(f"{target}: another process runs this session", argument="out") from error
+        resumed = file.exists()
+        remarks = () if resumed else _begin(file, target, wanted, pairs, progress)
+        store = held.enter_context(closing(Store(file)))
+        before = len(store.pictures()) if resumed else 0
+        if pairs and not store.pairs:
+            raise InputError(
+                f"the pictures of {target} are rated one by one; name another file", argument="out"
             )
-            store = Store(file)
-            try:
-                if resumed:
-                    if pairs != store.pairs:
-                        how = "compared in pairs" if store.pairs else "rated one by one"
-                        raise InputError(
-                            f"the pictures of {target} are {how}; name another file",
-                            argument="out",
-                        )
-                    if more:
-                        wanted = Wanted(images, None, more, strategy, seed, model, recursive)
-                        remarks = _extend(store, wanted, progress)
-                yield Labelling(target, store, resumed, remarks)
-            finally:
-                store.close()
-    except BlockingIOError as error:
-        raise InputError(f"{target}: another process runs this session", argument="out") from error
+        if resumed and more:
+            remarks = _extend(store, wanted, progress)
+        yield Labelling(target, store, resumed, len(store.pictures()) - before, remarks)
 
 
 def _checked(
@@ -219,8 +207,14 @@ def _checked(
     return check_file_path(out, "out")
 
 
-def _begin(file: Path, wanted: Wanted, pairs: bool, progress: bool | ProgressCallback) -> tuple[str, ...]:
+def _begin(
+    file: Path, target: Path, wanted: Wanted, pairs: bool, progress: bool | ProgressCallback
+) -> tuple[str, ...]:
     """Choose the pictures of a new session; remarks."""
+    if target.exists():
+        raise InputError(
+            f"{target} exists, but not its session {file.name}; name another file", argument="out"
+        )
     from grmp_plugin.labelling.plan import PRACTICE_PICTURES
     from grmp_plugin.labelling.store import Store
 

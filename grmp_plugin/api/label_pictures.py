@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from grmp_plugin.api.models import Model
     from grmp_plugin.labelling.reading import LeftOut
 
+_NAMED = 20  # most unreadable pictures that are named
 STRATEGIES = ("random", "clusters", "spread", "both")
 
 
@@ -127,8 +128,10 @@ def _words(left_out: "LeftOut", found: int, wanted: int) -> list[str]:
     if found < wanted:
         pictures = "1 picture" if found == 1 else f"{found} pictures"
         words.append(f"only {pictures} can be rated, {wanted} were wanted")
-    for path, reason in left_out.unreadable:
-        words.append(f"{path}: {reason}")
+    unreadable = left_out.unreadable
+    words += [f"{path}: {reason}" for path, reason in unreadable[:_NAMED]]
+    if len(unreadable) > _NAMED:
+        words.append(f"{len(unreadable) - _NAMED} more cannot be read")
     if left_out.near_duplicates:
         many = len(left_out.near_duplicates)
         words.append(f"{many} near-duplicate{'s' if many > 1 else ''} of other pictures left out")

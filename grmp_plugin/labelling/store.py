@@ -187,24 +187,24 @@ class Store:
     def enter(self, name: str) -> Rater | None:
         """Take in a new rater; None if there is one of this name."""
         with self._writing() as connection:
-            found = connection.execute(
-                "INSERT INTO rater (name, folded, token) VALUES (?, ?, ?) "
-                "ON CONFLICT DO NOTHING RETURNING number, name, token",
-                [name, name.casefold(), secrets.token_urlsafe(_SECRET_BYTES)],
-            ).fetchone()
-            if found is None:
+            new = connection.execute(
+                "INSERT INTO rater (name, folded, token) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [name, name.casefold(), token := secrets.token_urlsafe(_SECRET_BYTES)],
+            )
+            if not new.rowcount:
                 return None
+            rater = Rater(int(new.lastrowid or 0), name, token)
             pictures = connection.execute(
                 "SELECT number, practice, batch FROM picture ORDER BY number"
             ).fetchall()
             self._add_tasks(
                 connection,
-                found[0],
+                rater.number,
                 [number for number, _, batch in pictures if batch >= 0],
                 [number for number, practice, _ in pictures if practice],
                 0,
             )
-        return Rater(*found)
+        return rater
 
     def rater(self, *, name: str | None = None, token: str | None = None) -> Rater | None:
         """The rater of a name or of a token."""

@@ -138,6 +138,7 @@ def test_a_session_of_a_folder(folder: Path, tmp_path: Path, strategy: str) -> N
         assert not labelling.resumed
     with open_labelling(str(folder), out, more=4, strategy=strategy) as labelling:
         assert labelling.resumed
+        assert labelling.added == 4
         pictures = labelling.store.pictures().values()
         assert len(set(pictures)) == len(pictures) == 10
         assert first < set(pictures)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import grmp_plugin
 from grmp_plugin.data.images import read_image
 from grmp_plugin.errors import InputError
 from grmp_plugin.labelling.app import content_policy, page_text
@@ -357,3 +358,29 @@ def test_all_addresses_give_one_that_colleagues_can_type(tmp_path: Path) -> None
         assert len(store.secret) >= 24
         assert Page(server.url)("")[0] == 200
     store.close()
+
+
+def test_label_serves_until_it_is_interrupted_and_recovers_mos(tmp_path: Path) -> None:
+    session(tmp_path, 8).close()  # only for its pictures
+    (tmp_path / "r.session.sqlite").unlink()
+
+    def rate(url: str) -> None:
+        page = Page(url)
+        state = page.enter("Ada")
+        while state["task"] is not None:
+            state = page("vote", VOTE | {"task": state["task"], "value": state["task"] % 5 + 1})[1]
+        raise KeyboardInterrupt
+
+    found = grmp_plugin.label(
+        str(tmp_path / "photos"), tmp_path / "r.csv", count=8, browser=False, announce=rate
+    )
+    assert found is not None
+    assert len(found) == 8
+    assert found.raters[0].rater == "Ada"
+
+    def leave(url: str) -> None:
+        raise KeyboardInterrupt
+
+    assert grmp_plugin.label(None, tmp_path / "r.csv", browser=False, announce=leave).rows == found.rows
+    photos = str(tmp_path / "photos")
+    assert grmp_plugin.label(photos, tmp_path / "n.csv", count=2, browser=False, announce=leave) is None
