@@ -154,8 +154,9 @@ class Store:
         return cls(path)
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, when no other thread is reading or writing it; later uses are errors."""
+        with self._lock:
+            self._connection.close()
 
     def remember_port(self, port: int) -> None:
         """Remember where the page is served, so that an open page finds a server that is started again."""

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-WORDS = ("Bad", "Poor", "Fair", "Good", "Excellent")
-"""Absolute category rating, 1 to 5, of ITU-T P.910 and ITU-R BT.500."""
-
 
 class Window(NamedTuple):
     """What a picture was shown in.

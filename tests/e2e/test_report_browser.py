@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
 
+from grmp_plugin import recover_mos
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
 from grmp_plugin.report import comparison_report, scores_report
 from grmp_plugin.statistics.bootstrap import Interval
@@ -93,7 +95,19 @@ def scores_page(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> P
     return page
 
 
-@pytest.fixture(params=["comparison_page", "scores_page"])
+@pytest.fixture(scope="module")
+def ratings_page(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    rows = [
+        (path, rater, 1 + (at + shift) % 5)
+        for rater, shift in (("Ada", 0), ("<b onerror=alert(1)>", 1), ("Cy", 0))
+        for at, path in enumerate(paths)
+    ]
+    table = pd.DataFrame(rows, columns=["image", "rater", "rating"])
+    return recover_mos(table).report(folder / "ratings.html")
+
+
+@pytest.fixture(params=["comparison_page", "scores_page", "ratings_page"])
 def page(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,25 @@ def test_a_file_of_something_else_is_no_session(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_nobody_else_can_read_the_secret(tmp_path: Path, paths: list[str]) -> None:
     assert begin(tmp_path, paths).path.stat().st_mode & 0o077 == 0
+
+
+def test_closing_waits_for_threads_that_read(tmp_path: Path, paths: list[str]) -> None:
+    store = begin(tmp_path, paths)
+    ada = store.enter("Ada")
+    rate_all(store, ada)
+    failures: list[Exception] = []
+
+    def read() -> None:
+        while not failures:
+            try:
+                store.votes()
+            except sqlite3.ProgrammingError as error:  # closed: said, not crashed
+                failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    store.close()
+    for thread in threads:
+        thread.join(30)
+    assert failures
