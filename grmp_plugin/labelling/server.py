@@ -40,6 +40,7 @@ class LabelServer:
         self._exporter: Exporter | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
 
     @property
     def url(self) -> str:
@@ -61,9 +62,7 @@ class LabelServer:
             timeout_graceful_shutdown=_GRACE,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="grmp-label", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=[self._server], name="grmp-label", daemon=True)
         self._thread.start()
         self._await_start()
         return self
@@ -73,6 +72,7 @@ class LabelServer:
     ) -> None:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
+            self._ended.wait()
             self._thread.join()
         self._socket.close()
         if self._exporter is not None:
@@ -82,16 +82,20 @@ class LabelServer:
 
     def wait(self) -> None:
         """Serve until the server ends, or an exception such as KeyboardInterrupt comes."""
-        assert self._thread is not None
-        while self._thread.is_alive():
-            self._thread.join(0.5)
+        # Not by joining the thread: Python 3.11 takes a thread for ended when an exception interrupts that.
+        while not self._ended.wait(0.5):
+            pass
+
+    def _run(self, server: uvicorn.Server) -> None:
+        try:
+            server.run(sockets=[self._socket])
+        finally:
+            self._ended.set()
 
     def _await_start(self) -> None:
-        assert self._server is not None
-        assert self._thread is not None
         deadline = time.monotonic() + _PATIENCE
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
+        while self._server is not None and not self._server.started:
+            if self._ended.is_set() or time.monotonic() > deadline:
                 raise GRMPError("the page's server did not start")
             time.sleep(0.01)
 
