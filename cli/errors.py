@@ -9,6 +9,7 @@ from grmp_plugin.notes import Note
 _OPTIONS = {
     "deviation_column": "--std-column",
     "images_folder": "--images",
+    "listed": "--list",
     "references": "--ref",
     "strength": "--lambda",
 }
@@ -22,6 +23,7 @@ _REMEDIES = {
     "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
     "include_learned": "Use them all the same with --include-learned.",
+    "listed": "To rate near-duplicates as well, list the pictures in a file: --list FILE.",
     "lower_better": "Pass --higher-better or --lower-better.",
     "method": "Adapt in any case with --method ridge or --method prompts.",
     "model": "Name another model with --model.",

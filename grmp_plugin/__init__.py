@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from grmp_plugin.api.adapt import adapt
     from grmp_plugin.api.adaptation import Adaptation
     from grmp_plugin.api.compare import ComparisonResult, compare
+    from grmp_plugin.api.label import label
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
+    from grmp_plugin.api.recover import recover_mos
+    from grmp_plugin.api.recovered import RecoveredMos
     from grmp_plugin.api.score import score
     from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import Ratings
@@ -34,12 +37,15 @@ _LAZY = {
     "Pretraining": "grmp_plugin.api.pretrain",
     "Progress": "grmp_plugin.progress",
     "Ratings": "grmp_plugin.data.ratings",
+    "RecoveredMos": "grmp_plugin.api.recovered",
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
     "compare": "grmp_plugin.api.compare",
+    "label": "grmp_plugin.api.label",
     "load": "grmp_plugin.api.models",
     "pretrain": "grmp_plugin.api.pretrain",
     "read_ratings": "grmp_plugin.data.ratings_file",
+    "recover_mos": "grmp_plugin.api.recover",
     "score": "grmp_plugin.api.score",
 }
 
@@ -50,13 +56,16 @@ __all__ = [
     "Pretraining",
     "Progress",
     "Ratings",
+    "RecoveredMos",
     "Scores",
     "__version__",
     "adapt",
     "compare",
+    "label",
     "load",
     "pretrain",
     "read_ratings",
+    "recover_mos",
     "score",
 ]
 

@@ -19,6 +19,9 @@ _DEVIATION_NAMES = frozenset({"std", "mos_std", "std_mos", "sd", "mos_sd", "stdd
 _RATERS_NAMES = frozenset({"raters", "n_raters", "observers", "n_ratings", "num_ratings", "n", "count"})
 # fmt: on
 
+# A column of one of these names says that each row is one person's rating.
+RATER_NAMES = frozenset({"rater", "rater_id", "observer", "subject", "worker", "worker_id", "participant"})
+
 
 class NamedColumns(NamedTuple):
     """Columns named by the caller; None: found by their usual names."""

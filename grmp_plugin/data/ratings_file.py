@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from grmp_plugin.data.ratings import BadRow, Ratings
-from grmp_plugin.data.ratings_columns import Columns, NamedColumns, find_columns
+from grmp_plugin.data.ratings_columns import RATER_NAMES, Columns, NamedColumns, candidates, find_columns
 from grmp_plugin.data.ratings_numbers import with_decimal_points
 from grmp_plugin.data.ratings_rows import (
     ANOTHER_MOS,
@@ -42,7 +42,8 @@ class RatingsOptions(TypedDict, total=False):
         lower_better: Whether a low rating means good quality; by default a high one does, but for a column
             called DMOS it must be given.
         mos_range: Ends of the rating scale; ratings outside are errors.
-        raw: Whether each row is one person's rating; the mean of an image's ratings is its MOS.
+        raw: Whether each row is one person's rating; the mean of an image's ratings is its MOS. Files with a
+            column of raters, as `label` writes them, are read so in any case.
         skip_bad: Leave bad rows out (`Ratings.skipped` lists them) instead of refusing the file.
     """
 
@@ -115,6 +116,7 @@ def read_ratings(
         table = read_frame(ratings)
     folder = folder if images_folder is None else os.fspath(images_folder)
     columns = find_columns(table.lines[0][1], named, source)
+    raw = raw or bool(candidates(table.lines[0][1], None, RATER_NAMES))
     numbers = [i for i in (columns.mos, columns.deviation, columns.raters) if i is not None]
     lines = with_decimal_points(table.lines, numbers, table.delimiter)
     if lower_better is None and "dmos" in columns.mos_name.lower():

@@ -14,12 +14,14 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 PRISTINE = ("astronaut", "chelsea", "coffee", "rocket")
 KINDS = ("gaussian_blur", "jpeg", "white_noise")
+RATERS = (("Ada", 0.0), ("Bo", 0.4), ("Cy", -0.4))
 _SIDE = 200  # pixels
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `photos/`, `originals/`, and `ratings.csv` of 64 versions of the originals.
+    """A folder with `photos/`, `originals/`, and `ratings.csv` of 64 versions of the originals, of which
+    `single.csv` has the ratings of three people.
 
     `short.yml` makes `adapt` quick.
     """
@@ -41,6 +43,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append((file, 4.8 - 0.7 * level, f"{name}.png"))
     with (folder / "ratings.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("image", "mos", "reference"), *rows])
+    with (folder / "single.csv").open("w", newline="", encoding="utf-8") as stream:
+        votes = [
+            (file, name, min(5, max(1, round(mos + shift))))
+            for name, shift in RATERS
+            for file, mos, _ in rows
+        ]
+        csv.writer(stream).writerows([("image", "rater", "rating"), *votes])
     (folder / "short.yml").write_text("training: {shots: 8, epochs: 2, learning_rate: 0.1, views: 2}\n")
     return folder
 

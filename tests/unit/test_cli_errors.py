@@ -33,14 +33,10 @@ def test_notes_are_one_line():
     assert errors.note_text(Note("nothing to type")) == "nothing to type"
 
 
-def options():
-    commands = typer.main.get_command(app).commands.values()
-    return {
-        name
-        for command in commands
-        for parameter in command.params
-        for name in (*parameter.opts, *parameter.secondary_opts)
-    }
+def options(command=None):
+    command = command or typer.main.get_command(app)
+    found = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
 
 
 def named_by_the_library():

@@ -45,7 +45,7 @@ def test_constraints_satisfy_the_requirements(requirement):
     assert pins("constraints.txt")[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-@pytest.mark.parametrize("requirement", requirements("test", "embedded"), ids=by_name)
+@pytest.mark.parametrize("requirement", requirements("test", "embedded", "label"), ids=by_name)
 def test_oldest_constraints_are_the_lower_bounds(requirement):
     (lower,) = (Version(s.version) for s in requirement.specifier if s.operator == ">=")
     assert pins("constraints-oldest.txt")[canonicalize_name(requirement.name)] == lower

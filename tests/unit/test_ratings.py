@@ -622,3 +622,11 @@ def test_deviations_and_raters_are_found_by_their_usual_names(make):
         read_ratings(path, deviation_column="std")
     plain = make("image,mos\na.png,3\nb.png,1\n", ["a.png", "b.png"], name="plain.csv")
     assert read_ratings(plain).deviations is None
+
+
+@pytest.mark.parametrize("column", ["rater", "Observer", "worker_id"])
+def test_a_column_of_raters_means_single_ratings(make, column):
+    rows = "a.png,x,1\na.png,y,2\nb.png,x,4\nb.png,y,4\n"
+    ratings = read_ratings(make(f"image,{column},rating\n{rows}", ABC[:2]))
+    assert ratings.mos.tolist() == [1.5, 4]
+    assert ratings.raters.tolist() == [2, 2]
