@@ -104,7 +104,7 @@ def recover(opinions: Opinions) -> Recovery:
     facts = _facts(opinions, ratings, reasons, estimate, used)
     images = tuple(name for name, one in zip(opinions.images, kept, strict=True) if one)
     std = _deviations(shown, count)
-    remarks = _remarks(opinions, ratings, facts, int((~kept).sum()))
+    remarks = _remarks(ratings, facts, int((~kept).sum()))
     mos = estimate.mos
     return Recovery(images, mos, std, count, mos - half, mos + half, facts, method, remarks)
 
@@ -223,9 +223,7 @@ def _facts(
     return tuple(found)
 
 
-def _remarks(
-    opinions: Opinions, ratings: np.ndarray, facts: Sequence[RaterFacts], lost: int
-) -> tuple[str, ...]:
+def _remarks(ratings: np.ndarray, facts: Sequence[RaterFacts], lost: int) -> tuple[str, ...]:
     values = ratings[np.isfinite(ratings)]
     people = len(facts)
     remarks = few_raters(people)
