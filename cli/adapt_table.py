@@ -20,6 +20,10 @@ _STATISTICS = ("srcc", "plcc", "krcc", "rmse")
 def print_adaptation(adaptation: "Adaptation") -> None:
     """Print the table on stdout."""
     run, shots = adaptation.run.details, adaptation.splits[0].shots
+    if not adaptation.before.images:
+        print_data(f"{run['model']} adapted to all {shots} ratings of {run['data']}; none is left to test on")
+        _print_tried(adaptation)
+        return
     tested = f"{adaptation.before.images} images"
     if len(adaptation.splits) > 1:
         tested += f", medians of {len(adaptation.splits)} splits"
@@ -43,6 +47,10 @@ def print_adaptation(adaptation: "Adaptation") -> None:
             _cell(adaptation.difference, name, sign="+") if name == "srcc" else "",
         )
     print_table(table)
+    _print_tried(adaptation)
+
+
+def _print_tried(adaptation: "Adaptation") -> None:
     first = adaptation.splits[0]
     if first.tried:
         more = "" if len(adaptation.splits) == 1 else ", first split"

@@ -95,14 +95,17 @@ def notes_on_learned(images: int, start: str, included: bool) -> list[Note]:
     return [Note(f"left out: {learned}", see=("include_learned",))]
 
 
-def verdict(shots: int, splits: int, difference: Difference) -> str:
+def verdict(shots: int, tested: int, splits: int, difference: Difference) -> str:
     """What the shots changed, in one sentence.
 
     Args:
         shots: Number of shots.
+        tested: Number of test images.
         splits: Number of splits.
         difference: SRCC after minus before.
     """
+    if not tested:
+        return f"learned from all {shots} ratings, so none is left to test on"
     if math.isnan(difference.srcc):
         return "the difference of SRCC is undefined: all predictions or all ratings are equal"
     change = f"{shots} ratings changed SRCC by {difference.srcc:+.3f}"
@@ -150,10 +153,11 @@ def _about_choice(splits: Sequence[SplitResult]) -> list[Note]:
         )
     if first.interval is not None:
         coverage = float(np.mean([split.coverage for split in splits]))
+        held = "" if math.isnan(coverage) else f"; it holds {coverage:.0%} of the test ratings"
         notes.append(
             Note(
                 f"{first.interval.level:.0%} interval of predicted MOS, from shots that were left out: "
-                f"±{first.interval.half_width:.3g}; it holds {coverage:.0%} of the test ratings"
+                f"±{first.interval.half_width:.3g}{held}"
             )
         )
     return notes

@@ -66,7 +66,7 @@ class Adaptation(TrainedResult):
     @property
     def verdict(self) -> str:
         """What the shots changed, in one sentence."""
-        return verdict(self.splits[0].shots, len(self.splits), self.difference)
+        return verdict(self.splits[0].shots, self.before.images, len(self.splits), self.difference)
 
     @property
     def predictions(self) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.data.ratings import MosScale, Ratings
 from grmp_plugin.statistics.agreement import Agreement, agreement, paired_difference, spread
-from grmp_plugin.statistics.bootstrap import Interval
+from grmp_plugin.statistics.bootstrap import UNDEFINED, Interval
 from grmp_plugin.statistics.correlation import srcc
 from grmp_plugin.tables import Row, without_nan
 from grmp_plugin.training.choice import Tried
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from grmp_plugin.training.adapted import Adapted
 
 STATISTICS = ("srcc", "plcc", "krcc", "rmse")
+# Where all images were learned from.
+_UNTESTED = Agreement(0, math.nan, math.nan, math.nan, math.nan, UNDEFINED, UNDEFINED, UNDEFINED, UNDEFINED)
 
 
 @dataclass(frozen=True)
@@ -152,13 +154,18 @@ def split_result(adapted: "Adapted", rated: Ratings) -> SplitResult:
     mos, shots_mos = rated.mos[test], rated.mos[adapted.split.shots]
     groups = None if rated.references is None else [rated.references[i] for i in test]
     before, after = scale.to_mos(adapted.before), scale.to_mos(adapted.after)
+    judged = [
+        agreement(each, mos, groups, adapted.seed) if len(test) else _UNTESTED for each in (before, after)
+    ]
     interval = adapted.interval
     return SplitResult(
         seed=adapted.seed,
         shots=len(adapted.split.shots),
-        before=agreement(before, mos, groups, adapted.seed),
-        after=agreement(after, mos, groups, adapted.seed),
-        difference=Difference(*paired_difference(after, before, mos, groups=groups, seed=adapted.seed)),
+        before=judged[0],
+        after=judged[1],
+        difference=Difference(*paired_difference(after, before, mos, groups=groups, seed=adapted.seed))
+        if len(test)
+        else Difference(math.nan, UNDEFINED),
         shots_srcc_before=srcc(scale.to_mos(adapted.shots_before), shots_mos),
         shots_srcc_after=srcc(scale.to_mos(adapted.shots_after), shots_mos),
         angle=adapted.angle,
@@ -171,7 +178,9 @@ def split_result(adapted: "Adapted", rated: Ratings) -> SplitResult:
         method=adapted.method,
         tried=adapted.tried,
         interval=interval,
-        coverage=math.nan if interval is None else float((abs(after - mos) <= interval.half_width).mean()),
+        coverage=math.nan
+        if interval is None or not len(test)
+        else float((abs(after - mos) <= interval.half_width).mean()),
         learned_from=tuple(rated.images[i] for i in adapted.split.shots),
         tested=tuple(
             {"image": rated.images[i], "mos": rating, "before": first, "after": second}

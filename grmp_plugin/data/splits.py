@@ -29,7 +29,8 @@ class Split:
 
     Attributes:
         shots: (S,) sorted int indices into the ratings.
-        test: (T,) sorted int indices; no shot, and no image that shares a reference with a shot.
+        test: (T,) sorted int indices; no shot, and no image that shares a reference with a shot. Empty if all
+            images are shots.
     """
 
     shots: np.ndarray
@@ -61,11 +62,11 @@ def draw_split(
     """Draw the shots and the test set.
 
     Independent images: without `test_share`, every image that is no shot is tested if the shots are drawn at
-    random; `spread` looks at ratings, so half of the images are set aside for the test before. Images with
-    references: each reference is on one side only, half of them on the test side unless `test_share` says
-    otherwise; images on the side of the shots that are not drawn are not used. With `column`, shots are drawn
-    from its `train` rows, except those that share a reference with its `test` rows, which are the test set;
-    other rows are not used.
+    random, and nothing if all images are shots; `spread` looks at ratings, so half of the images are set
+    aside for the test before. Images with references: each reference is on one side only, half of them on
+    the test side unless `test_share` says otherwise; images on the side of the shots that are not drawn are
+    not used. With `column`, shots are drawn from its `train` rows, except those that share a reference with
+    its `test` rows, which are the test set; other rows are not used.
 
     Args:
         ratings: N rated images.
@@ -141,10 +142,11 @@ def _check_column(column: str | None, test_share: float | None, split_by: str) -
 def _check_sizes(source: str, sides: _Sides, shots: int) -> None:
     spare = LEAST_TEST if sides.test is None else 0
     available = len(sides.pool) - spare
-    if available < shots:
+    if available < shots and not (spare and shots == len(sides.pool)):
         beside = f" and {spare} images for the test" if spare else ""
         # The number first: it is what works without rating more.
-        fewer = [f"use {available} shots or fewer"] if available >= LEAST_SHOTS else []
+        everything = f", or all {len(sides.pool)} without a test" if spare else ""
+        fewer = [f"use {available} shots or fewer{everything}"] if available >= LEAST_SHOTS else []
         advice = ", or ".join([*fewer, *filter(None, [sides.remedy])])
         raise InputError(
             f"{source}: {sides.pool_words}, too few for {shots} shots{beside}. {_sentence(advice)}".rstrip(),

@@ -5,7 +5,7 @@
 
 `ratings.csv` has rated photographs (image, mos, std) that the adapted model has not learned from. For each
 seed, half of the photographs are the test, the same for all; a strategy chooses from the other half without
-looking at ratings; `adapt` learns from what was chosen. Printed are the mean SRCC on the test over the seeds,
+looking at ratings; ridge regression learns from what was chosen. Printed are the mean SRCC on the test over the seeds,
 and the mean difference to `random` with its 95% interval (Student's t over the seeds, paired).
 
 `--plan raters`: random pictures with the mean of a few simulated ratings each in place of their MOS (with
@@ -30,7 +30,13 @@ from grmp_plugin.api.models import load
 from grmp_plugin.labelling.pool import Pool, read_pool
 from grmp_plugin.labelling.reading import LeftOut
 from grmp_plugin.labelling.selection import STRATEGIES, choose
+from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.network.head import HeadInputs
 from grmp_plugin.progress import Progress
+from grmp_plugin.statistics.correlation import srcc
+from grmp_plugin.training.rated_views import RatedViews
+from grmp_plugin.training.ridge import fit_ridge, start_logits
+from grmp_plugin.training.scorer import RatedScorer
 
 _BIAS = 0.3  # standard deviation of simulated raters' biases, steps of a scale of five
 _PLANS = ((50, 1), (50, 3), (50, 5), (50, 15), (150, 1))
@@ -45,6 +51,7 @@ def main() -> None:
     deviations = dict(zip(mos, _deviations(table), strict=True))
     left = len(everything.left_out.near_duplicates)
     print(f"{len(everything.paths)} photographs, {left} near-duplicates left out", file=sys.stderr)
+    adapting = Adapting(options.model, everything.paths, [mos[path] for path in everything.paths])
     rows = _read(options.out)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         chance = np.random.default_rng([seed, _STREAM])
@@ -55,7 +62,7 @@ def main() -> None:
             if any(row["variant"] == name and row["seed"] == seed for row in rows):
                 continue
             began = time.monotonic()
-            reached = _adapted(options, everything, indices, ratings, test, mos, seed)
+            reached = adapting.reached(indices, ratings, test)
             rows.append({"variant": name, "seed": seed, "shots": len(indices), **reached})
             rows[-1]["seconds"] = round(time.monotonic() - began, 1)
             _write(options.out, rows)
@@ -105,33 +112,32 @@ def _simulated(
     return np.clip(np.round((single - low) / step), 0, 4).mean(axis=1) * step + low
 
 
-def _adapted(
-    options: argparse.Namespace,
-    everything: Pool,
-    indices: np.ndarray,
-    ratings: np.ndarray,
-    test: np.ndarray,
-    mos: dict[str, float],
-    seed: int,
-) -> dict[str, float]:
-    """SRCC on the test before and after learning from all of the chosen pictures."""
-    paths, opinions = list(everything.paths), [mos[everything.paths[at]] for at in test]
-    frame = pd.DataFrame(
-        {
-            "image": [paths[at] for at in [*indices, *test]],
-            "mos": [*ratings.tolist(), *opinions],
-            "split": ["train"] * len(indices) + ["test"] * len(test),
-        }
-    )
-    found = grmp.adapt(
-        frame,
-        shots=len(indices),
-        split_column="split",
-        model=options.model,
-        seed=seed,
-        config=options.config,
-    ).to_dict()
-    return {"before": found["before"]["srcc"], "after": found["after"]["srcc"]}
+class Adapting:
+    """Adapts a model to some photographs by ridge regression, as `grmp adapt --method ridge` does.
+
+    Args:
+        model: What is adapted.
+        paths: All photographs, each of which is read once.
+        mos: Their ratings.
+    """
+
+    def __init__(self, model: str, paths: Sequence[str], mos: Sequence[float]) -> None:
+        self._network = GRMPIQA(model)
+        self._mos = np.array(mos)
+        views = RatedViews(paths, np.zeros(len(paths)), self._network.config.preprocess)
+        self._inputs = RatedScorer(views).head_inputs(self._network, range(len(paths)))
+        self._start = start_logits(self._network, self._inputs)
+
+    def reached(self, shots: np.ndarray, ratings: np.ndarray, test: np.ndarray) -> dict[str, float]:
+        """SRCC on the test before and after learning from the ratings of the shots."""
+        quality = (ratings - ratings.min()) / np.ptp(ratings)
+        head = fit_ridge(self._network, self._some(shots), self._start[shots], quality)
+        after = head.predict(self._some(test), self._start[test])
+        mos = self._mos[test]
+        return {"before": srcc(self._start[test], mos), "after": srcc(after, mos)}
+
+    def _some(self, numbers: np.ndarray) -> HeadInputs:
+        return HeadInputs(*(None if each is None else each[numbers] for each in self._inputs))
 
 
 def _deviations(table: grmp.Ratings) -> list[float]:
@@ -184,7 +190,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--model", default="grmp_iqa-tiny-meta", help="what is adapted")
     parser.add_argument("--features", default="grmp_iqa-tiny-meta", help="whose features and scores choose")
-    parser.add_argument("--config", help="settings of adapt")
     return parser.parse_args()
 
 

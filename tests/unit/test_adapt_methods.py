@@ -1,5 +1,6 @@
 """Ways of adapting: a linear head, and the choice by cross-validation inside the shots."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 import grmp_plugin as grmp
-from grmp_plugin.errors import ConfigError, TrainingInterrupted
+from grmp_plugin.errors import ConfigError, InputError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training import few_shot, split_run
@@ -205,3 +206,16 @@ def test_values_that_cannot_be_used(adapt, arguments, argument):
     with pytest.raises(ConfigError) as caught:
         adapt(**{"mos_range": None, **arguments})
     assert caught.value.argument == argument
+
+
+def test_all_images_may_be_learned_from(adapt):
+    found = adapt(IMAGES, method="ridge")
+    assert found.splits[0].shots == IMAGES
+    assert found.before.images == found.after.images == 0
+    assert math.isnan(found.difference.srcc)
+    assert found.predictions == []
+    assert found.verdict == f"learned from all {IMAGES} ratings, so none is left to test on"
+    assert found.splits[0].interval.half_width > 0
+    json.dumps(found.to_dict(), allow_nan=False)
+    with pytest.raises(InputError, match="or all 40 without a test"):
+        adapt(IMAGES - 1, method="ridge")
