@@ -5,8 +5,8 @@
 
 `ratings.csv` has rated photographs (image, mos, std) that the adapted model has not learned from. For each
 seed, half of the photographs are the test, the same for all; a strategy chooses from the other half without
-looking at ratings; ridge regression learns from what was chosen. Printed are the mean SRCC on the test over the seeds,
-and the mean difference to `random` with its 95% interval (Student's t over the seeds, paired).
+looking at ratings; ridge regression learns from what was chosen. Printed are the mean SRCC on the test over
+the seeds, and the mean difference to `random` with its 95% interval (Student's t over the seeds, paired).
 
 `--plan raters`: random pictures with the mean of a few simulated ratings each in place of their MOS (with
 noise of its standard deviation and raters' biases, in five steps): 50 x 1, 3, 5, 15 raters, and 150 x 1.
