@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from grmp_plugin.api.compare import ComparisonResult, compare
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
+    from grmp_plugin.api.saved_scores import SavedScores, shards
     from grmp_plugin.api.score import score
     from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import Ratings
@@ -34,6 +35,7 @@ _LAZY = {
     "Pretraining": "grmp_plugin.api.pretrain",
     "Progress": "grmp_plugin.progress",
     "Ratings": "grmp_plugin.data.ratings",
+    "SavedScores": "grmp_plugin.api.saved_scores",
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
     "compare": "grmp_plugin.api.compare",
@@ -41,6 +43,7 @@ _LAZY = {
     "pretrain": "grmp_plugin.api.pretrain",
     "read_ratings": "grmp_plugin.data.ratings_file",
     "score": "grmp_plugin.api.score",
+    "shards": "grmp_plugin.api.saved_scores",
 }
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "Pretraining",
     "Progress",
     "Ratings",
+    "SavedScores",
     "Scores",
     "__version__",
     "adapt",
@@ -58,6 +62,7 @@ __all__ = [
     "pretrain",
     "read_ratings",
     "score",
+    "shards",
 ]
 
 

@@ -6,6 +6,7 @@ import stat
 
 from grmp_plugin.errors import ImageError
 
+EMPTY = "empty file"
 TRUNCATED = "truncated: the file ends before its image does"
 
 # What people often keep in an image folder and nothing here reads: (offset, magic bytes, name).
@@ -47,7 +48,7 @@ def check_regular_file(name: str) -> None:
         if is_kind(status.st_mode):
             raise ImageError(f"{kind}, not a file")
     if status.st_size == 0:
-        raise ImageError("empty file")
+        raise ImageError(EMPTY)
 
 
 def _folder_reason(name: str) -> str:
