@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grmp_plugin.api.adapt import adapt
     from grmp_plugin.api.adaptation import Adaptation
     from grmp_plugin.api.compare import ComparisonResult, compare
+    from grmp_plugin.api.export import export
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
     from grmp_plugin.api.saved_scores import SavedScores, shards
@@ -39,6 +40,7 @@ _LAZY = {
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
     "compare": "grmp_plugin.api.compare",
+    "export": "grmp_plugin.api.export",
     "load": "grmp_plugin.api.models",
     "pretrain": "grmp_plugin.api.pretrain",
     "read_ratings": "grmp_plugin.data.ratings_file",
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "adapt",
     "compare",
+    "export",
     "load",
     "pretrain",
     "read_ratings",

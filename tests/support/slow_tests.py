@@ -18,6 +18,8 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "e2e/test_adapted_model.py": ("test_demo_draws_its_pictures_once_and_learns_from_them",),
     # The paper's adaptations and pre-training on stand-ins of the data sets.
     "e2e/test_named_data.py": ("runs",),
+    # Compile the embedded models for ONNX.
+    "unit/test_export.py": ("exported", "test_preprocessing_inside"),
     # Trainings by pyiqa's own program.
     "e2e/test_pyiqa_train.py": ("runs",),
     # Coverage of confidence intervals, over hundreds of simulated data sets.
