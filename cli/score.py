@@ -24,10 +24,14 @@ from .output import error, messages, note, print_data, print_result, print_table
 from .score_job import (
     Check,
     CheckOption,
+    Engine,
+    EngineOption,
     ImageColumnOption,
     JobOptions,
+    RayAddressOption,
     ResumeOption,
     ShardOption,
+    WorkersOption,
     check_options,
     is_job,
     run_job,
@@ -141,6 +145,9 @@ def score(
     shard: ShardOption = None,
     check: CheckOption = Check.time,
     image_column: ImageColumnOption = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddressOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Score files and folders, and print or write the rows (see `HELP`)."""
     judging: dict[str, Any] = {
@@ -151,7 +158,7 @@ def score(
         "batch_size": batch_size,
         "pixel_limit": pixel_limit,
     }
-    options = JobOptions(resume, shard, check, image_column)
+    options = JobOptions(resume, shard, check, image_column, engine, ray_address, workers)
     all_rows = {"sort": sort is not Sort.input, "report": report, "maps": maps, "format": output_format}
     check_options(options, out, all_rows)
     if out is not None and is_job(out, all_rows):

@@ -30,6 +30,13 @@ class Check(str, enum.Enum):
     digest = "digest"
 
 
+class Engine(str, enum.Enum):
+    """What runs the job."""
+
+    local = "local"
+    ray = "ray"
+
+
 ResumeOption = Annotated[
     bool,
     typer.Option(
@@ -63,6 +70,28 @@ ImageColumnOption = Annotated[
     ),
 ]
 
+EngineOption = Annotated[
+    Engine,
+    typer.Option(help="ray: a pool of workers on Ray; needs the extra ray.", rich_help_panel=_PANEL),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With --engine ray: a cluster. [dim]default: Ray is started on this machine[/]",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --engine ray: number of workers. [dim]default: one per CPU; with --device cuda per GPU[/]",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+
 
 class JobOptions(NamedTuple):
     """Values of the options of large jobs."""
@@ -71,6 +100,9 @@ class JobOptions(NamedTuple):
     shard: str | None
     check: Check
     image_column: str | None
+    engine: Engine
+    ray_address: str | None
+    workers: int | None
 
 
 def is_job(out: Path, all_rows: Mapping[str, object]) -> bool:
@@ -90,7 +122,7 @@ def check_options(options: JobOptions, out: Path | None, all_rows: Mapping[str, 
     Raises:
         InputError: For the first one that does not.
     """
-    unused = JobOptions(False, None, Check.time, None)
+    unused = JobOptions(False, None, Check.time, None, Engine.local, None, None)
     if out is None or not is_job(out, all_rows):
         for name in JobOptions._fields:
             if getattr(options, name) != getattr(unused, name):
@@ -134,6 +166,9 @@ def run_job(
         shard=_parse_shard(options.shard),
         check=options.check.value,
         image_column=options.image_column,
+        engine=options.engine.value,
+        ray_address=options.ray_address,
+        workers=options.workers,
         **judging,
     )
     with termination_as_interrupt():

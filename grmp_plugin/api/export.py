@@ -27,9 +27,9 @@ def export(
     """Write a model's scoring network as ONNX, for onnxruntime and others.
 
     The input is `views` (N, V, 3, S, S), float32 RGB in [0, 1], as `make_views` of
-    `grmp_plugin.network.preprocess` cuts them; with `image_size` it is `images` (N, 3, H, W), and they are cut inside. The output is `score`
-    (N, 1) from 0 to 1. N is free. The file's metadata name the model, the SHA-256 of its weights, and how
-    images are cut.
+    `grmp_plugin.network.preprocess` cuts them; with `image_size` it is `images` (N, 3, H, W), and they are
+    cut inside. The output is `score` (N, 1) from 0 to 1. N is free. The file's metadata name the model, the
+    SHA-256 of its weights, and how images are cut.
 
     Args:
         path: An .onnx file.

@@ -51,6 +51,9 @@ def score(
     shard: tuple[int, int] = ...,
     check: str = ...,
     image_column: str | None = ...,
+    engine: str = ...,
+    ray_address: str | None = ...,
+    workers: int | None = ...,
     scale: str = ...,
     mos_range: tuple[float, float] | None = ...,
     device: str = ...,
@@ -71,6 +74,9 @@ def score(
     shard: tuple[int, int] = (0, 1),
     check: str = "time",
     image_column: str | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    workers: int | None = None,
     scale: str = "quality",
     mos_range: tuple[float, float] | None = None,
     device: str = "auto",
@@ -93,6 +99,10 @@ def score(
         shard: With `out`: number of this shard, from 0, and how many there are; all write into one folder.
         check: With `out`: how `resume` knows a file that has changed, by size and `time`, or by `digest`.
         image_column: With `out`: column of the images in CSV and Parquet files, if it has no usual name.
+        engine: With `out`: `local`, or `ray` for a pool of workers on Ray. There `device` is `cpu` (also for
+            `auto`), or `cuda` for one GPU per worker.
+        ray_address: For `ray`: address of a cluster, as `ray.init` takes it; None starts Ray on this machine.
+        workers: For `ray`: number of workers; one per CPU, or per GPU, by default.
         scale: `quality`: 0 (bad) to 1 (good). `mos`: predicted MOS, on the scale of the ratings that the
             model was adapted to.
         mos_range: For `mos`: low and high end of the scale, in place of the model's own; the model's
@@ -126,6 +136,9 @@ def score(
             shard=shard,
             check=check,
             image_column=image_column,
+            engine=engine,
+            ray_address=ray_address,
+            workers=workers,
             recursive=recursive,
             scale=scale,
             mos_range=mos_range,
@@ -135,7 +148,9 @@ def score(
             pixel_limit=pixel_limit,
         )
         return job.run(progress)
-    _check_without_out(resume=resume, shard=shard, image_column=image_column)
+    _check_without_out(
+        resume=resume, shard=shard != (0, 1), image_column=image_column, engine=engine != "local"
+    )
     scoring = Scoring(
         find_images(images, recursive=recursive),
         model,
@@ -250,9 +265,9 @@ class Scoring:
         return _value(row) if low_is_good else -_value(row)
 
 
-def _check_without_out(*, resume: bool, shard: tuple[int, int], image_column: str | None) -> None:
-    for name, given in (("resume", resume), ("shard", shard != (0, 1)), ("image_column", image_column)):
-        if given:
+def _check_without_out(**given: object) -> None:
+    for name, value in given.items():
+        if value:
             raise InputError("only for scores that are written as they come", argument=name)
 
 

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,11 @@ from grmp_plugin.tables import TABLE_SUFFIXES, check_file_path
 if TYPE_CHECKING:
     from grmp_plugin.api.images import Images
     from grmp_plugin.api.models import Model
+    from grmp_plugin.jobs.on_ray import RayOptions
+    from grmp_plugin.jobs.rows import Finished, JobRow
     from grmp_plugin.jobs.work import Work
 
+ENGINES = ("local", "ray")
 FILE_SUFFIX = ".parquet"
 
 
@@ -34,7 +39,7 @@ class ScoreJob:
         images: Paths, folders, patterns, addresses and lists; see `Units`.
         out: A folder, or a .parquet file.
         model, scale, mos_range, device, precision, batch_size, recursive, pixel_limit, resume, shard, check,
-            image_column: As for `score`, which lists the errors, too.
+            image_column, engine, ray_address, workers: As for `score`, which lists the errors, too.
     """
 
     def __init__(
@@ -54,6 +59,9 @@ class ScoreJob:
         shard: tuple[int, int] = (0, 1),
         check: str = "time",
         image_column: str | None = None,
+        engine: str = "local",
+        ray_address: str | None = None,
+        workers: int | None = None,
     ) -> None:
         self._out = Path(out)
         self._resume = resume
@@ -61,6 +69,7 @@ class ScoreJob:
         self._shard = _shard(shard)
         suffix = self._out.suffix.lower()
         self._one_file = suffix == FILE_SUFFIX
+        self._ray = _ray_options(engine, ray_address, workers, device)
         if suffix in TABLE_SUFFIXES and not self._one_file:
             raise InputError(
                 f"{out}: rows are written as they come into a folder or a {FILE_SUFFIX} file only; for other "
@@ -79,8 +88,9 @@ class ScoreJob:
             model,
             scale=scale,
             mos_range=mos_range,
-            device=device,
-            precision=precision,
+            # On Ray the workers have the devices.
+            device="cpu" if self._ray else device,
+            precision="fp16" if self._ray and self._ray.on_gpu and precision == "auto" else precision,
             batch_size=batch_size,
             pixel_limit=pixel_limit,
         )
@@ -130,15 +140,30 @@ class ScoreJob:
 
     def _score(self, work: "Work", parts: Parts, report: ProgressCallback) -> None:
         from grmp_plugin.jobs.rows import JobRow
-        from grmp_plugin.jobs.work import score_here
 
-        with closing(score_here(work.pending(), self._judge.scorer, self._judge.on_scale)) as entries:
+        with closing(self._entries(work)) as entries:
             for entry in entries:
                 parts.add(entry)
                 work.done.count(entry)
                 if isinstance(entry, JobRow):
                     self.done += 1
                     report(Progress("scoring", self.done, max(self.done, work.files)))
+
+    def _entries(self, work: "Work") -> "Generator[JobRow | Finished, None, None]":
+        scorer, scale = self._judge.scorer, self._judge.scale
+        if self._ray is None:
+            from grmp_plugin.jobs.work import score_here
+
+            return score_here(work.pending(), scorer, scale)
+        from grmp_plugin.jobs.on_ray import score_on_ray
+
+        options = replace(
+            scorer.options,
+            device="cuda" if self._ray.on_gpu else "cpu",
+            precision=scorer.precision,
+            threads=1,
+        )
+        return score_on_ray(work, scorer.network, options, scale, self._ray)
 
     def _complete_before(self) -> SavedScores:
         import pyarrow.parquet
@@ -174,6 +199,23 @@ def _identifying(judge: Judge) -> dict[str, Any]:
         details["weights_sha256"] = network_digest(judge.model.network)
     del details["preprocess"]  # belongs to the weights
     return details
+
+
+def _ray_options(engine: str, address: str | None, workers: int | None, device: str) -> "RayOptions | None":
+    if engine not in ENGINES:
+        raise InputError(f"'{engine}' is none of {', '.join(ENGINES)}", argument="engine")
+    if engine == "local":
+        for name, given in (("ray_address", address), ("workers", workers)):
+            if given is not None:
+                raise InputError("is for the engine ray", argument=name)
+        return None
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"'{device}': on Ray each worker has the CPU, or a GPU with cuda", argument="device")
+    if workers is not None and workers < 1:
+        raise InputError(f"must be at least 1, not {workers}", argument="workers")
+    from grmp_plugin.jobs.on_ray import RayOptions
+
+    return RayOptions(address, workers, on_gpu=device == "cuda")
 
 
 def _shard(shard: tuple[int, int]) -> Shard:

@@ -46,12 +46,6 @@ class Done:
             self.rows += 1
             self.failed += entry.error is not None
 
-    def has_row(self, row: JobRow) -> bool:
-        """Whether an image has its row."""
-        if row.source is None:
-            return key(row.image) in self._units
-        return key(row.source, row.image) in self._members
-
     def has_unit(self, name: str, *, is_shard: bool) -> bool:
         """Whether a file has its row, or a shard of images all of them; name as `plain_text` gives it."""
         known = key(name)

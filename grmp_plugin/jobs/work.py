@@ -1,12 +1,13 @@
 """What is left to do of a job, and the rows that come of it on this machine."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 from grmp_plugin.data.paths import FileIdentity
+from grmp_plugin.data.ratings import MosScale
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.data.units import Unit, Units
 from grmp_plugin.evaluation.scoring import ImageScore, Scorer
@@ -71,16 +72,11 @@ class Work:
     def pending(self) -> Iterator[Pending | Finished]:
         """Yield the images that are not done; after those of a shard of images, that it is finished."""
         for unit, version in self.units():
-            if not unit.is_shard:
-                yield from (Pending(image, None, version) for image in unit.images(_nothing))
-                continue
-            source = plain_text(unit.name)
-            for image in unit.images(partial(self._has_member, source)):
-                yield Pending(image, source, version)
-            yield Finished(source, version)
+            yield from unit_work(unit, version, self.done)
 
-    def _has_member(self, source: str, name: str) -> bool:
-        return self.done.has_member(source, plain_text(name))
+    def has_member_row(self, row: JobRow) -> bool:
+        """Whether an image of a shard had its row before this run."""
+        return row.source is not None and self.done.has_member(row.source, row.image)
 
     def _own(self) -> Iterator[Unit]:
         """The units of this shard, each once: by whatever path it is reached."""
@@ -95,15 +91,34 @@ class Work:
                     yield unit
 
 
+def unit_work(unit: Unit, version: str, done: Done | None = None) -> Iterator[Pending | Finished]:
+    """Yield the images of a unit; after those of a shard of images, that it is finished.
+
+    Args:
+        unit: A file or a shard of images.
+        version: What it is.
+        done: Leave out the images of a shard that are done.
+    """
+    source = plain_text(unit.name) if unit.is_shard else None
+
+    def is_done(name: str) -> bool:
+        return done is not None and source is not None and done.has_member(source, plain_text(name))
+
+    for image in unit.images(is_done):
+        yield Pending(image, source, version)
+    if source is not None:
+        yield Finished(source, version)
+
+
 def score_here(
-    pending: Iterable[Pending | Finished], scorer: Scorer, on_scale: Callable[[ImageScore], ImageScore]
+    pending: Iterable[Pending | Finished], scorer: Scorer, scale: MosScale | None
 ) -> Generator[JobRow | Finished, None, None]:
     """Score images in this process, in the order given; see `Scorer.score`.
 
     Args:
         pending: Images, and which shards of images are finished.
         scorer: The network.
-        on_scale: Puts a score on the scale that is wanted.
+        scale: Of predicted MOS; None for quality from 0 to 1.
 
     Yields:
         A row for each image, and each `Finished` after the rows of its images.
@@ -120,22 +135,18 @@ def score_here(
         for result in results:
             while isinstance(item := waiting.popleft(), Finished):
                 yield item
-            yield job_row(on_scale(result), item)
+            yield _row(result, scale, item)
     for item in waiting:
         if isinstance(item, Finished):
             yield item
 
 
-def job_row(result: ImageScore, item: Pending) -> JobRow:
-    """The row of an image's score."""
+def _row(result: ImageScore, scale: MosScale | None, item: Pending) -> JobRow:
     error = None if result.error is None else plain_text(result.error)
-    return JobRow(plain_text(result.image), result.score, error, item.source, item.version)
+    score = result.score if result.score is None or scale is None else float(scale.to_mos(result.score))
+    return JobRow(plain_text(result.image), score, error, item.source, item.version)
 
 
 def _is_of(units: set[bytes], entry: JobRow | Finished) -> bool:
     name = entry.source if isinstance(entry, Finished) else entry.source or entry.image
     return key(name) in units
-
-
-def _nothing(name: str) -> bool:
-    return False

@@ -1,4 +1,4 @@
-"""The scoring network as an ONNX file, with the text features and the prompts' keys and values as constants."""
+"""The scoring network as an ONNX file; text features and prompts are constants in it."""
 
 import contextlib
 import io

@@ -14,6 +14,8 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "cli/test_pretrain.py": ("test_killed_again_and_again_and_resumed_to_the_same_bits",),
     # Kill a job of scoring at twenty moments, and one of its shards.
     "cli/test_score_jobs.py": ("test_killed_at_twenty_moments", "test_shard_killed_at_twenty_moments"),
+    # Starts Ray, and kills its processes.
+    "cli/test_score_on_ray.py": ("sources",),
     # Draws and distorts the demo's 720 images.
     "e2e/test_adapted_model.py": ("test_demo_draws_its_pictures_once_and_learns_from_them",),
     # The paper's adaptations and pre-training on stand-ins of the data sets.

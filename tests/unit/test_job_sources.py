@@ -232,7 +232,9 @@ def test_shards_are_gone_on_with_in_the_middle(tmp_path, monkeypatch):
     assert [one.state for one in grmp.shards(tmp_path / "out")] == ["not complete"]
     saved = grmp.score(str(path), out=tmp_path / "out", resume=True)
     assert (saved.images, saved.scored) == (40, 23)
-    pandas.testing.assert_frame_equal(saved.to_pandas(), expected, check_exact=False, atol=1e-5)
+    resumed = saved.to_pandas()
+    assert resumed["image"].tolist() == expected["image"].tolist()
+    np.testing.assert_allclose(resumed["score"], expected["score"], atol=1e-5)
     # A shard that is finished is not opened again.
     monkeypatch.setattr(tarfile, "open", None)
     assert grmp.score(str(path), out=tmp_path / "out", resume=True).scored == 0
