@@ -20,6 +20,8 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     "e2e/test_adapted_model.py": ("test_demo_draws_its_pictures_once_and_learns_from_them",),
     # The paper's adaptations and pre-training on stand-ins of the data sets.
     "e2e/test_named_data.py": ("runs",),
+    # Starts processes that import pyiqa.
+    "unit/test_metric_workers.py": ("test_a_metric_that_cannot_be_created_costs_only_itself",),
     # Compile the embedded models for ONNX.
     "unit/test_export.py": ("exported", "test_preprocessing_inside"),
     # Trainings by pyiqa's own program.
