@@ -205,7 +205,7 @@ def _say(saved: "SavedScores", out: Path) -> None:
     for part in saved.damaged:
         note(f"{part} was damaged; its images were scored again")
     if saved.changed:
-        note(f"{saved.changed} had changed since the last run and were scored again")
+        note(f"{saved.changed} had changed, or could not be read before, and were tried again")
     plural = "" if saved.images == 1 else "s"
     text = f"{saved.images} image{plural}, {saved.failed} failed"
     if saved.scored != saved.images:

@@ -24,7 +24,8 @@ class SavedScores:
         images: Rows of this shard of the job.
         failed: How many of these have no score.
         scored: How many of them were scored in this run.
-        changed: Files and shards of images that have changed since an earlier run, and were scored again.
+        changed: Files and shards of images that have changed since an earlier run, or could not be read then
+            for a reason that may have passed, and were tried again.
         damaged: Parts of an earlier run that could not be read, and were done again.
         left_out: Number of files that the search for images left out, by kind.
     """

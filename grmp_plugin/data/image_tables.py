@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from grmp_plugin.data.places import Place, unread_reason
+from grmp_plugin.data.places import Place
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES
 from grmp_plugin.data.shard_names import ShardNames
 from grmp_plugin.data.sources import EncodedImage, ImageSource, UnreadableImage
+from grmp_plugin.data.unreadable import unread_reason
 from grmp_plugin.errors import ImageError, InputError
 
 TABLE_SUFFIX = ".parquet"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from grmp_plugin.data.image_tables import ADDRESS_NAMES, TABLE_SUFFIX, column_values
-from grmp_plugin.data.places import Place, unread_reason
+from grmp_plugin.data.places import Place
+from grmp_plugin.data.unreadable import unread_reason
 from grmp_plugin.errors import InputError
 
 _SUFFIXES = (".txt", ".csv")

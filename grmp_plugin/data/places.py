@@ -12,7 +12,7 @@ from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_encoded
 from grmp_plugin.data.kinds import is_read
 from grmp_plugin.data.pixel_room import Reserve, no_limit
 from grmp_plugin.data.sources import FileImage, ImageSource, ListedImage
-from grmp_plugin.data.unreadable import reason
+from grmp_plugin.data.unreadable import unread_reason
 from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import ImageError, InputError
 
@@ -122,14 +122,6 @@ class RemoteImage:
         except Exception as error:  # each file system has errors of its own
             raise ImageError(unread_reason(error)) from error
         return read_encoded(content, self.place.path, pixel_limit=pixel_limit, reserve=reserve)
-
-
-def unread_reason(error: Exception) -> str:
-    """Why a file could not be read, in one short line."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return reason(error)
-    first_line = (str(error).strip().splitlines() or [""])[0][:120]
-    return f"cannot be read: {first_line or type(error).__name__}"
 
 
 def is_address(name: str) -> bool:

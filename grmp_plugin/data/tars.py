@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from grmp_plugin.data.kinds import is_read, unread_kind
-from grmp_plugin.data.places import Place, unread_reason
+from grmp_plugin.data.places import Place
 from grmp_plugin.data.shard_names import ShardNames
 from grmp_plugin.data.sources import EncodedImage, ImageSource, UnreadableImage
+from grmp_plugin.data.unreadable import unread_reason
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _TRUNCATED = "truncated: the archive ends before this member does"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from grmp_plugin.data.images import pixels_digest, read_image
+from grmp_plugin.data.unreadable import NO_MEMORY
 from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.metric_names import MetricSpec
 from grmp_plugin.evaluation.metrics import Metrics, ScoreImage, failing_quietly
@@ -118,7 +119,7 @@ def _score(spec: MetricSpec, pair: Pair) -> Scored:
         except ImageError as error:
             raise ImageError(f"its reference {pair.reference}: {error}") from error
     except (ImageError, MemoryError) as error:
-        reason = str(error) or "not enough memory to decode it"
+        reason = str(error) or NO_MEMORY
         return Scored(pair.number, unreadable=reason, pixels=pixels)
     try:
         score, is_new = _opened(spec)

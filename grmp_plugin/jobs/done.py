@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from grmp_plugin.data.units import Unit
 from grmp_plugin.jobs.parts import Shard
-from grmp_plugin.jobs.rows import Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
 
 
 def key(*texts: str) -> bytes:
@@ -33,10 +33,13 @@ class Done:
         version = key(entry.version)
         if isinstance(entry, Finished):
             self._finished.add(key(entry.source))
-            self._units[key(entry.source)] = version
+            self._units.setdefault(key(entry.source), version)
             return
         self.count(entry)
-        self._units[key(entry.source or entry.image)] = version
+        unit = key(entry.source or entry.image)
+        # One image of a shard that may be read now is enough to read the shard again.
+        if self._units.get(unit) != key(UNREAD):
+            self._units[unit] = version
         if entry.source is not None:
             self._members.add(key(entry.source, entry.image))
 

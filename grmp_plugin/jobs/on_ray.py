@@ -20,7 +20,7 @@ from grmp_plugin.data.units import Unit
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 from grmp_plugin.jobs.done import key
-from grmp_plugin.jobs.rows import Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
 from grmp_plugin.jobs.work import Work, score_here, unit_work
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 
@@ -162,7 +162,7 @@ class _Worker:
             name = unit[0].name
             source = plain_text(name) if unit[0].is_shard else None
             text = f"failed: {type(error).__name__}: {error}"[:200]
-            yield JobRow(plain_text(name), None, plain_text(text), source, unit[1])
+            yield JobRow(plain_text(name), None, plain_text(text), source, UNREAD)
 
     def _rows(self, units: list[tuple[Unit, str]]) -> Iterator[JobRow | Finished]:
         pending = (item for unit, version in units for item in unit_work(unit, version))

@@ -12,6 +12,9 @@ from grmp_plugin.tables import without_nan, writing
 if TYPE_CHECKING:
     import pyarrow
 
+UNREAD = "unread"
+"""Version of what could not be read for a reason that may pass: it differs from any other."""
+
 _SHOWN = ("image", "score", "error")
 _FINISHED = b"finished"  # key in the metadata of a part
 
@@ -24,7 +27,7 @@ class JobRow(NamedTuple):
         score: None where `error` says why.
         error: None where there is a score.
         source: The shard that holds the image; None for a file of its own.
-        version: What the file, or the shard, was when the image was scored; see `Place.version`.
+        version: What the file, or the shard, was when the image was scored: see `Place.version`; or `UNREAD`.
     """
 
     image: str

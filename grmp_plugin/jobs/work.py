@@ -10,10 +10,11 @@ from grmp_plugin.data.paths import FileIdentity
 from grmp_plugin.data.ratings import MosScale
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.data.units import Unit, Units
+from grmp_plugin.data.unreadable import may_pass
 from grmp_plugin.evaluation.scoring import ImageScore, Scorer
 from grmp_plugin.jobs.done import Done, belongs, key
 from grmp_plugin.jobs.parts import Parts, Shard
-from grmp_plugin.jobs.rows import Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Work:
             if self.done.rows and self.done.is_changed(plain_text(unit.name), unit.version(check)):
                 changed.add(key(plain_text(unit.name)))
         self.changed = len(changed)
-        """Number of files and shards of images whose rows were removed, since they have changed."""
+        """Number of files and shards of images whose rows were removed: changed, or unread for a reason that
+        may have passed."""
         if changed:
             parts.drop(partial(_is_of, changed))
             self.done = Done(parts.entries())
@@ -144,7 +146,8 @@ def score_here(
 def _row(result: ImageScore, scale: MosScale | None, item: Pending) -> JobRow:
     error = None if result.error is None else plain_text(result.error)
     score = result.score if result.score is None or scale is None else float(scale.to_mos(result.score))
-    return JobRow(plain_text(result.image), score, error, item.source, item.version)
+    version = UNREAD if error is not None and may_pass(error) else item.version
+    return JobRow(plain_text(result.image), score, error, item.source, version)
 
 
 def _is_of(units: set[bytes], entry: JobRow | Finished) -> bool:

@@ -1,6 +1,7 @@
 """`grmp score --engine ray`: the same rows with two workers, whatever is killed on the way."""
 
 import io
+import random
 import signal
 import subprocess
 import tarfile
@@ -99,10 +100,11 @@ def test_worker_killed_in_the_middle(grmp, sources, without_ray, tmp_path):
     assert_same(out, without_ray)
 
 
-def test_driver_killed_in_the_middle_and_resumed(grmp, sources, without_ray, tmp_path):
+@pytest.mark.parametrize("seed", range(20))
+def test_driver_killed_and_resumed(grmp, sources, without_ray, tmp_path, seed):
     out = tmp_path / "scores"
     process = start(grmp, sources, out)
-    kept = wait_for_rows(process, out, 30)
+    kept = wait_for_rows(process, out, random.Random(seed).randrange(1, IMAGES))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     result = grmp("score", "list.txt", "--out", out, *RAY, "--resume", cwd=sources)

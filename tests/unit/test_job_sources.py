@@ -102,6 +102,12 @@ def test_lists_of_paths(photos, tmp_path):
     assert frame["error"].tolist() == [None, None, None, "no such file"]
 
 
+def test_a_list_on_standard_input(photos, tmp_path, monkeypatch):
+    text = f"{photos}/0.jpg\n{photos}/none.jpg\n".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert score("-", tmp_path / "out")["error"].tolist() == [None, "no such file"]
+
+
 def test_a_file_that_is_listed_twice_has_one_row(photos, tmp_path):
     (tmp_path / "list.txt").write_text("photos/1.jpg\nphotos/1.jpg\n./photos/1.jpg\nphotos/2.jpg\n")
     frame = score([str(tmp_path / "list.txt"), str(photos)], tmp_path / "out")

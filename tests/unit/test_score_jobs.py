@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import grmp_plugin as grmp
-from grmp_plugin.errors import InputError
+from grmp_plugin.errors import ImageError, InputError
 from grmp_plugin.jobs import parts
 
 IMAGES = 30
@@ -136,6 +136,23 @@ def test_changed_images_are_scored_again(photos, tmp_path, check, changed):
     after = rows(out)
     assert after["score"][0] != before["score"][0]
     np.testing.assert_allclose(after["score"][1:3], before["score"][1:3], atol=1e-5)
+
+
+def test_what_may_have_passed_is_tried_again(photos, tmp_path, monkeypatch):
+    from grmp_plugin.data import sources
+
+    def failing(path, **options):
+        if path.endswith(("/1.jpg", "/2.jpg")):
+            raise ImageError("cannot be read: the network is down")
+        return sources_read(path, **options)
+
+    sources_read = sources.read_image
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "read_image", failing)
+        saved = grmp.score(photos, out=tmp_path / "out")
+    assert saved.failed == 3
+    saved = grmp.score(photos, out=tmp_path / "out", resume=True)
+    assert (saved.images, saved.failed, saved.scored, saved.changed) == (IMAGES, 1, 2, 2)
 
 
 def test_files_that_are_done_are_not_opened(photos, tmp_path, monkeypatch):
