@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from grmp_plugin.api.judge import Judge
 from grmp_plugin.api.saved_scores import SavedScores
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.places import CHECKS
 from grmp_plugin.data.units import Units
 from grmp_plugin.errors import InputError
@@ -84,6 +85,10 @@ class ScoreJob:
                 raise InputError("shards are written into one folder; name a folder", argument="out")
         arguments = _paths(images)
         self._units = Units(arguments, image_column=image_column, recursive=recursive)
+        # Before the model is loaded, and before the folder looks like that of a job.
+        if next(iter(self._units), None) is None:
+            left_out = "; ".join(left_out_words(self._units.left_out))
+            raise InputError(f"no images that can be scored: {left_out}", argument="images")
         self._judge = Judge(
             model,
             scale=scale,

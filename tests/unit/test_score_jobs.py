@@ -155,6 +155,17 @@ def test_what_may_have_passed_is_tried_again(photos, tmp_path, monkeypatch):
     assert (saved.images, saved.failed, saved.scored, saved.changed) == (IMAGES, 1, 2, 2)
 
 
+def test_nothing_to_score_leaves_no_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unread").mkdir()
+    (tmp_path / "unread" / "a.psd").write_bytes(b"8BPS")
+    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
+    for name, words in (("empty", "no images"), ("unread", "PSD"), ("list.csv", "no column of paths")):
+        with pytest.raises(InputError, match=words):
+            grmp.score(str(tmp_path / name), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_that_are_done_are_not_opened(photos, tmp_path, monkeypatch):
     grmp.score(photos, out=tmp_path / "out")
     monkeypatch.setattr("grmp_plugin.data.sources.read_image", None)
