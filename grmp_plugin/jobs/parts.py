@@ -23,7 +23,7 @@ from grmp_plugin.jobs.rows import (
     write_part,
 )
 
-ROWS_PER_PART = 20_000
+ROWS_PER_PART = 10_000
 SECONDS_PER_PART = 600.0
 _SYNC_SECONDS = 5.0  # at most this much is lost with the machine; a process that is killed loses no row
 

@@ -1,10 +1,12 @@
 """What a job of scoring costs beside the network: rows a second, and memory.
 
     python tests/benchmarks/jobs.py rows [--counts 5000 100000 1000000] [--engine ray]
+    python tests/benchmarks/jobs.py names [--counts 5000 100000]
     python tests/benchmarks/jobs.py files [--counts 5000 100000] [--picture memory.png]
 
 `rows`: a Parquet list of so many paths, each of which is looked at, but not read, and gets a constant score:
 listing, shards, journal and parts. With Ray the rows also travel from two workers to the driver.
+`names`: the same for a folder of so many files.
 `files`: a folder of so many JPEG files of 96 x 72 pixels, which are read, decoded and cut into views; only
 the network is left out. The picture is the memory of the process over time.
 
@@ -86,6 +88,8 @@ def one(kind: str, count: int, engine: str) -> None:
             pyarrow.parquet.write_table(pyarrow.table({"image": names}), source)
             del names
         else:
+            if kind == "names":
+                Scorer.score = score_unread
             Scorer._run = without_network
             make_files(source, count)
         memory = Memory()
@@ -112,7 +116,7 @@ def make_files(folder: Path, count: int) -> None:
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("kind", choices=["rows", "files"])
+    parser.add_argument("kind", choices=["rows", "names", "files"])
     parser.add_argument("--counts", type=int, nargs="+")
     parser.add_argument("--engine", choices=["local", "ray"], default="local")
     parser.add_argument("--picture", type=Path)
