@@ -26,7 +26,9 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 
 # Units of one run of Ray Data: what bounds the memory of the driver.
 _UNITS_AT_ONCE = 100_000
-_MOST_PER_TASK = 64
+# Units of a task, whose rows come together: what is lost when the driver is killed, a few seconds of work.
+_PER_TASK, _PER_TASK_ON_GPU = 16, 64
+_ROWS_AT_ONCE = 64
 _TASKS_PER_WORKER = 8  # at least, so that no worker is left waiting for the last one
 
 
@@ -84,7 +86,8 @@ def _score_units(
 ) -> Iterator[JobRow | Finished]:
     import pyarrow
 
-    size = max(1, min(_MOST_PER_TASK, len(units) // (workers * _TASKS_PER_WORKER)))
+    most = _PER_TASK_ON_GPU if on_gpu else _PER_TASK
+    size = max(1, min(most, len(units) // (workers * _TASKS_PER_WORKER)))
     pickled = [pickle.dumps((_absolute(unit), version)) for unit, version in units]
     blocks = [
         pyarrow.table({"unit": pickled[start : start + size]}) for start in range(0, len(pickled), size)
@@ -136,7 +139,7 @@ class _Worker:
         """Rows of a batch of units, as tables."""
         units = [pickle.loads(one) for one in batch.column("unit").to_pylist()]
         entries = iter(self._score(units))
-        while some := list(islice(entries, _MOST_PER_TASK)):
+        while some := list(islice(entries, _ROWS_AT_ONCE)):
             yield _table(some)
 
     def _score(self, units: list[tuple[Unit, str]]) -> Iterable[JobRow | Finished]:

@@ -83,7 +83,9 @@ def one(kind: str, count: int, engine: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "list.parquet" if kind == "rows" else "photos")
         if kind == "rows":
-            Scorer.score, on_ray._Worker = score_unread, ScoreUnread
+            import jobs  # by its name, by which Ray's workers find it
+
+            Scorer.score, on_ray._Worker = score_unread, jobs.ScoreUnread
             names = [f"photos/{number:09d}.jpg" for number in range(count)]
             pyarrow.parquet.write_table(pyarrow.table({"image": names}), source)
             del names
@@ -127,6 +129,7 @@ def main() -> None:
         return
     counts = arguments.counts or ([5000, 100_000, 1_000_000] if arguments.kind == "rows" else [5000, 100_000])
     curves = {}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     for count in counts:
         command = [
             sys.executable,
@@ -137,7 +140,9 @@ def main() -> None:
             "--one",
             str(count),
         ]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1])
+        found = json.loads(
+            subprocess.run(command, check=True, capture_output=True, env=environment).stdout.splitlines()[-1]
+        )
         curves[count] = found["samples"]
         most = max(memory for _, memory in found["samples"])
         print(
