@@ -51,7 +51,7 @@ embedded: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test,docs]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test,docs,onnx,ray]'
 	touch $@
 
 $(READY_OLDEST): pyproject.toml constraints-oldest.txt

@@ -9,7 +9,7 @@ import typer
 
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
-from . import adapt, compare, label, models, pretrain, pyiqa, score
+from . import adapt, compare, export, label, models, pretrain, pyiqa, score, shards
 from .errors import message
 from .signals import exit_code
 
@@ -25,6 +25,8 @@ app.command("score", help=score.HELP)(score.score)
 app.command("adapt", help=adapt.HELP)(adapt.adapt)
 app.command("compare", help=compare.HELP)(compare.compare)
 app.command("pretrain", help=pretrain.HELP)(pretrain.pretrain)
+app.command("export", help=export.HELP)(export.export)
+app.command("shards", help=shards.HELP)(shards.shards)
 app.add_typer(label.app, name="label")
 app.add_typer(models.app, name="models")
 app.command(

@@ -38,6 +38,15 @@ OutOption = Annotated[
         "--out", "-o", help="Write to this file: .csv, .json, .jsonl or .parquet.", show_default=False
     ),
 ]
+ScoresOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Write to this file (.csv, .json, .jsonl or .parquet), or to this folder in parts.",
+        show_default=False,
+    ),
+]
 ReportOption = Annotated[
     Path | None,
     typer.Option("--report", help="Write a page with charts and images: one .html file.", show_default=False),

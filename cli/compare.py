@@ -118,6 +118,9 @@ def compare(
     include_learned: IncludeLearnedOption = False,
     data_root: DataRootOption = DATA_ROOT,
     device: DeviceOption = Device.auto,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes for pyiqa's metrics, on the CPU with one thread each.")
+    ] = 1,
 ) -> None:
     """Compare metrics (see `HELP`)."""
     read = [*paths, *metrics.split(","), *([] if ref is None else [str(ref)])]
@@ -136,6 +139,7 @@ def compare(
                 split_column=split_column,
                 include_learned=include_learned,
                 device=device.value,
+                jobs=jobs,
                 data_root=data_root,
                 progress=bar,
                 images_folder=images,

@@ -19,11 +19,27 @@ from grmp_plugin.tables import (
 )
 
 from .bars import progress_bar
-from .choices import Device, DeviceOption, Format, FormatOrFileOption, OutOption, ReportOption
+from .choices import Device, DeviceOption, Format, FormatOrFileOption, ReportOption, ScoresOutOption
 from .output import error, messages, note, print_data, print_result, print_table
+from .score_job import (
+    Check,
+    CheckOption,
+    Engine,
+    EngineOption,
+    ImageColumnOption,
+    JobOptions,
+    RayAddressOption,
+    ResumeOption,
+    ShardOption,
+    WorkersOption,
+    check_options,
+    is_job,
+    run_job,
+)
 from .signals import exit_code, termination_as_interrupt
 
 if TYPE_CHECKING:
+    from grmp_plugin.api.images import FoundImages
     from grmp_plugin.api.score import Scoring
     from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import MosScale
@@ -33,7 +49,11 @@ HELP = (
     "Score images: 0 is bad, 1 is good.\n\n"
     "Results go to standard output, everything else to standard error. Exit codes: 0 all scored, 3 some "
     "could not be read (each has a row with the reason), 2 wrong usage, 1 failed.\n\n"
+    "With --out FOLDER, or --out FILE.parquet alone, rows are written as they come, and --resume continues. "
+    "Images may then also be lists (.txt, .csv, .parquet), tar archives (WebDataset), Parquet files with "
+    "images, and addresses such as s3://...\n\n"
     "Examples: grmp score photos/ --sort worst · grmp score photos/ --out scores.csv · "
+    "grmp score list.parquet --out scores/ --resume · "
     "find . -name '*.jpg' | grmp score -"
 )
 
@@ -94,7 +114,7 @@ def score(
         ),
     ] = None,
     output_format: FormatOrFileOption = None,
-    out: OutOption = None,
+    out: ScoresOutOption = None,
     report: ReportOption = None,
     maps: Annotated[
         Path | None,
@@ -121,49 +141,76 @@ def score(
     pixel_limit: Annotated[
         int, typer.Option(min=1, help="Refuse images with more pixels (decompression bombs).")
     ] = 200_000_000,
+    resume: ResumeOption = False,
+    shard: ShardOption = None,
+    check: CheckOption = Check.time,
+    image_column: ImageColumnOption = None,
+    engine: EngineOption = Engine.local,
+    ray_address: RayAddressOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Score files and folders, and print or write the rows (see `HELP`)."""
-    if out is not None:
-        check_table_path(out, "out")
-    if report is not None:
-        check_report_path(report, "report")
-    if maps is not None:
-        check_folder_path(maps, "maps")
-    # Not before: it imports numpy, and what follows torch.
-    from grmp_plugin.api.images import find_images
+    judging: dict[str, Any] = {
+        "scale": scale.value,
+        "mos_range": mos_range,
+        "device": device.value,
+        "precision": precision.value,
+        "batch_size": batch_size,
+        "pixel_limit": pixel_limit,
+    }
+    options = JobOptions(resume, shard, check, image_column, engine, ray_address, workers)
+    all_rows = {"sort": sort is not Sort.input, "report": report, "maps": maps, "format": output_format}
+    check_options(options, out, all_rows)
+    if out is not None and is_job(out, all_rows):
+        failed = run_job(paths, out, model, options, recursive=not flat, judging=judging)
+    else:
+        if out is not None:
+            check_table_path(out, "out")
+        if report is not None:
+            check_report_path(report, "report")
+        if maps is not None:
+            check_folder_path(maps, "maps")
+        # Not before: it imports numpy, and what follows torch.
+        from grmp_plugin.api.images import find_images
+
+        images = find_images(paths, recursive=not flat)
+        for path, argument in ((out, "out"), (report, "report")):
+            check_not_input(path, [model, *(image.name for image in images.sources)], argument)
+        with termination_as_interrupt():
+            scores = _score_at_once(images, model, judging, out, output_format, sort)
+            _draw(scores, report, maps)
+        failed = scores.failed
+    if failed:
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _score_at_once(
+    images: "FoundImages",
+    model: str,
+    judging: dict[str, Any],
+    out: Path | None,
+    output_format: Format | None,
+    sort: Sort,
+) -> "Scores":
+    """Score all images, and print or write the rows together."""
     from grmp_plugin.api.score import Scoring
 
-    images = find_images(paths, recursive=not flat)
-    for path, argument in ((out, "out"), (report, "report")):
-        check_not_input(path, [model, *(image.name for image in images.sources)], argument)
-    scoring = Scoring(
-        images,
-        model,
-        scale=scale.value,
-        mos_range=mos_range,
-        device=device.value,
-        precision=precision.value,
-        batch_size=batch_size,
-        pixel_limit=pixel_limit,
-    )
+    scoring = Scoring(images, model, **judging)
     shown = output_format or (None if out is not None else Format.table)
     streamed = shown if sort is Sort.input and shown in (Format.csv, Format.jsonl) else None
-    with termination_as_interrupt():
-        stopped = _score_all(scoring, streamed, keep=out is not None)
-        if stopped is not None:
-            _leave_interrupted(scoring, out, exit_code(stopped))
-        scores = scoring.scores().sorted(sort.value)
-        if out is not None:
-            scores.write(out)
-        if shown is not None and streamed is None:
-            _print(scores, shown)
-        _say_summary(scores)
-        _say_left_out(scoring)
-        if out is not None:
-            note(f"written to {out}")
-        _draw(scores, report, maps)
-    if scores.failed:
-        raise typer.Exit(_SOME_FAILED)
+    stopped = _score_all(scoring, streamed, keep=out is not None)
+    if stopped is not None:
+        _leave_interrupted(scoring, out, exit_code(stopped))
+    scores = scoring.scores().sorted(sort.value)
+    if out is not None:
+        scores.write(out)
+    if shown is not None and streamed is None:
+        _print(scores, shown)
+    _say_summary(scores)
+    _say_left_out(scoring)
+    if out is not None:
+        note(f"written to {out}")
+    return scores
 
 
 def _score_all(scoring: "Scoring", streamed: Format | None, *, keep: bool) -> KeyboardInterrupt | None:

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from grmp_plugin.api.adapt import adapt
     from grmp_plugin.api.adaptation import Adaptation
     from grmp_plugin.api.compare import ComparisonResult, compare
+    from grmp_plugin.api.export import export
     from grmp_plugin.api.label import label
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
     from grmp_plugin.api.recover import recover_mos
     from grmp_plugin.api.recovered import RecoveredMos
+    from grmp_plugin.api.saved_scores import SavedScores, shards
     from grmp_plugin.api.score import score
     from grmp_plugin.api.scores import Scores
     from grmp_plugin.data.ratings import Ratings
@@ -38,15 +40,18 @@ _LAZY = {
     "Progress": "grmp_plugin.progress",
     "Ratings": "grmp_plugin.data.ratings",
     "RecoveredMos": "grmp_plugin.api.recovered",
+    "SavedScores": "grmp_plugin.api.saved_scores",
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
     "compare": "grmp_plugin.api.compare",
+    "export": "grmp_plugin.api.export",
     "label": "grmp_plugin.api.label",
     "load": "grmp_plugin.api.models",
     "pretrain": "grmp_plugin.api.pretrain",
     "read_ratings": "grmp_plugin.data.ratings_file",
     "recover_mos": "grmp_plugin.api.recover",
     "score": "grmp_plugin.api.score",
+    "shards": "grmp_plugin.api.saved_scores",
 }
 
 __all__ = [
@@ -57,16 +62,19 @@ __all__ = [
     "Progress",
     "Ratings",
     "RecoveredMos",
+    "SavedScores",
     "Scores",
     "__version__",
     "adapt",
     "compare",
+    "export",
     "label",
     "load",
     "pretrain",
     "read_ratings",
     "recover_mos",
     "score",
+    "shards",
 ]
 
 

@@ -132,6 +132,42 @@ def atomic_write(target: str | os.PathLike[str], *, through_links: bool = True) 
         raise
 
 
+@contextmanager
+def durable_write(target: Path) -> Iterator[Path]:
+    """Give a temporary file that becomes `target` when the block succeeds, and survives a loss of power.
+
+    The temporary file is called `.NAME.tmp`, so that no reader of the folder takes it for data, and a later
+    run finds it.
+
+    Args:
+        target: The file to write; one writer at a time.
+
+    Raises:
+        OSError: When it cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new, renamed and removed files of a folder survive a loss of power, where the system can."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _mode(path: Path) -> int:
     """Permissions for what replaces a file: its own, or those of any new file (mkstemp's are private)."""
     try:

@@ -175,7 +175,7 @@ def write_table(path: Path, rows: Sequence[Row], columns: Sequence[str], documen
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        with _writing(path) as temporary:
+        with writing(path) as temporary:
             _write_parquet(temporary, rows, columns, document["run"])
         return
     text = {
@@ -192,12 +192,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         GRMPError: When the file cannot be written.
     """
-    with _writing(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Iterator[Path]:
+    """As `atomic_write`; raises GRMPError when the file cannot be written."""
     try:
         with atomic_write(path) as temporary:
             yield temporary

@@ -61,6 +61,7 @@ def compare(
     split_column: str | None = None,
     include_learned: bool = False,
     device: str = "auto",
+    jobs: int = 1,
     data_root: OnePath = DATA_ROOT,
     progress: bool | ProgressCallback = False,
     **options: Unpack[RatingsOptions],
@@ -87,6 +88,8 @@ def compare(
         split_column: Column that says `train` or `test`; the metrics are judged on the test rows.
         include_learned: Whether to judge on images that a model learned from, too.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
+        jobs: Processes for pyiqa's metrics, on the CPU with one thread each. A script needs the usual
+            `if __name__ == "__main__":` then.
         data_root: Folder of pyiqa's data sets, also where they are downloaded to.
         progress: True for a progress bar, or a function to call with each `Progress`.
         **options: How to read the ratings; see `RatingsOptions`. With `skip_bad`, images without a reference
@@ -102,6 +105,8 @@ def compare(
         DataUnavailableError: When a data set would have to be downloaded and cannot be.
         ComparisonInterrupted: After Ctrl-C, where the scores so far are kept.
     """
+    if jobs < 1:
+        raise InputError(f"must be at least 1, not {jobs}", argument="jobs")
     watch = Stopwatch()
     report = progress_callback(progress)
     inputs = compare_inputs(
@@ -120,8 +125,10 @@ def compare(
     from grmp_plugin.evaluation.metrics import Metrics as MetricFactory
 
     factory = MetricFactory(device)
+    if jobs > 1 and factory.device.type != "cpu":
+        raise InputError(f"several processes need the CPU, not {factory.device}", argument="jobs")
     learned = {} if inputs.subjective is None else learned_by_metrics(inputs.metrics)
-    scores, cache_notes = _score(inputs, factory, report, recognise=bool(learned))
+    scores, cache_notes = _score(inputs, factory, report, recognise=bool(learned), jobs=jobs)
     groups = None if inputs.subjective is None else inputs.subjective.groups
     comparison = compare_scores(
         inputs.images,
@@ -328,7 +335,7 @@ class ImageScores(Result):
 
 
 def _score(
-    inputs: CompareInputs, factory: "MetricFactory", report: ProgressCallback, *, recognise: bool
+    inputs: CompareInputs, factory: "MetricFactory", report: ProgressCallback, *, recognise: bool, jobs: int
 ) -> "tuple[ScoreTable, list[Note]]":
     from grmp_plugin.evaluation.metric_scores import score_images
     from grmp_plugin.evaluation.score_cache import ScoreCache
@@ -339,7 +346,7 @@ def _score(
     cache = ScoreCache()
     try:
         scores = score_images(
-            inputs.images, inputs.references, inputs.metrics, factory, cache, report, originals
+            inputs.images, inputs.references, inputs.metrics, factory, cache, report, originals, jobs
         )
     except KeyboardInterrupt as interruption:
         if cache.problem is None:

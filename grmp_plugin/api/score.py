@@ -4,32 +4,79 @@ Importing this module does not import torch: a command that is given a wrong pat
 """
 
 import math
+import os
 import statistics
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from grmp_plugin.api.images import FoundImages, Images, find_images
+from grmp_plugin.api.judge import Judge
+from grmp_plugin.api.saved_scores import SavedScores
 from grmp_plugin.api.scores import Scores
-from grmp_plugin.config import from_dict
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
-from grmp_plugin.data.ratings import DECLARED, MosScale
-from grmp_plugin.errors import CheckpointError, ConfigError, InputError
+from grmp_plugin.errors import InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
-from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.run_record import Stopwatch
 
 if TYPE_CHECKING:
-    from grmp_plugin.api.models import LoadedModel, Model
+    from grmp_plugin.api.models import Model
     from grmp_plugin.evaluation.scoring import ImageScore
 
-SCALES = ("quality", "mos")
+
+@overload
+def score(
+    images: Images,
+    model: "Model" = ...,
+    *,
+    out: None = ...,
+    scale: str = ...,
+    mos_range: tuple[float, float] | None = ...,
+    device: str = ...,
+    precision: str = ...,
+    batch_size: int | None = ...,
+    recursive: bool = ...,
+    pixel_limit: int = ...,
+    progress: bool | ProgressCallback = ...,
+) -> Scores: ...
+
+
+@overload
+def score(
+    images: Images,
+    model: "Model" = ...,
+    *,
+    out: str | os.PathLike[str],
+    resume: bool = ...,
+    shard: tuple[int, int] = ...,
+    check: str = ...,
+    image_column: str | None = ...,
+    engine: str = ...,
+    ray_address: str | None = ...,
+    workers: int | None = ...,
+    scale: str = ...,
+    mos_range: tuple[float, float] | None = ...,
+    device: str = ...,
+    precision: str = ...,
+    batch_size: int | None = ...,
+    recursive: bool = ...,
+    pixel_limit: int = ...,
+    progress: bool | ProgressCallback = ...,
+) -> SavedScores: ...
 
 
 def score(
     images: Images,
     model: "Model" = "grmp_iqa-tiny",
     *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    check: str = "time",
+    image_column: str | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    workers: int | None = None,
     scale: str = "quality",
     mos_range: tuple[float, float] | None = None,
     device: str = "auto",
@@ -38,13 +85,24 @@ def score(
     recursive: bool = True,
     pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     progress: bool | ProgressCallback = False,
-) -> Scores:
+) -> Scores | SavedScores:
     """Score the quality of images.
 
     Args:
         images: Image files, folders, glob patterns, arrays (H, W, 3) uint8 RGB, Pillow images, or a list of
-            these.
+            these. With `out` also addresses that fsspec opens (`s3://...`), tar archives as WebDataset writes
+            them, Parquet files with images, and lists of paths (.txt, .csv, .parquet).
         model: A model name, a checkpoint file, or what `adapt` or `pretrain` returned.
+        out: Write the rows as they come: into a folder of Parquet parts, or into one .parquet file. What is
+            done survives whatever ends the run.
+        resume: With `out`: go on with a run that was started before.
+        shard: With `out`: number of this shard, from 0, and how many there are; all write into one folder.
+        check: With `out`: how `resume` knows a file that has changed, by size and `time`, or by `digest`.
+        image_column: With `out`: column of the images in CSV and Parquet files, if it has no usual name.
+        engine: With `out`: `local`, or `ray` for a pool of workers on Ray. There `device` is `cpu` (also for
+            `auto`), or `cuda` for one GPU per worker.
+        ray_address: For `ray`: address of a cluster, as `ray.init` takes it; None starts Ray on this machine.
+        workers: For `ray`: number of workers; one per CPU, or per GPU, by default.
         scale: `quality`: 0 (bad) to 1 (good). `mos`: predicted MOS, on the scale of the ratings that the
             model was adapted to.
         mos_range: For `mos`: low and high end of the scale, in place of the model's own; the model's
@@ -58,13 +116,41 @@ def score(
 
     Returns:
         One row per image, in input order. An image that cannot be read has a row with the reason; files of
-        kinds that are not read, and quality maps of an earlier run, are counted in `left_out`.
+        kinds that are not read, and quality maps of an earlier run, are counted in `left_out`. With `out`,
+        where the rows are.
 
     Raises:
-        InputError: When there are no images or models of that name, or an argument cannot be used.
+        InputError: When there are no images or models of that name, an argument cannot be used, or `out` was
+            started before and `resume` is not set.
         CheckpointError, WeightsUnavailableError: When the model cannot be loaded.
-        GRMPError: When a batch does not fit into the device's memory.
+        GRMPError: When a batch does not fit into the device's memory, or a file cannot be written.
     """
+    if out is not None:
+        from grmp_plugin.api.score_job import ScoreJob
+
+        job = ScoreJob(
+            images,
+            out,
+            model,
+            resume=resume,
+            shard=shard,
+            check=check,
+            image_column=image_column,
+            engine=engine,
+            ray_address=ray_address,
+            workers=workers,
+            recursive=recursive,
+            scale=scale,
+            mos_range=mos_range,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            pixel_limit=pixel_limit,
+        )
+        return job.run(progress)
+    _check_without_out(
+        resume=resume, shard=shard != (0, 1), image_column=image_column, engine=engine != "local"
+    )
     scoring = Scoring(
         find_images(images, recursive=recursive),
         model,
@@ -102,17 +188,19 @@ class Scoring:
         batch_size: int | None = None,
         pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     ) -> None:
-        _check_arguments(scale, mos_range, batch_size, pixel_limit)
-        from grmp_plugin.api.models import load_model
-        from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
-
-        options = ScoringOptions(device, precision, batch_size, pixel_limit)
-        pick_device(device)  # before anything is downloaded in vain
+        self._judge = Judge(
+            model,
+            scale=scale,
+            mos_range=mos_range,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            pixel_limit=pixel_limit,
+        )
         self._images = images.sources
         self._left_out = images.left_out
-        self._model = load_model(model)
-        self._scale = mos_scale(self._model, mos_range) if scale == "mos" else None
-        self._scorer = Scorer(self._model.network, options)
+        self._scale = self._judge.scale
+        self._scorer = self._judge.scorer
         self._done: list[ImageScore] = []
         self._watch = Stopwatch()
 
@@ -141,7 +229,7 @@ class Scoring:
         # Closed in any case, so that no thread works on after an error.
         with closing(self._scorer.score(self._images)) as results:
             for result in results:
-                self._done.append(self._on_scale(result))
+                self._done.append(self._judge.on_scale(result))
                 report(Progress("scoring", self.done, self.total))
                 yield self._done[-1]
 
@@ -160,7 +248,7 @@ class Scoring:
         if self.done < self.total:
             summary["interrupted"] = True
         return Scores(
-            run=self._record(summary),
+            run=self._judge.record(self._watch, summary),
             results=tuple(self._done),
             median=median,
             best=best,
@@ -176,71 +264,11 @@ class Scoring:
         low_is_good = self._scale is not None and self._scale.lower_better
         return _value(row) if low_is_good else -_value(row)
 
-    def _on_scale(self, result: "ImageScore") -> "ImageScore":
-        if result.score is None or self._scale is None:
-            return result
-        return replace(result, score=float(self._scale.to_mos(result.score)))
 
-    def _record(self, summary: Mapping[str, Any]) -> RunRecord:
-        config = self._scorer.network.config
-        details = {
-            "model": self._model.name,
-            "weights_sha256": self._model.weights_sha256,
-            "backbone": config.backbone.name,
-            "precision": self._scorer.precision,
-            "preprocess": asdict(config.preprocess),
-            "scale": "quality" if self._scale is None else asdict(self._scale),
-            **summary,
-        }
-        device, seconds = str(self._scorer.device), self._watch.seconds
-        return RunRecord("score", self._watch.date, device, seed=None, seconds=seconds, details=details)
-
-
-def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> MosScale:
-    """The scale of predicted MOS: as declared, or as the checkpoint records it.
-
-    Args:
-        model: The direction of its ratings holds for a declared range, too.
-        mos_range: Low and high end, where declared.
-
-    Raises:
-        InputError: When the range is none, or there is neither.
-    """
-    known = _recorded_scale(model)
-    if mos_range is not None:
-        try:
-            return MosScale(*mos_range, lower_better=bool(known and known.lower_better), source=DECLARED)
-        except ConfigError as error:
-            raise InputError(error.message, argument="mos_range") from error
-    if known is None:
-        raise InputError(
-            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS. Either it was "
-            "not adapted to ratings, or by pyiqa.train, which does not record the scale",
-            see=("mos_range",),
-        )
-    return known
-
-
-def _recorded_scale(model: "LoadedModel") -> MosScale | None:
-    recorded = model.network.info.get("mos_scale")
-    try:
-        return None if recorded is None else from_dict(MosScale, recorded, f"{model.name}: mos_scale")
-    except ConfigError as error:
-        raise CheckpointError(error.message) from error
-
-
-def _check_arguments(
-    scale: str, mos_range: tuple[float, float] | None, batch_size: int | None, pixel_limit: int
-) -> None:
-    if scale not in SCALES:
-        raise InputError(f"'{scale}' is none of {', '.join(SCALES)}", argument="scale")
-    if mos_range is not None and scale != "mos":
-        raise InputError(
-            "applies to predicted MOS only, not to quality", argument="mos_range", see=("scale",)
-        )
-    for name, value in (("batch_size", batch_size), ("pixel_limit", pixel_limit)):
-        if value is not None and value < 1:
-            raise InputError(f"must be at least 1, not {value}", argument=name)
+def _check_without_out(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError("only for scores that are written as they come", argument=name)
 
 
 def _value(row: "ImageScore") -> float:

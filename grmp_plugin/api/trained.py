@@ -53,4 +53,5 @@ class TrainedResult(Result):
         """
         from grmp_plugin.api.score import score
 
-        return score(images, self, **options)
+        scores: Scores = score(images, self, **options)
+        return scores

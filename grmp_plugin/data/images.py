@@ -5,6 +5,7 @@ whole process, and it does not say why a file of a known format failed.
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from grmp_plugin.data.pixels import as_shown, reduce_colour_key
 from grmp_plugin.data.raw_photos import is_raw, is_raw_tags, read_raw
 from grmp_plugin.data.tiff import choose_page, prepare
 from grmp_plugin.data.unreadable import (
+    EMPTY,
     TRUNCATED,
     check_regular_file,
     ends_early,
@@ -81,9 +83,39 @@ def read_image(
     """
     name = os.fspath(path)
     check_regular_file(name)
+    return _read(name, lambda: open(name, "rb"), pixel_limit, reserve)
+
+
+def read_encoded(
+    content: bytes,
+    name: str,
+    *,
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    reserve: Reserve = no_limit,
+) -> np.ndarray:
+    """Decode the content of an image file exactly as `read_image` decodes the file.
+
+    Args:
+        content: Bytes of the file.
+        name: Its name: the suffix tells some raw photos from TIFF files.
+        pixel_limit: Largest width x height to decode, in pixels.
+        reserve: Called with the number of pixels before they are decoded; may wait.
+
+    Returns:
+        (H, W, 3) uint8, RGB, writable and contiguous.
+
+    Raises:
+        ImageError: As for `read_image`.
+    """
+    if not content:
+        raise ImageError(EMPTY)
+    return _read(name, lambda: io.BytesIO(content), pixel_limit, reserve)
+
+
+def _read(name: str, opened: Callable[[], BinaryIO], pixel_limit: int, reserve: Reserve) -> np.ndarray:
     with pillow_guard():
         try:
-            return _decode(name, pixel_limit, reserve)
+            return _decode(name, opened, pixel_limit, reserve)
         except ImageError:
             raise
         except Image.DecompressionBombError as error:
@@ -122,17 +154,17 @@ def pillow_pixels(image: Image.Image, *, pixel_limit: int = DEFAULT_PIXEL_LIMIT)
             raise ImageError(reason(error, image.format)) from error
 
 
-def _decode(name: str, pixel_limit: int, reserve: Reserve) -> np.ndarray:
+def _decode(name: str, opened: Callable[[], BinaryIO], pixel_limit: int, reserve: Reserve) -> np.ndarray:
     try:
-        return _decode_once(name, pixel_limit, reserve)
+        return _decode_once(name, opened, pixel_limit, reserve)
     except Image.DecompressionBombError:
         # TIFF and WebP beyond Pillow's own limit (179 million pixels by default): rare, so one at a time.
         with lifted_limit(pixel_limit):
-            return _decode_once(name, pixel_limit, reserve)
+            return _decode_once(name, opened, pixel_limit, reserve)
 
 
-def _decode_once(name: str, pixel_limit: int, reserve: Reserve) -> np.ndarray:
-    with open(name, "rb") as file:
+def _decode_once(name: str, opened: Callable[[], BinaryIO], pixel_limit: int, reserve: Reserve) -> np.ndarray:
+    with opened() as file:
         if is_raw(name, file):
             return read_raw(file, pixel_limit, reserve)
         plugin = plugin_needed(file)
@@ -191,7 +223,7 @@ def _open_header(file: BinaryIO) -> ImageFile.ImageFile:
                 image = _try_format(format_name, file, prefix, failures)
                 if image is not None:
                     return image
-    if failures and ends_early(prefix, os.fstat(file.fileno()).st_size):
+    if failures and ends_early(prefix, file.seek(0, os.SEEK_END)):
         raise ImageError(TRUNCATED)
     raise ImageError(failures[0] if failures else unknown_kind(prefix))
 

@@ -103,9 +103,36 @@ def find_paths(
 _Found = tuple[str, str | None]
 
 
+def stream_paths(argument: str, *, recursive: bool = True) -> Iterator[_Found]:
+    """Yield what `find_paths` finds for one argument, file by file: for more files than a list should hold.
+
+    Args:
+        argument: A path or a pattern.
+        recursive: Search the folders inside folders as well.
+
+    Yields:
+        A path, and None or the kind for which it is left out. A file may come twice.
+
+    Raises:
+        InputError: For a folder without images, or a pattern without matches.
+    """
+    return _expand(argument, recursive, None)
+
+
+class FileIdentity:
+    """Tells whether two paths are the same file; see `find_paths`. Remembers the folders that it has seen."""
+
+    def __init__(self) -> None:
+        self._real_folders: dict[str, str] = {}
+
+    def __call__(self, path: str) -> str:
+        """The real folder of a file and its name there; an address stays as it is."""
+        return path if "://" in path else os.path.join(*_identity(path, self._real_folders))
+
+
 def _expand(argument: str, recursive: bool, stdin: TextIO | None) -> Iterator[_Found]:
     if argument == STDIN:
-        for path in _read_paths(stdin or sys.stdin):
+        for path in read_paths(stdin or sys.stdin):
             yield from _expand_path(path, recursive)
     elif _has_magic(argument) and not os.path.lexists(argument):
         yield from _expand_pattern(argument, recursive)
@@ -125,7 +152,8 @@ def _identity(path: str, real_folders: dict[str, str]) -> tuple[str, str]:
     return real_folders[folder], os.path.normcase(name)
 
 
-def _read_paths(stream: TextIO | None) -> list[str]:
+def read_paths(stream: TextIO | None) -> list[str]:
+    """Paths that a stream lists: one per line, or separated by NUL; InputError where there are none."""
     if stream is None:  # a program without a console
         raise InputError("-: there is no standard input to read paths from.")
     # File names are bytes: decoded as the system decodes them, names that are not UTF-8 survive.
@@ -148,10 +176,12 @@ def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
     if not os.path.isdir(path):
         yield path, _map_kind(path)
         return
-    found = list(_search_folder(path, recursive))
-    if not found:
+    found = _search_folder(path, recursive)
+    first = next(found, None)
+    if first is None:
         where = "" if recursive else "; folders inside it are not searched"
         raise InputError(f"'{path}': no images in this folder. Looked for {_LOOKED_FOR}{where}.")
+    yield first
     yield from found
 
 

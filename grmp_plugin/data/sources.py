@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, pillow_pixels, read_image
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, pillow_pixels, read_encoded, read_image
 from grmp_plugin.data.pixel_room import Reserve, no_limit
+from grmp_plugin.errors import ImageError
 
 # The same Pillow image may be given twice, and loading one in two threads at once damages it.
 _LOADING = threading.Lock()
@@ -73,3 +74,40 @@ class PillowImage:
         reserve(self.image.width * self.image.height)
         with _LOADING:
             return pillow_pixels(self.image, pixel_limit=pixel_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """An image file under the name that a list gives it."""
+
+    name: str
+    path: str
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
+        """See `ImageSource`."""
+        return read_image(self.path, pixel_limit=pixel_limit, reserve=reserve)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImage:
+    """The content of an image file, from an archive or a table."""
+
+    name: str
+    file_name: str
+    content: bytes
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
+        """See `ImageSource`."""
+        return read_encoded(self.content, self.file_name, pixel_limit=pixel_limit, reserve=reserve)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableImage:
+    """An image, or a shard of images, that is known to be unreadable."""
+
+    name: str
+    reason: str
+
+    def read(self, pixel_limit: int = DEFAULT_PIXEL_LIMIT, reserve: Reserve = no_limit) -> np.ndarray:
+        """Raise `ImageError` with the reason."""
+        raise ImageError(self.reason)

@@ -6,6 +6,11 @@ import stat
 
 from grmp_plugin.errors import ImageError
 
+EMPTY = "empty file"
+NO_MEMORY = "not enough memory to decode it"
+_DENIED, _CANNOT = "permission denied", "cannot be read"
+# Parts of reasons that are not the image's: another time, or with another package, it may be read.
+_MAY_PASS = (_CANNOT, _DENIED, NO_MEMORY, "not supported without", "not supported by Pillow")
 TRUNCATED = "truncated: the file ends before its image does"
 
 # What people often keep in an image folder and nothing here reads: (offset, magic bytes, name).
@@ -25,8 +30,8 @@ _SPECIAL_FILES = (
 )
 
 _SYSTEM_REASONS = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
     errno.ELOOP: "a link that leads to itself",
     errno.ENOENT: "no such file",
     errno.ENOTDIR: "no such file: a part of its path is not a folder",
@@ -47,7 +52,7 @@ def check_regular_file(name: str) -> None:
         if is_kind(status.st_mode):
             raise ImageError(f"{kind}, not a file")
     if status.st_size == 0:
-        raise ImageError("empty file")
+        raise ImageError(EMPTY)
 
 
 def _folder_reason(name: str) -> str:
@@ -67,6 +72,19 @@ def _missing(name: str) -> str:
         return "no such file"
 
 
+def may_pass(why: str) -> bool:
+    """Whether an image that could not be read for this reason is worth another try, unchanged."""
+    return any(part in why for part in _MAY_PASS)
+
+
+def unread_reason(error: Exception) -> str:
+    """Why a file could not be read, for errors of other libraries, too."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return reason(error)
+    first_line = (str(error).strip().splitlines() or [""])[0][:120]
+    return f"{_CANNOT}: {first_line or type(error).__name__}"
+
+
 def reason(error: Exception, kind: str | None = None) -> str:
     """Describe an error of the system or of Pillow in one short line.
 
@@ -75,10 +93,10 @@ def reason(error: Exception, kind: str | None = None) -> str:
         kind: Format of the file, if it is known.
     """
     if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
+        return NO_MEMORY
     if isinstance(error, OSError) and error.errno is not None:
         system = (error.strerror or str(error)).lower()
-        return _SYSTEM_REASONS.get(error.errno, f"cannot be read: {system}")
+        return _SYSTEM_REASONS.get(error.errno, f"{_CANNOT}: {system}")
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, EOFError) or "truncated" in first_line.lower():
         return TRUNCATED

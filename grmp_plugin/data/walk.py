@@ -4,6 +4,9 @@ import os
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from functools import partial
+
+_NUMBER = re.compile("[0-9]+")
 
 
 class Entry(Enum):
@@ -21,9 +24,13 @@ def walk(top: str, recursive: bool = True) -> Iterator[tuple[str, Entry]]:
     circles, and files and folders are listed in one common order.
     """
     visited: set[str] = set()
-    stack = [top]
+    # Iterators instead of lists: a folder may hold millions of files.
+    stack: list[Iterator[str]] = [iter((top,))]
     while stack:
-        path = stack.pop()
+        path = next(stack[-1], None)
+        if path is None:
+            stack.pop()
+            continue
         if path != top and not os.path.isdir(path):
             yield path, Entry.FILE
             continue
@@ -37,7 +44,7 @@ def walk(top: str, recursive: bool = True) -> Iterator[tuple[str, Entry]]:
             yield path, Entry.LOCKED
             continue
         yield path, Entry.FOLDER
-        stack += [os.path.join(path, name) for name in reversed(names)]
+        stack.append(map(partial(os.path.join, path), names))
 
 
 def visible_names(folder: str) -> list[str]:
@@ -46,8 +53,13 @@ def visible_names(folder: str) -> list[str]:
     return sorted(names, key=natural_key)
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def natural_key(name: str) -> tuple[str, str]:
     """Sort key that puts `img2` before `img10` and ignores the case of letters."""
-    # Splitting at a group alternates text and digits, so equal positions hold equal types.
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+    # One text instead of a list of parts, which would take several times the memory of the names: a number is
+    # its length, then its digits, behind a character that comes before all others.
+    return _NUMBER.sub(_sortable, name.casefold()), name
+
+
+def _sortable(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"\0{len(digits):05d}{digits}"

@@ -4,8 +4,9 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing, nullcontext
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.comparison import MetricScores
 from grmp_plugin.evaluation.metric_names import MetricSpec
+from grmp_plugin.evaluation.metric_workers import MetricWorkers, Pair, Scored, metric_workers
 from grmp_plugin.evaluation.metrics import Metrics, failing_quietly
 from grmp_plugin.evaluation.pixel_digests import PixelDigests
 from grmp_plugin.evaluation.score_cache import KeptScore, ScoreCache, cache_key
@@ -54,6 +56,7 @@ def score_images(
     cache: ScoreCache,
     report: ProgressCallback,
     originals: Sequence[str | None] | None = None,
+    jobs: int = 1,
 ) -> ScoreTable:
     """Score images with several metrics, one after the other.
 
@@ -69,9 +72,11 @@ def score_images(
         report: Called after each image, with the metric's name as the stage.
         originals: N paths of the images' originals, None where unknown. If given, images and originals are
             also identified by their pixels, as they are decoded.
+        jobs: Processes for pyiqa's metrics, on the CPU; 1 for none beside this one.
     """
     files = _Files(images, references, None if originals is None else PixelDigests(cache))
-    results = [_one_metric(spec, files, metrics, cache, report) for spec in specs]
+    with metric_workers(jobs) if jobs > 1 else nullcontext() as workers:
+        results = [_one_metric(spec, files, metrics, cache, report, workers) for spec in specs]
     pixels = None if originals is None else files.pixel_table(originals, report)
     return ScoreTable(tuple(results), tuple(files.errors), pixels)
 
@@ -152,6 +157,19 @@ class _Files:
                 except (ImageError, MemoryError) as error:
                     self.errors[number] = str(error) or "not enough memory to decode it"
 
+    def pairs(self, numbers: Sequence[int], with_reference: bool) -> list[Pair]:
+        """Images with their references, for other processes to read."""
+        references = self.references if with_reference else None
+        return [
+            Pair(number, self.images[number], None if references is None else references[number])
+            for number in numbers
+        ]
+
+    def take_pixels(self, number: int, digest: str) -> None:
+        """Remember the digest of an image's pixels that another process has read."""
+        if self._pixels is not None:
+            self._pixels.take(self.digests[number][0], digest)
+
     def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
         image = _read(self.images[number])
         if self._pixels is not None:
@@ -180,7 +198,12 @@ def _why_unreadable(path: str) -> str:
 
 
 def _one_metric(
-    spec: MetricSpec, files: _Files, metrics: Metrics, cache: ScoreCache, report: ProgressCallback
+    spec: MetricSpec,
+    files: _Files,
+    metrics: Metrics,
+    cache: ScoreCache,
+    report: ProgressCallback,
+    workers: MetricWorkers | None,
 ) -> MetricScores:
     count = len(files.images)
     result = _Result(spec, count)
@@ -198,7 +221,13 @@ def _one_metric(
         ]
         if missing:
             report(Progress(spec.name, 0, len(missing), "loading the metric"))
-            _compute(spec, files, missing, keys, result, metrics, cache, report)
+            # Our own models use all cores as they are.
+            if workers is None or spec.own:
+                scored = _scored_here(spec, files, missing, metrics)
+            else:
+                scored = _scored_by(workers, spec, files, missing, metrics)
+            with closing(scored):
+                _keep(spec, scored, len(missing), keys, result, cache, report)
     except MetricError as error:
         return MetricScores(
             spec.name,
@@ -213,38 +242,61 @@ def _one_metric(
     return result.finished(files.errors)
 
 
-def _compute(
+def _scored_here(
+    spec: MetricSpec, files: _Files, missing: Sequence[int], metrics: Metrics
+) -> Generator[Scored, None, None]:
+    """Score images in this process; unreadable ones are recorded in `files` and skipped."""
+    score = metrics.open(spec)
+    warm = False
+    for number, image, reference in files.decoded(missing, spec.reference):
+        try:
+            with failing_quietly():
+                if not warm:  # one-time work does not count as the metric's speed
+                    score(image, reference)
+                    warm = True
+                started = time.perf_counter()
+                kept = KeptScore(score(image, reference), time.perf_counter() - started)
+        except MetricError as error:
+            yield Scored(number, failed=str(error))
+        else:
+            yield Scored(number, kept)
+
+
+def _scored_by(
+    workers: MetricWorkers, spec: MetricSpec, files: _Files, missing: Sequence[int], metrics: Metrics
+) -> Generator[Scored, None, None]:
+    """Score images in other processes; unreadable ones are recorded in `files` and skipped."""
+    if spec.downloads:
+        metrics.open(spec)  # so that not every process downloads the weights
+    for scored in workers.score(spec, files.pairs(missing, spec.reference)):
+        if scored.pixels is not None:
+            files.take_pixels(scored.number, scored.pixels)
+        if scored.unreadable is not None:
+            files.errors[scored.number] = scored.unreadable
+        else:
+            yield scored
+
+
+def _keep(
     spec: MetricSpec,
-    files: _Files,
-    missing: Sequence[int],
+    scored: Iterable[Scored],
+    count: int,
     keys: Sequence[str],
     result: "_Result",
-    metrics: Metrics,
     cache: ScoreCache,
     report: ProgressCallback,
 ) -> None:
-    score = metrics.open(spec)
     fresh: dict[str, KeptScore] = {}
-    warm = False
     try:
-        for done, (number, image, reference) in enumerate(files.decoded(missing, spec.reference), 1):
-            try:
-                with failing_quietly():
-                    if not warm:  # one-time work does not count as the metric's speed
-                        score(image, reference)
-                        warm = True
-                    started = time.perf_counter()
-                    value = score(image, reference)
-                    kept = KeptScore(value, time.perf_counter() - started)
-            except MetricError as error:
-                result.errors[number] = str(error)
+        for done, one in enumerate(scored, 1):
+            if one.score is None:
+                result.errors[one.number] = one.failed
+            elif math.isfinite(one.score.score):
+                result.take(one.number, one.score)
+                fresh[keys[one.number]] = one.score
             else:
-                if math.isfinite(value):
-                    result.take(number, kept)
-                    fresh[keys[number]] = kept
-                else:
-                    result.errors[number] = f"its score is {value}"
-            report(Progress(spec.name, done, len(missing)))
+                result.errors[one.number] = f"its score is {one.score.score}"
+            report(Progress(spec.name, done, count))
             if len(fresh) >= _KEEP_EVERY:
                 cache.keep(fresh)
                 fresh.clear()

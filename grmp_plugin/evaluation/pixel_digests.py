@@ -42,6 +42,10 @@ class PixelDigests:
         if file not in self._known:
             self._known[file] = pixels_digest(pixels)
 
+    def take(self, file: str, digest: str) -> None:
+        """Take the digest of the pixels of a file, given by its digest."""
+        self._known.setdefault(file, digest)
+
     def complete(self, files: Mapping[str, str], report: ProgressCallback) -> None:
         """Decode the images that are still unknown; those that cannot be read stay so.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
 from grmp_plugin.data.pixel_room import decoding
 from grmp_plugin.data.sources import FileImage, ImageSource
+from grmp_plugin.data.unreadable import NO_MEMORY
 from grmp_plugin.errors import GRMPError, ImageError, InputError
 from grmp_plugin.evaluation.threads import Share, share, usable_threads, worker_pool
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -241,4 +242,4 @@ def _result(future: "Future[Tensor]") -> Tensor | str:
     except ImageError as error:
         return str(error)
     except MemoryError:
-        return "not enough memory to decode it"
+        return NO_MEMORY

@@ -54,6 +54,10 @@ class WeightCache:
             result: T = entry.value
             return result
 
+    def values(self) -> dict[str, Any]:
+        """What is cached now, by name."""
+        return {name: entry.value for name, entry in self._entries.items()}
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "WeightCache":
         return WeightCache()
 

@@ -357,7 +357,6 @@ def one(tmp_path, many) -> Path:
     [
         (["one.png", "--out", "scores.xls"], [".xls", ".csv", ".json", ".jsonl", ".parquet"]),
         (["one.png", "--out", "gone/scores.csv"], ["gone", "does not exist"]),
-        (["one.png", "--out", "empty"], ["empty"]),
         (["one.png", "--batch-size", "0"], ["--batch-size"]),
         (["one.png", "--batch-size", "many"], ["--batch-size"]),
         (["one.png", "--device", "tpu"], ["--device", "cuda"]),

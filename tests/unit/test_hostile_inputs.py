@@ -20,8 +20,8 @@ from grmp_cli.app import app
 from safetensors import safe_open
 from typer.testing import CliRunner
 
+from grmp_plugin.api.judge import mos_scale
 from grmp_plugin.api.models import load_model, model_facts
-from grmp_plugin.api.score import mos_scale
 from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.errors import GRMPError
 from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint

@@ -1,0 +1,118 @@
+"""A model made ready to score: on its device, in its precision, on the scale that is wanted."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from grmp_plugin.config import from_dict
+from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.ratings import DECLARED, MosScale
+from grmp_plugin.errors import CheckpointError, ConfigError, InputError
+from grmp_plugin.run_record import RunRecord, Stopwatch
+
+if TYPE_CHECKING:
+    from grmp_plugin.api.models import LoadedModel, Model
+    from grmp_plugin.evaluation.scoring import ImageScore
+
+SCALES = ("quality", "mos")
+
+
+class Judge:
+    """A model made ready to score.
+
+    Args:
+        model, scale, mos_range, device, precision, batch_size, pixel_limit: As for `score`, which lists the
+            errors, too.
+    """
+
+    def __init__(
+        self,
+        model: "Model",
+        *,
+        scale: str = "quality",
+        mos_range: tuple[float, float] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | None = None,
+        pixel_limit: int = DEFAULT_PIXEL_LIMIT,
+    ) -> None:
+        _check_arguments(scale, mos_range, batch_size, pixel_limit)
+        from grmp_plugin.api.models import load_model
+        from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
+
+        options = ScoringOptions(device, precision, batch_size, pixel_limit)
+        pick_device(device)  # before anything is downloaded in vain
+        self.model = load_model(model)
+        self.scale = mos_scale(self.model, mos_range) if scale == "mos" else None
+        self.scorer = Scorer(self.model.network, options)
+
+    def on_scale(self, result: "ImageScore") -> "ImageScore":
+        """A score from 0 to 1 on the scale that is wanted."""
+        if result.score is None or self.scale is None:
+            return result
+        return replace(result, score=float(self.scale.to_mos(result.score)))
+
+    def details(self) -> dict[str, Any]:
+        """What determines a score, as plain data."""
+        config = self.scorer.network.config
+        return {
+            "model": self.model.name,
+            "weights_sha256": self.model.weights_sha256,
+            "backbone": config.backbone.name,
+            "precision": self.scorer.precision,
+            "preprocess": asdict(config.preprocess),
+            "scale": "quality" if self.scale is None else asdict(self.scale),
+        }
+
+    def record(self, watch: Stopwatch, summary: Mapping[str, Any]) -> RunRecord:
+        """The record of a run that began with `watch`."""
+        details = {**self.details(), **summary}
+        device = str(self.scorer.device)
+        return RunRecord("score", watch.date, device, seed=None, seconds=watch.seconds, details=details)
+
+
+def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> MosScale:
+    """The scale of predicted MOS: as declared, or as the checkpoint records it.
+
+    Args:
+        model: The direction of its ratings holds for a declared range, too.
+        mos_range: Low and high end, where declared.
+
+    Raises:
+        InputError: When the range is none, or there is neither.
+    """
+    known = _recorded_scale(model)
+    if mos_range is not None:
+        try:
+            return MosScale(*mos_range, lower_better=bool(known and known.lower_better), source=DECLARED)
+        except ConfigError as error:
+            raise InputError(error.message, argument="mos_range") from error
+    if known is None:
+        raise InputError(
+            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS. Either it was "
+            "not adapted to ratings, or by pyiqa.train, which does not record the scale",
+            see=("mos_range",),
+        )
+    return known
+
+
+def _recorded_scale(model: "LoadedModel") -> MosScale | None:
+    recorded = model.network.info.get("mos_scale")
+    try:
+        return None if recorded is None else from_dict(MosScale, recorded, f"{model.name}: mos_scale")
+    except ConfigError as error:
+        raise CheckpointError(error.message) from error
+
+
+def _check_arguments(
+    scale: str, mos_range: tuple[float, float] | None, batch_size: int | None, pixel_limit: int
+) -> None:
+    if scale not in SCALES:
+        raise InputError(f"'{scale}' is none of {', '.join(SCALES)}", argument="scale")
+    if mos_range is not None and scale != "mos":
+        raise InputError(
+            "applies to predicted MOS only, not to quality", argument="mos_range", see=("scale",)
+        )
+    for name, value in (("batch_size", batch_size), ("pixel_limit", pixel_limit)):
+        if value is not None and value < 1:
+            raise InputError(f"must be at least 1, not {value}", argument=name)

@@ -1,0 +1,205 @@
+"""The folder of a job: which shards it has, what they were started with, and who may write.
+
+Beside the parts there is one `_shard-NUMBER-of-COUNT.json` for each shard that was started. Readers of data
+sets pass over names that begin with `_` or `.`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grmp_plugin.errors import InputError
+from grmp_plugin.files import durable_write, only_writer
+from grmp_plugin.jobs.parts import Parts, Shard
+from grmp_plugin.jobs.rows import DamagedPartError, read_part
+from grmp_plugin.tables import check_folder_path
+
+COMPLETE, INCOMPLETE, MISSING, DAMAGED = "complete", "not complete", "not started", "damaged"
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """How far one shard of a job is.
+
+    Attributes:
+        shard: Which one, from 0.
+        state: `complete`, `not complete`, `not started` or `damaged`.
+        images: Rows in its parts.
+        failed: How many of these have no score.
+    """
+
+    shard: int
+    state: str
+    images: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    shard: Shard
+    settings: Mapping[str, Any]
+    complete: bool
+    run: Mapping[str, Any] | None
+
+
+class JobFolder:
+    """One shard of a job in its folder.
+
+    Args:
+        folder: Made if it does not exist.
+        shard: Which shard.
+        settings: What must be the same whenever the job goes on, as plain data.
+    """
+
+    def __init__(
+        self, folder: Path, shard: Shard, settings: Mapping[str, Any], argument: str = "out"
+    ) -> None:
+        self.folder = folder
+        self.parts = Parts(folder, shard)
+        self.damaged: list[Path] = []
+        self._shard = shard
+        self._settings: Mapping[str, Any] = json.loads(json.dumps(settings))
+
+    @contextmanager
+    def writing(self, *, resume: bool) -> Iterator[Parts]:
+        """Start the shard or go on with it; its parts are in order then.
+
+        Args:
+            resume: Go on where it was started before.
+
+        Raises:
+            InputError: When the folder holds something else, the shard was started and is not to be gone on
+                with, it was started with other settings, or another process writes it.
+        """
+        self._check(resume)
+        self.folder.mkdir(exist_ok=True)
+        try:
+            with only_writer(_manifest_path(self.folder, self._shard)):
+                self._check(resume)
+                self._record(complete=False, run=None)
+                self.damaged = self.parts.recover()
+                yield self.parts
+        except BlockingIOError as error:
+            raise InputError(
+                f"another process is scoring into shard {self._shard} of {self.folder}; wait for it to end",
+                argument="out",
+            ) from error
+
+    def finish(self, run: Mapping[str, Any]) -> None:
+        """Mark the shard as complete, with the record of the run that completed it."""
+        self._record(complete=True, run=run)
+
+    def _record(self, *, complete: bool, run: Mapping[str, Any] | None) -> None:
+        shard = self._shard
+        content = {
+            "format": 1,
+            "shard": shard.number,
+            "shards": shard.count,
+            "complete": complete,
+            "settings": self._settings,
+            "run": run,
+        }
+        with durable_write(_manifest_path(self.folder, shard)) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def _check(self, resume: bool) -> None:
+        check_folder_path(self.folder, "out")
+        found = _manifests(self.folder)
+        if not found and self.folder.exists() and any(not _is_hidden(path) for path in self.folder.iterdir()):
+            raise InputError(
+                f"{self.folder} holds other files; name a new or an empty folder", argument="out"
+            )
+        for other in found:
+            self._check_same(other)
+        started = next((other for other in found if other.shard == self._shard), None)
+        if started is not None and not resume:
+            state = "is complete" if started.complete else "was started"
+            which = f"shard {self._shard.number} of " if self._shard.count > 1 else ""
+            raise InputError(
+                f"{which}{self.folder} {state}. Name another folder, or go on with this one, which scores "
+                "what is missing or has changed",
+                argument="out",
+                see=("resume",),
+            )
+
+    def _check_same(self, other: _Manifest) -> None:
+        if other.shard.count != self._shard.count:
+            raise InputError(
+                f"{self.folder} was started with {other.shard.count} shards, not {self._shard.count}",
+                argument="shard",
+            )
+        names = self._settings.keys() | other.settings.keys()
+        for name in sorted(names):
+            before, now = other.settings.get(name), self._settings.get(name)
+            if before != now and not (name == "model" and self._has_weights_of(other)):
+                raise InputError(
+                    f"{self.folder} was started with {name} {_short(before)}, not {_short(now)}; name "
+                    "another folder",
+                    argument="out",
+                )
+
+    def _has_weights_of(self, other: _Manifest) -> bool:
+        """Whether it is the same model, perhaps under another name."""
+        return bool(self._settings["weights_sha256"] == other.settings.get("weights_sha256"))
+
+
+def shard_states(folder: Path) -> list[ShardState]:
+    """How far each shard of a job is; every part is read and checked.
+
+    Raises:
+        InputError: When the folder is not that of a job.
+    """
+    manifests = {one.shard.number: one for one in _manifests(folder)} if folder.is_dir() else {}
+    if not manifests:
+        raise InputError(
+            f"{folder}: not a folder that scores were written into part by part", argument="folder"
+        )
+    count = next(iter(manifests.values())).shard.count
+    return [_state(folder, Shard(number, count), manifests.get(number)) for number in range(count)]
+
+
+def _state(folder: Path, shard: Shard, manifest: _Manifest | None) -> ShardState:
+    if manifest is None:
+        return ShardState(shard.number, MISSING, 0, 0)
+    images = failed = 0
+    state = COMPLETE if manifest.complete else INCOMPLETE
+    for path in Parts(folder, shard).paths():
+        try:
+            rows, _ = read_part(path)
+        except DamagedPartError:
+            state = DAMAGED
+            continue
+        images += len(rows)
+        failed += sum(row.error is not None for row in rows)
+    recorded = (manifest.run or {}).get("images")
+    if state == COMPLETE and recorded != images:  # a part is missing
+        state = DAMAGED
+    return ShardState(shard.number, state, images, failed)
+
+
+def _manifests(folder: Path) -> list[_Manifest]:
+    found = []
+    for path in sorted(folder.glob("_shard-*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            shard = Shard(content["shard"], content["shards"])
+            found.append(_Manifest(shard, content["settings"], content["complete"], content["run"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not the record of a shard: {error}", argument="out") from error
+    return found
+
+
+def _manifest_path(folder: Path, shard: Shard) -> Path:
+    return folder / f"_shard-{shard}.json"
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

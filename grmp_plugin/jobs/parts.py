@@ -1,0 +1,148 @@
+"""The files of one shard of a job: parts that are complete, and a journal of the rows since the last one.
+
+Rows go to the journal as they come, and many at a time from there into a part. The journal of part N is
+removed when part N has its name: whatever moment a run is killed at, each row is in one place or is counted
+once, and no reader of the folder ever sees it twice.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from grmp_plugin.files import sync_folder
+from grmp_plugin.jobs.rows import (
+    DamagedPartError,
+    Finished,
+    JobRow,
+    journal_line,
+    read_journal,
+    read_part,
+    write_part,
+)
+
+ROWS_PER_PART = 10_000
+SECONDS_PER_PART = 600.0
+_SYNC_SECONDS = 5.0  # at most this much is lost with the machine; a process that is killed loses no row
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A share of a job's images.
+
+    Attributes:
+        number: Which one, from 0.
+        count: How many there are.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number:05d}-of-{self.count:05d}"
+
+
+class Parts:
+    """Parts and journal of one shard in a folder.
+
+    Args:
+        folder: Exists.
+        shard: Which one.
+    """
+
+    def __init__(self, folder: Path, shard: Shard) -> None:
+        self.folder = folder
+        self.shard = shard
+        self._journal: BinaryIO | None = None
+        self._rows = 0
+        self._opened = self._synced = 0.0
+        self._number = 0
+
+    def paths(self) -> list[Path]:
+        """The parts, in order."""
+        return sorted(self.folder.glob(f"part-{self.shard}-*.parquet"))
+
+    def recover(self) -> list[Path]:
+        """Put what a killed run left behind in order.
+
+        Returns:
+            Parts that were damaged, and are removed.
+        """
+        damaged = []
+        for leftover in self.folder.glob(f".part-{self.shard}-*.tmp"):
+            leftover.unlink()
+        for path in self.paths():
+            try:
+                read_part(path)
+            except DamagedPartError:
+                damaged.append(path)
+                path.unlink()
+        for journal in sorted(self.folder.glob(f"_journal-{self.shard}-*.jsonl")):
+            if not self._part(_number(journal)).exists():
+                self._write(_number(journal), journal)
+            journal.unlink()
+        sync_folder(self.folder)
+        numbers = [_number(path) for path in [*self.paths(), *damaged]]
+        self._number = max(numbers, default=-1) + 1
+        return damaged
+
+    def entries(self) -> Iterator[JobRow | Finished]:
+        """All rows of the parts, and which shards of images are finished."""
+        for path in self.paths():
+            rows, finished = read_part(path)
+            yield from rows
+            yield from finished
+
+    def drop(self, is_stale: Callable[[JobRow | Finished], bool]) -> None:
+        """Rewrite the parts without some of their entries."""
+        for path in self.paths():
+            rows, finished = read_part(path)
+            kept = [row for row in rows if not is_stale(row)]
+            going_on = [one for one in finished if not is_stale(one)]
+            if len(kept) + len(going_on) < len(rows) + len(finished):
+                write_part(path, kept, going_on)
+
+    def add(self, entry: JobRow | Finished) -> None:
+        """Keep an entry: in the journal at once, in a part some time later."""
+        now = time.monotonic()
+        if self._journal is None:
+            # Unbuffered: what is written is the system's, and survives the end of this process.
+            self._journal = open(self._journal_path(self._number), "wb", buffering=0)  # noqa: SIM115
+            self._rows, self._opened, self._synced = 0, now, now
+        self._journal.write(journal_line(entry))
+        self._rows += 1
+        if now - self._synced >= _SYNC_SECONDS:
+            os.fsync(self._journal.fileno())
+            self._synced = now
+        if self._rows >= ROWS_PER_PART or now - self._opened >= SECONDS_PER_PART:
+            self.close()
+
+    def close(self) -> None:
+        """Turn the journal into a part."""
+        if self._journal is None:
+            return
+        self._journal.close()
+        self._journal = None
+        path = self._journal_path(self._number)
+        self._write(self._number, path)
+        path.unlink()
+        self._number += 1
+
+    def _write(self, number: int, journal: Path) -> None:
+        entries = list(read_journal(journal))
+        rows = [entry for entry in entries if isinstance(entry, JobRow)]
+        finished = [entry for entry in entries if isinstance(entry, Finished)]
+        if entries:
+            write_part(self._part(number), rows, finished)
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"part-{self.shard}-{number:06d}.parquet"
+
+    def _journal_path(self, number: int) -> Path:
+        return self.folder / f"_journal-{self.shard}-{number:06d}.jsonl"
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
