@@ -137,6 +137,13 @@ def score(
             show_default=False,
         ),
     ] = None,
+    interval: Annotated[
+        bool,
+        typer.Option(
+            "--interval",
+            help="With --scale mos: low and high, between which nine of ten new ratings should lie.",
+        ),
+    ] = False,
     flat: Annotated[bool, typer.Option("--flat", help="Do not search folders inside folders.")] = False,
     pixel_limit: Annotated[
         int, typer.Option(min=1, help="Refuse images with more pixels (decompression bombs).")
@@ -159,7 +166,13 @@ def score(
         "pixel_limit": pixel_limit,
     }
     options = JobOptions(resume, shard, check, image_column, engine, ray_address, workers)
-    all_rows = {"sort": sort is not Sort.input, "report": report, "maps": maps, "format": output_format}
+    all_rows = {
+        "sort": sort is not Sort.input,
+        "report": report,
+        "maps": maps,
+        "format": output_format,
+        "interval": interval,
+    }
     check_options(options, out, all_rows)
     if out is not None and is_job(out, all_rows):
         failed = run_job(paths, out, model, options, recursive=not flat, judging=judging)
@@ -177,7 +190,7 @@ def score(
         for path, argument in ((out, "out"), (report, "report")):
             check_not_input(path, [model, *(image.name for image in images.sources)], argument)
         with termination_as_interrupt():
-            scores = _score_at_once(images, model, judging, out, output_format, sort)
+            scores = _score_at_once(images, model, judging | {"interval": interval}, out, output_format, sort)
             _draw(scores, report, maps)
         failed = scores.failed
     if failed:
@@ -197,7 +210,8 @@ def _score_at_once(
 
     scoring = Scoring(images, model, **judging)
     shown = output_format or (None if out is not None else Format.table)
-    streamed = shown if sort is Sort.input and shown in (Format.csv, Format.jsonl) else None
+    at_end = sort is not Sort.input or judging["interval"]
+    streamed = shown if shown in (Format.csv, Format.jsonl) and not at_end else None
     stopped = _score_all(scoring, streamed, keep=out is not None)
     if stopped is not None:
         _leave_interrupted(scoring, out, exit_code(stopped))
@@ -323,11 +337,14 @@ def _print_table(scores: "Scores") -> None:
     table = Table()
     table.add_column("image", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
+    numbers = [name for name in scores.columns if name not in ("image", "error")]
+    for name in numbers[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
     if scores.failed:
         table.add_column("error", overflow="fold", style="red")
-    for row in scores.results:
-        number = "" if row.score is None else f"{row.score:.4f}"
+    for row in scores.rows:
+        shown = ["" if row[name] is None else f"{row[name]:.4f}" for name in numbers]
         # Text, and not markup: a file may be called [red].png.
-        cells = [Text(printable(row.image)), Text(number), Text(row.error or "")]
+        cells = [Text(printable(row["image"])), *map(Text, shown), Text(row["error"] or "")]
         table.add_row(*cells[: len(table.columns)])
     print_table(table)

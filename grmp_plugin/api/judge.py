@@ -9,6 +9,7 @@ from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
 from grmp_plugin.data.ratings import DECLARED, MosScale
 from grmp_plugin.errors import CheckpointError, ConfigError, InputError
 from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.training.interval import PredictionInterval
 
 if TYPE_CHECKING:
     from grmp_plugin.api.models import LoadedModel, Model
@@ -21,8 +22,8 @@ class Judge:
     """A model made ready to score.
 
     Args:
-        model, scale, mos_range, device, precision, batch_size, pixel_limit: As for `score`, which lists the
-            errors, too.
+        model, scale, mos_range, interval, device, precision, batch_size, pixel_limit: As for `score`, which
+            lists the errors, too.
     """
 
     def __init__(
@@ -31,12 +32,13 @@ class Judge:
         *,
         scale: str = "quality",
         mos_range: tuple[float, float] | None = None,
+        interval: bool = False,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
         pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     ) -> None:
-        _check_arguments(scale, mos_range, batch_size, pixel_limit)
+        _check_arguments(scale, mos_range, interval, batch_size, pixel_limit)
         from grmp_plugin.api.models import load_model
         from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
 
@@ -44,6 +46,7 @@ class Judge:
         pick_device(device)  # before anything is downloaded in vain
         self.model = load_model(model)
         self.scale = mos_scale(self.model, mos_range) if scale == "mos" else None
+        self.interval = _interval(self.model, self.scale) if interval and self.scale is not None else None
         self.scorer = Scorer(self.model.network, options)
 
     def on_scale(self, result: "ImageScore") -> "ImageScore":
@@ -62,6 +65,7 @@ class Judge:
             "precision": self.scorer.precision,
             "preprocess": asdict(config.preprocess),
             "scale": "quality" if self.scale is None else asdict(self.scale),
+            **({} if self.interval is None else {"interval": asdict(self.interval)}),
         }
 
     def record(self, watch: Stopwatch, summary: Mapping[str, Any]) -> RunRecord:
@@ -104,8 +108,29 @@ def _recorded_scale(model: "LoadedModel") -> MosScale | None:
         raise CheckpointError(error.message) from error
 
 
+def _interval(model: "LoadedModel", scale: MosScale) -> PredictionInterval:
+    """How far predicted MOS is off on a scale, as the checkpoint records it for its own."""
+    recorded, own = model.network.info.get("interval"), _recorded_scale(model)
+    if recorded is None or own is None:
+        raise InputError(
+            f"{model.name} does not record how far its predictions are off: it was adapted with method "
+            "prompts, with fewer than 9 shots, or by an earlier version",
+            argument="interval",
+        )
+    try:
+        known = from_dict(PredictionInterval, recorded, f"{model.name}: interval")
+    except ConfigError as error:
+        raise CheckpointError(error.message) from error
+    stretched = (scale.high - scale.low) / (own.high - own.low)
+    return replace(known, half_width=known.half_width * stretched)
+
+
 def _check_arguments(
-    scale: str, mos_range: tuple[float, float] | None, batch_size: int | None, pixel_limit: int
+    scale: str,
+    mos_range: tuple[float, float] | None,
+    interval: bool,
+    batch_size: int | None,
+    pixel_limit: int,
 ) -> None:
     if scale not in SCALES:
         raise InputError(f"'{scale}' is none of {', '.join(SCALES)}", argument="scale")
@@ -113,6 +138,8 @@ def _check_arguments(
         raise InputError(
             "applies to predicted MOS only, not to quality", argument="mos_range", see=("scale",)
         )
+    if interval and scale != "mos":
+        raise InputError("applies to predicted MOS only, not to quality", argument="interval", see=("scale",))
     for name, value in (("batch_size", batch_size), ("pixel_limit", pixel_limit)):
         if value is not None and value < 1:
             raise InputError(f"must be at least 1, not {value}", argument=name)

@@ -32,6 +32,7 @@ def score(
     out: None = ...,
     scale: str = ...,
     mos_range: tuple[float, float] | None = ...,
+    interval: bool = ...,
     device: str = ...,
     precision: str = ...,
     batch_size: int | None = ...,
@@ -79,6 +80,7 @@ def score(
     workers: int | None = None,
     scale: str = "quality",
     mos_range: tuple[float, float] | None = None,
+    interval: bool = False,
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
@@ -107,6 +109,8 @@ def score(
             model was adapted to.
         mos_range: For `mos`: low and high end of the scale, in place of the model's own; the model's
             direction is kept.
+        interval: For `mos`: rows get `low` and `high`, between which nine of ten new ratings should lie, for
+            images like those that the model was adapted to. Not with `out`.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
         precision: `auto` (fp16 on CUDA, fp32 elsewhere), `fp32`, `bf16` or `fp16`.
         batch_size: Most images per batch; 4 on a CPU and 16 elsewhere by default. Scores do not depend on it.
@@ -126,6 +130,8 @@ def score(
         GRMPError: When a batch does not fit into the device's memory, or a file cannot be written.
     """
     if out is not None:
+        if interval:
+            raise InputError("not for scores that are written as they come", argument="interval")
         from grmp_plugin.api.score_job import ScoreJob
 
         job = ScoreJob(
@@ -156,6 +162,7 @@ def score(
         model,
         scale=scale,
         mos_range=mos_range,
+        interval=interval,
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -172,8 +179,8 @@ class Scoring:
 
     Args:
         images: From `find_images`.
-        model, scale, mos_range, device, precision, batch_size, pixel_limit: As for `score`, which lists the
-            errors, too.
+        model, scale, mos_range, interval, device, precision, batch_size, pixel_limit: As for `score`, which
+            lists the errors, too.
     """
 
     def __init__(
@@ -183,6 +190,7 @@ class Scoring:
         *,
         scale: str = "quality",
         mos_range: tuple[float, float] | None = None,
+        interval: bool = False,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
@@ -192,6 +200,7 @@ class Scoring:
             model,
             scale=scale,
             mos_range=mos_range,
+            interval=interval,
             device=device,
             precision=precision,
             batch_size=batch_size,
@@ -256,6 +265,7 @@ class Scoring:
             failed=failed,
             left_out=self._left_out,
             mos_scale=self._scale,
+            interval=self._judge.interval,
             _sources={source.name: source for source in self._images[: self.done]},
             _scorer=self._scorer,
         )

@@ -17,7 +17,8 @@ from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord
-from grmp_plugin.tables import check_folder_path, write_text
+from grmp_plugin.tables import Row, check_folder_path, write_text
+from grmp_plugin.training.interval import PredictionInterval
 
 if TYPE_CHECKING:
     from grmp_plugin.evaluation.map_files import MapFile
@@ -39,6 +40,7 @@ class Scores(Result):
         failed: Number of images without a score.
         left_out: Number of files that the search for images left out, by kind, such as `{"HEIC": 3}`.
         mos_scale: The scale of predicted MOS; None for quality from 0 to 1.
+        interval: How far predicted MOS is off, where it was asked for; rows then have `low` and `high`.
     """
 
     run: RunRecord
@@ -49,18 +51,31 @@ class Scores(Result):
     failed: int
     left_out: Mapping[str, int]
     mos_scale: MosScale | None
+    interval: PredictionInterval | None
     _sources: Mapping[str, ImageSource]
     _scorer: "Scorer"
 
     @property
     def columns(self) -> Sequence[str]:
-        """`image`, `score` and `error`."""
-        return ("image", "score", "error")
+        """`image`, `score` and `error`, and with an interval `low` and `high`."""
+        return ("image", "score", *(() if self.interval is None else ("low", "high")), "error")
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """One mapping per image; `score` is None where `error` says why."""
-        return [{"image": row.image, "score": row.score, "error": row.error} for row in self.results]
+        return [
+            {"image": row.image, "score": row.score, **self._bounds(row.score), "error": row.error}
+            for row in self.results
+        ]
+
+    def _bounds(self, mos: float | None) -> Row:
+        """The interval of a predicted MOS, within the scale."""
+        if self.interval is None or self.mos_scale is None:
+            return {}
+        if mos is None:
+            return {"low": None, "high": None}
+        scale, half = self.mos_scale, self.interval.half_width
+        return {"low": max(scale.low, mos - half), "high": min(scale.high, mos + half)}
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -109,10 +109,10 @@ def best(tried: Sequence[Tried]) -> Tried:
     """The way to adapt with all shots.
 
     The start is kept unless ridge regression gains; gradient steps, of which several kinds were tried once
-    each, replace the better of the two only where they beat it by more than a standard error.
+    each, replace the better of the two only where they beat it clearly: by two standard errors.
     """
     base = best_without_gradients(tried)
-    better = [each for each in tried if each.error is not None and each.gain > base.gain + each.error]
+    better = [each for each in tried if each.error is not None and each.gain > base.gain + 2 * each.error]
     return max(better, key=_gain, default=base)
 
 

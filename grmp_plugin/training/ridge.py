@@ -18,7 +18,7 @@ from torch import Tensor
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, LinearHead
 
-_LOGIT, _FEATURES, _STATISTICS = 0.3, 0.25, 1.0  # shares; without a trunk the features have the statistics'
+_LOGIT, _FEATURES, _STATISTICS = 0.2, 0.25, 1.0  # shares; without a trunk the features have the statistics'
 _PENALTIES = np.logspace(-3, 3, 25)
 # Quality q as a logit, by the tangent at q = 0.5: ratings at the ends of the scale would be infinite.
 _SLOPE = 4.0

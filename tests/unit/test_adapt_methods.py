@@ -219,3 +219,36 @@ def test_all_images_may_be_learned_from(adapt):
     json.dumps(found.to_dict(), allow_nan=False)
     with pytest.raises(InputError, match="or all 40 without a test"):
         adapt(IMAGES - 1, method="ridge")
+
+
+def test_scores_with_an_interval(adapt, folder, tmp_path):
+    found = adapt(20, method="ridge")
+    half = found.splits[0].interval.half_width
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    scores = grmp.score([folder, broken], found, scale="mos", interval=True, device="cpu")
+    assert scores.columns == ("image", "score", "low", "high", "error")
+    assert scores.run.to_dict()["interval"] == {"level": 0.9, "half_width": half}
+    for row in scores.rows[:-1]:
+        assert row["low"] == pytest.approx(max(0, row["score"] - half))
+        assert row["high"] == pytest.approx(min(100, row["score"] + half))
+    assert scores.rows[-1]["low"] is None
+    other = grmp.score(folder, found, scale="mos", mos_range=(1, 5), interval=True, device="cpu")
+    assert other.interval.half_width == pytest.approx(half * 4 / 100)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [
+        ("ridge", {"scale": "quality"}, "predicted MOS only"),
+        ("prompts", {"scale": "mos"}, "does not record how far"),
+        ("ridge", {"scale": "mos", "out": "scores"}, "written as they come"),
+    ],
+)
+def test_intervals_that_are_not_known(adapt, folder, tmp_path, method, options, words):
+    found = adapt(20, method=method)
+    if "out" in options:
+        options = options | {"out": tmp_path / "scores"}
+    with pytest.raises(InputError, match=words) as caught:
+        grmp.score(folder, found, interval=True, **options)
+    assert caught.value.argument == "interval"

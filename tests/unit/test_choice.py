@@ -89,9 +89,9 @@ def tried(method, gain):
 def test_the_start_is_kept_unless_something_is_better():
     start = tried("start", 0.0)
     assert best([start, tried("ridge", 0.0), tried("prompts", -0.1)]) is start
-    assert best([start, tried("ridge", 0.01), tried("prompts", 0.2)]).method == "prompts"
-    assert best([start, tried("ridge", 0.1), tried("prompts", 0.19)]).method == "ridge"
-    assert best([start, tried("ridge", 0.1), tried("prompts", 0.21), tried("prompts", 0.3)]).gain == 0.3
+    assert best([start, tried("ridge", 0.01), tried("prompts", 0.22)]).method == "prompts"
+    assert best([start, tried("ridge", 0.1), tried("prompts", 0.29)]).method == "ridge"
+    assert best([start, tried("ridge", 0.1), tried("prompts", 0.31), tried("prompts", 0.4)]).gain == 0.4
     assert best([start, tried("ridge", 0.1), tried("prompts", math.nan)]).method == "ridge"
     assert best([tried("start", math.nan), tried("ridge", math.nan)]).method == "start"
 

@@ -180,10 +180,10 @@ def test_weights_are_those_of_scikit_learn(fitted, monkeypatch):
     network, inputs, start, quality = fitted
     monkeypatch.setattr(ridge, "_PENALTIES", np.array([0.5]))
     found = fit_ridge(network, inputs, start, quality)
-    blocks, shares = [start[:, None], inputs.features.numpy()], [0.3, 1.0]
+    blocks, shares = [start[:, None], inputs.features.numpy()], [0.2, 1.0]
     if inputs.statistics is not None:
         blocks.append(inputs.statistics.numpy())
-        shares = [0.3, 0.25, 1.0]
+        shares = [0.2, 0.25, 1.0]
     if network.prior is not None:
         blocks[1:] = [
             block @ getattr(network.prior, name).double().numpy()

@@ -184,7 +184,7 @@ def test_all_images_on_request(adapted, folder):
 
 def test_too_few_images_left(adapted, folder):
     with pytest.raises(InputError, match=r"10 rated images are left out, as .* learned from them") as caught:
-        grmp.adapt(folder / "ratings.csv", IMAGES - SHOTS, adapted, config=folder / "short.yml")
+        grmp.adapt(folder / "ratings.csv", IMAGES - SHOTS - 1, adapted, config=folder / "short.yml")
     assert "include_learned" in caught.value.see
     everything = {str(n): pixels_digest(picture(n)) for n in range(IMAGES)}
     info = {**adapted.checkpoint.info, "learned_from": {"ratings": everything}}
