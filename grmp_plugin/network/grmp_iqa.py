@@ -11,7 +11,7 @@ from grmp_plugin.errors import BackboneError, ConfigError, VocabularyError
 from grmp_plugin.network.cache import WeightCache
 from grmp_plugin.network.checkpoint import Checkpoint, complete_tensors
 from grmp_plugin.network.clip import build_clip, clip_config_of
-from grmp_plugin.network.head import HeadInputs, HeadPrior, LinearHead, has_head
+from grmp_plugin.network.head import HeadInputs, LinearHead, has_head
 from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
@@ -49,6 +49,7 @@ class GRMPIQA(nn.Module):
     """
 
     vocabulary: Tensor | None
+    head_prior: Tensor | None
 
     def __init__(
         self, model: "str | Checkpoint" = "grmp_iqa-tiny", *, pretrained_model_path: str | None = None
@@ -234,9 +235,10 @@ class GRMPIQA(nn.Module):
         trunk = visual.conv1
         statistics = trunk.net.statistics_sizes()[1] if isinstance(trunk, ConvTrunk) else 0
         self.head = LinearHead(features, statistics) if has_head(checkpoint) else None
-        known = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
-        ranks = [known.get(f"prior.{block}", (0, 0))[-1] for block in ("features", "statistics")]
-        self.prior = HeadPrior(features, ranks[0], statistics, ranks[1]) if any(ranks) else None
+        # (G, rank): directions in which quality shows in the statistics, for fitting a head.
+        prior = checkpoint.tensors.get("head_prior")
+        rank = 0 if prior is None or prior.ndim != 2 else prior.shape[1]
+        self.register_buffer("head_prior", None if prior is None else torch.zeros(statistics, rank))
 
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
         # Logits are in the tens; in half precision their differences, which make the score, would be lost.

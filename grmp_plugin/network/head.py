@@ -60,29 +60,6 @@ class LinearHead(nn.Module):
             return total
 
 
-class HeadPrior(nn.Module):
-    """What is known of a head's weights before any rating: the directions in which quality shows.
-
-    The weights of ridge regression are A a, with a penalty on the length of a. The columns of A are
-    directions in which distortions move the features, as long as they move them, where the unit is how far
-    contents alone move them.
-
-    Args:
-        features: Number of image features D.
-        features_rank: Columns of A for the image features.
-        statistics: Number of statistics G of the trunk; 0 without a trunk.
-        statistics_rank: Columns of A for the statistics.
-    """
-
-    features: Tensor
-    statistics: Tensor | None
-
-    def __init__(self, features: int, features_rank: int, statistics: int, statistics_rank: int) -> None:
-        super().__init__()
-        self.register_buffer("features", torch.zeros(features, features_rank))
-        self.register_buffer("statistics", torch.zeros(statistics, statistics_rank) if statistics else None)
-
-
 def without_head(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint, read through its prompts alone."""
     tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(_HEAD)}

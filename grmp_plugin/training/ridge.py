@@ -1,8 +1,8 @@
 """Ridge regression of quality on what a linear head reads: few-shot learning without gradient steps.
 
-Three blocks of features are used: the logit of the start, the image features, and the statistics of the
-trunk, where there is one. A prior of the network, if any, turns the last two towards the directions in
-which quality shows. Each block has a fixed share of the variance, so that one penalty serves them all;
+Blocks of features are the logit of the start, the image features, and the statistics of the trunk, where
+there is one; if the network knows in which directions of the statistics quality shows, these once more,
+turned that way. Each block has a fixed share of the variance, so that one penalty serves them all;
 leave-one-out on the shots, which has a closed form, chooses it.
 
 The shares were chosen on half of LIVE Challenge. A start that agrees with the ratings needs little of its
@@ -19,6 +19,7 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, LinearHead
 
 _LOGIT, _FEATURES, _STATISTICS = 0.2, 0.25, 1.0  # shares; without a trunk the features have the statistics'
+_TURNED = 1.0  # share of the statistics turned by the prior
 _PENALTIES = np.logspace(-3, 3, 25)
 # Quality q as a logit, by the tangent at q = 0.5: ratings at the ends of the scale would be infinite.
 _SLOPE = 4.0
@@ -90,41 +91,34 @@ def fit_ridge(network: GRMPIQA, inputs: HeadInputs, start: np.ndarray, quality: 
         start: (S,) logits of the start.
         quality: (S,) in [0, 1]; S at least 2.
     """
-    logit = _Block(start[:, None], None, _LOGIT)
-    prior = network.prior
-    trunk = inputs.statistics is not None
-    blocks = [
-        _Block(
-            inputs.features.numpy(),
-            None if prior is None else prior.features,
-            _FEATURES if trunk else _STATISTICS,
-        )
-    ]
-    if inputs.statistics is not None:
-        blocks.append(
-            _Block(inputs.statistics.numpy(), None if prior is None else prior.statistics, _STATISTICS)
-        )
-    scaled = np.hstack([logit.scaled, *(block.scaled for block in blocks)])
+    statistics = None if inputs.statistics is None else inputs.statistics.numpy()
+    share = _STATISTICS if statistics is None else _FEATURES
+    blocks = [_Block(start[:, None], _LOGIT), _Block(inputs.features.numpy(), share)]
+    if statistics is not None:
+        blocks.append(_Block(statistics, _STATISTICS))
+        if network.head_prior is not None:
+            blocks.append(_Block(statistics, _TURNED, network.head_prior.cpu().double().numpy()))
+    scaled = np.hstack([block.scaled for block in blocks])
     target = _SLOPE * (quality - 0.5)
     mean = float(target.mean())
     dual, residuals = _solve(scaled @ scaled.T, target - mean)
-    weights = [block.weights(dual) for block in (logit, *blocks)]
-    offset = sum(float(block.mean @ weight) for block, weight in zip((logit, *blocks), weights, strict=True))
+    weights = [block.weights(dual) for block in blocks]
+    offset = sum(float(block.mean @ weight) for block, weight in zip(blocks, weights, strict=True))
     return Ridge(
         bias=mean - offset,
         logit=float(weights[0][0]),
         features=weights[1],
-        statistics=weights[2] if trunk else None,
+        statistics=None if statistics is None else np.sum(weights[2:], axis=0),
         left_out=_sigmoid(target - residuals),
     )
 
 
 class _Block:
-    """Features (S, D) of the shots, centred, turned by a prior, and scaled to a share of the variance."""
+    """Features (S, D) of the shots, centred, turned by a prior (D, rank), and scaled to a share."""
 
-    def __init__(self, values: np.ndarray, prior: Tensor | None, share: float) -> None:
+    def __init__(self, values: np.ndarray, share: float, prior: np.ndarray | None = None) -> None:
         self.mean = values.mean(0)
-        self._prior = None if prior is None or not prior.numel() else prior.cpu().double().numpy()
+        self._prior = prior
         centred = values - self.mean
         turned = centred if self._prior is None else centred @ self._prior
         length = np.sqrt((turned**2).sum(1).mean())

@@ -94,14 +94,13 @@ def test_half_precision_keeps_the_head(small_checkpoint, images, variant):
 
 def test_written_and_read(small_checkpoint, images, tmp_path):
     checkpoint = with_head(small_checkpoint("trunk", "crops"))
-    checkpoint.tensors["prior.features"] = torch.rand(len(checkpoint.tensors["head.features"]), 3)
-    checkpoint.tensors["prior.statistics"] = torch.rand(len(checkpoint.tensors["head.statistics"]), 5)
+    checkpoint.tensors["head_prior"] = torch.rand(len(checkpoint.tensors["head.statistics"]), 5)
     write_checkpoint(checkpoint, tmp_path / "head.safetensors")
     found = read_checkpoint(tmp_path / "head.safetensors")
     assert has_head(found)
     network = GRMPIQA(found)
     assert torch.equal(network(images), GRMPIQA(checkpoint)(images))
-    assert network.prior.statistics.shape[1] == 5
+    assert network.head_prior.shape[1] == 5
     assert not has_head(without_head(found))
     assert not has_head(with_new_prompts(found, 0))
 
@@ -111,9 +110,8 @@ def test_written_and_read(small_checkpoint, images, tmp_path):
     [
         ("head.features", torch.zeros(7), "head.features is 7, expected"),
         ("head.statistics", torch.zeros(4), "unexpected: head.statistics"),
-        ("prior.features", torch.zeros(7, 2), "prior.features is 7x2, expected"),
-        ("prior.features", torch.zeros(7), "prior.features is 7, expected"),
-        ("prior.statistics", torch.zeros(7, 2), "unexpected: prior.statistics"),
+        ("head_prior", torch.zeros(7, 2), "head_prior is 7x2, expected 0x2"),
+        ("head_prior", torch.zeros(7), "head_prior is 7, expected"),
         ("head.bias", torch.tensor([torch.nan]), "head.bias"),
     ],
 )
@@ -147,8 +145,7 @@ def fitted(request, small_checkpoint):
         count = example.statistics.shape[1]
         statistics = torch.from_numpy(rng.normal(size=(30, count)))
         if "prior" in request.param:
-            prior = {"features": (features.shape[1], 6), "statistics": (count, 9)}
-            tensors = {f"prior.{n}": torch.from_numpy(rng.normal(size=s)).float() for n, s in prior.items()}
+            tensors = {"head_prior": torch.from_numpy(rng.normal(size=(count, 9))).float()}
             network = GRMPIQA(dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **tensors}))
     logit = rng.normal(size=30)
     inputs = HeadInputs(torch.from_numpy(logit), torch.from_numpy(features), statistics)
@@ -184,11 +181,9 @@ def test_weights_are_those_of_scikit_learn(fitted, monkeypatch):
     if inputs.statistics is not None:
         blocks.append(inputs.statistics.numpy())
         shares = [0.2, 0.25, 1.0]
-    if network.prior is not None:
-        blocks[1:] = [
-            block @ getattr(network.prior, name).double().numpy()
-            for block, name in zip(blocks[1:], ("features", "statistics"), strict=True)
-        ]
+    if network.head_prior is not None:
+        blocks.append(inputs.statistics.numpy() @ network.head_prior.double().numpy())
+        shares.append(1.0)
     scaled = []
     for block, share in zip(blocks, shares, strict=True):
         centred = block - block.mean(0)

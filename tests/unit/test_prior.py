@@ -6,8 +6,6 @@ import scipy.linalg
 import torch
 
 from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.network.towers import embed_statistics
-from grmp_plugin.network.trunk import TrunkStatistics
 from grmp_plugin.training.embedded.corpus import Corpus
 from grmp_plugin.training.embedded.prior import with_prior
 from grmp_plugin.training.embedded.settings import PriorSettings
@@ -55,34 +53,19 @@ def expected_covariance(features, shrinkage):
 
 
 def test_prior_is_the_distortions_in_units_of_the_contents(checkpoint, corpus):
-    found = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000, shrinkage=0.5))).prior
-    network = GRMPIQA(checkpoint)
-    visual = network.clip.visual
-    statistics, features = [], []
+    found = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000, shrinkage=0.5))).head_prior
+    trunk = GRMPIQA(checkpoint).clip.visual.conv1
     with torch.no_grad():
-        for photograph in range(PHOTOGRAPHS):
-            for version in range(VERSIONS):
-                some = TrunkStatistics(
-                    *(
-                        torch.from_numpy(part[photograph, version]).float()
-                        for part in (corpus.cells, corpus.view)
-                    )
-                )
-                statistics.append(visual.conv1.standardized_view(some.view).mean(0))
-                features.append(network.token_features(embed_statistics(visual, some)).mean(0))
-    for directions, values in ((found.features, features), (found.statistics, statistics)):
-        of_versions = torch.stack(values).unflatten(0, (PHOTOGRAPHS, VERSIONS)).numpy()
-        expected = expected_covariance(of_versions, 0.5)
-        product = (directions @ directions.T).double().numpy()
-        np.testing.assert_allclose(
-            product / np.trace(product), expected / np.trace(expected), rtol=0, atol=1e-6
-        )
-        assert directions.abs().max() == 1
+        seen = trunk.standardized_view(torch.from_numpy(corpus.view).float())
+    expected = expected_covariance(seen.mean(2).numpy(), 0.5)
+    product = (found @ found.T).double().numpy()
+    np.testing.assert_allclose(product / np.trace(product), expected / np.trace(expected), rtol=0, atol=1e-6)
+    assert found.abs().max() == 1
 
 
 def test_largest_directions_are_kept(checkpoint, corpus):
-    whole = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000))).prior.statistics
-    few = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=3))).prior.statistics
+    whole = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000))).head_prior
+    few = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=3))).head_prior
     assert few.shape[1] == 3
     lengths = whole.norm(dim=0)
     torch.testing.assert_close(few.norm(dim=0) / few.norm(), lengths[-3:] / lengths[-3:].norm())

@@ -13,46 +13,26 @@ import torch
 
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.network.towers import embed_statistics
-from grmp_plugin.network.trunk import TrunkStatistics
 from grmp_plugin.training.embedded.corpus import Corpus
 from grmp_plugin.training.embedded.settings import PriorSettings
 
-_BATCH = 256  # views
-
 
 def with_prior(checkpoint: Checkpoint, corpus: Corpus, settings: PriorSettings) -> Checkpoint:
-    """The checkpoint with the prior of a head on its image features and on its trunk's statistics.
+    """The checkpoint with the prior of a head on its trunk's statistics.
 
     Args:
         checkpoint: A network with a convolutional trunk.
         corpus: Distorted versions of photographs; the first of each is the photograph as it is.
         settings: How much of the covariances is kept.
     """
-    statistics, features = _of_versions(GRMPIQA(checkpoint), corpus)
-    prior = {
-        "prior.features": _directions(features, settings),
-        "prior.statistics": _directions(statistics, settings),
-    }
-    tensors = {name: torch.from_numpy(value).float() for name, value in prior.items()}
-    return dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **tensors})
-
-
-def _of_versions(network: GRMPIQA, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics (P, Q, G) and image features (P, Q, D) of every version, means over its views."""
-    visual = network.clip.visual
-    shape = corpus.view.shape[:3]
-    cells, view = (part.reshape(-1, *part.shape[3:]) for part in (corpus.cells, corpus.view))
-    statistics, features = [], []
+    trunk = GRMPIQA(checkpoint).clip.visual.conv1
     with torch.inference_mode():
-        for first in range(0, len(view), _BATCH):
-            some = TrunkStatistics(
-                *(torch.from_numpy(part[first : first + _BATCH]).float() for part in (cells, view))
-            )
-            statistics.append(visual.conv1.standardized_view(some.view))
-            features.append(network.token_features(embed_statistics(visual, some)))
-    of_versions = [torch.cat(each).unflatten(0, shape).mean(2).numpy() for each in (statistics, features)]
-    return of_versions[0], of_versions[1]
+        # (P, Q, G): every version, mean over its views.
+        versions = torch.stack(
+            [trunk.standardized_view(torch.from_numpy(view).float()).mean(1) for view in corpus.view]
+        )
+    prior = torch.from_numpy(_directions(versions.numpy(), settings)).float()
+    return dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, "head_prior": prior})
 
 
 def _directions(features: np.ndarray, settings: PriorSettings) -> np.ndarray:

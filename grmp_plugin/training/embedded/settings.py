@@ -76,7 +76,7 @@ class MetricSettings:
 class PriorSettings:
     """The prior of a linear head, from the corpus."""
 
-    rank: int = 128  # directions kept, for the trunk's statistics and for the image features
+    rank: int = 128  # directions kept
     shrinkage: float = 1.0  # of the covariance of contents, in units of its mean eigenvalue
 
 
