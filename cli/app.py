@@ -9,7 +9,7 @@ import typer
 
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
-from . import adapt, compare, models, pretrain, pyiqa, score
+from . import adapt, benchmark, compare, models, pretrain, pyiqa, score
 from .errors import message
 from .signals import exit_code
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("score", help=score.HELP)(score.score)
 app.command("adapt", help=adapt.HELP)(adapt.adapt)
 app.command("compare", help=compare.HELP)(compare.compare)
+app.command("benchmark", help=benchmark.HELP)(benchmark.benchmark)
 app.command("pretrain", help=pretrain.HELP)(pretrain.pretrain)
 app.add_typer(models.app, name="models")
 app.command(

@@ -11,6 +11,7 @@ _OPTIONS = {
     "images_folder": "--images",
     "references": "--ref",
     "strength": "--lambda",
+    "strengths": "--lambda",
 }
 # Arguments of methods and of in-memory images, which no option sets.
 _WITHOUT_OPTION = frozenset({"path", "folder", "images", "order"})

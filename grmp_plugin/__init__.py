@@ -16,6 +16,7 @@ from grmp_plugin.version import __version__
 if TYPE_CHECKING:
     from grmp_plugin.api.adapt import adapt
     from grmp_plugin.api.adaptation import Adaptation
+    from grmp_plugin.api.benchmark import BenchmarkResult, benchmark
     from grmp_plugin.api.compare import ComparisonResult, compare
     from grmp_plugin.api.models import load
     from grmp_plugin.api.pretrain import Pretraining, pretrain
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Public name -> module that defines it.
 _LAZY = {
     "Adaptation": "grmp_plugin.api.adaptation",
+    "BenchmarkResult": "grmp_plugin.api.benchmark",
     "ComparisonResult": "grmp_plugin.api.compare",
     "GRMPError": "grmp_plugin.errors",
     "Pretraining": "grmp_plugin.api.pretrain",
@@ -36,6 +38,7 @@ _LAZY = {
     "Ratings": "grmp_plugin.data.ratings",
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
+    "benchmark": "grmp_plugin.api.benchmark",
     "compare": "grmp_plugin.api.compare",
     "load": "grmp_plugin.api.models",
     "pretrain": "grmp_plugin.api.pretrain",
@@ -45,6 +48,7 @@ _LAZY = {
 
 __all__ = [
     "Adaptation",
+    "BenchmarkResult",
     "ComparisonResult",
     "GRMPError",
     "Pretraining",
@@ -53,6 +57,7 @@ __all__ = [
     "Scores",
     "__version__",
     "adapt",
+    "benchmark",
     "compare",
     "load",
     "pretrain",

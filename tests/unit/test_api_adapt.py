@@ -382,8 +382,11 @@ def test_released_protocol_implies_its_settings(folder):
 
 @pytest.mark.parametrize(
     ("name", "data", "synthetic"),
-    [("spaq", "spaq", False), ("flive", "flive", False), ("pipal", "pipal", True), ("live", "live", True)]
-    + [("csiq", "csiq", True), ("koniq", "koniq10k", False), ("livec", "livec-1169", False)],
+    [
+        *(("spaq", "spaq", False), ("flive", "flive", False), ("koniq", "koniq10k", False)),
+        *(("livec", "livec-1169", False), ("pipal", "pipal", True), ("live", "live", True)),
+        ("csiq", "csiq", True),
+    ],
 )
 def test_presets_of_the_papers_data_sets(name, data, synthetic):
     preset = read_config(AdaptConfig, f"paper/{name}")
