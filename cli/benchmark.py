@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from grmp_plugin.benchmark.methods import DEFAULT_METHODS, METHODS
+from grmp_plugin.benchmarking.methods import DEFAULT_METHODS, METHODS
 from grmp_plugin.errors import InputError, TrainingInterrupted
 
 from .choices import Device, Format, FormatOption

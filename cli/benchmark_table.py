@@ -12,7 +12,7 @@ from .output import fits, note, print_data, print_table
 
 if TYPE_CHECKING:
     from grmp_plugin.api.benchmark import BenchmarkResult
-    from grmp_plugin.benchmark.table import Block, Entry, Summary
+    from grmp_plugin.benchmarking.table import Block, Entry, Summary
 
 _TITLES = ("SRCC", "mean ± std", "PLCC", "p", "draws", "s/draw")
 _DISPENSABLE = ("s/draw", "draws", "PLCC")  # dropped in this order

@@ -13,27 +13,27 @@ from typing_extensions import Unpack
 from grmp_plugin.api.benchmark_rows import COLUMNS, blocks_document, entry_rows
 from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
 from grmp_plugin.api.result import Result
-from grmp_plugin.benchmark.methods import DEFAULT_METHODS, check_methods, check_packages
-from grmp_plugin.benchmark.plan import Cell, Shard, Shots, cells_of, jobs_of
-from grmp_plugin.benchmark.rows import FOLDER, BenchmarkRow, RowFolder
-from grmp_plugin.benchmark.table import Block, blocks_of
+from grmp_plugin.benchmarking.methods import DEFAULT_METHODS, check_methods, check_packages
+from grmp_plugin.benchmarking.plan import Cell, Shard, Shots, cells_of, jobs_of
+from grmp_plugin.benchmarking.rows import FOLDER, BenchmarkRow, RowFolder
+from grmp_plugin.benchmarking.table import Block, blocks_of
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
-from grmp_plugin.errors import InputError
+from grmp_plugin.errors import ConfigError, InputError
 from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import Row, check_folder_path, without_nan, write_text
 from grmp_plugin.training.presets import read_config, with_arguments
-from grmp_plugin.training.settings import AdaptConfig
+from grmp_plugin.training.settings import AdaptConfig, RegularizationSettings
 from grmp_plugin.training.watch import Watch, as_watch
 
 if TYPE_CHECKING:
     import pandas
 
     from grmp_plugin.api.models import Model
-    from grmp_plugin.benchmark.execute import DataSet, Experiment
+    from grmp_plugin.benchmarking.execute import DataSet, Experiment
 
 _SHOTS = (50,)
 _SPLITS = 10
@@ -74,7 +74,7 @@ def benchmark(
         shots: Numbers of rated images to learn from, or shares such as `20%` (of the originals, if there are
             any), where all others are the test.
         splits: Number of draws, with the seeds `seed`, `seed` + 1, ...
-        methods: Names of methods; `grmp_plugin.benchmark.methods.METHODS` describes them.
+        methods: Names of methods; `grmp_plugin.benchmarking.methods.METHODS` describes them.
         strengths: Values of lambda for the methods with regularization; that of the settings by default.
         metrics: pyiqa's no-reference metrics as fixed lines.
         test_on: Another data set to test on, as a whole.
@@ -117,7 +117,7 @@ def benchmark(
     check_packages(names)
     given = read_config(AdaptConfig, config)
     at_once = [_rated(one, options) for one in wanted]
-    from grmp_plugin.benchmark.execute import execute
+    from grmp_plugin.benchmarking.execute import execute
 
     experiment = _experiment(
         *(wanted, at_once, test_on, model, config, given, tuple(metrics), device, data_root, watch, options),
@@ -128,7 +128,7 @@ def benchmark(
     )
     lambdas = [experiment.settings.strength] if strengths is None else list(strengths)
     for value in lambdas:
-        with_arguments(experiment.settings, strength=value)  # says what is wrong with it
+        _check_strength(value)
     jobs = jobs_of(names, lambdas, experiment.metrics)
     if not jobs:
         raise InputError("nothing to compare: name methods or metrics", argument="methods")
@@ -201,7 +201,7 @@ class BenchmarkResult(Result):
 
     def latex(self) -> str:
         """The tables in LaTeX."""
-        from grmp_plugin.benchmark.latex import latex_table
+        from grmp_plugin.benchmarking.latex import latex_table
 
         return latex_table(self.blocks)
 
@@ -263,6 +263,13 @@ def _shown(folder: RowFolder, clock: Stopwatch) -> BenchmarkResult:
     return result
 
 
+def _check_strength(value: float) -> None:
+    try:
+        RegularizationSettings(strength=value)
+    except ConfigError as error:
+        raise ConfigError(error.message, argument="strengths") from error
+
+
 def _rated(source: Any, options: RatingsOptions) -> Ratings | None:
     """Ratings of a file or data frame, whose mistakes are reported before slow imports; None for a name."""
     at_once = not isinstance(source, str) or is_ratings_file(source)
@@ -288,8 +295,8 @@ def _experiment(
     include_learned: bool,
 ) -> "Experiment":
     from grmp_plugin.api.start import configured_start
-    from grmp_plugin.benchmark.execute import Experiment
-    from grmp_plugin.benchmark.fixed import fixed_metrics
+    from grmp_plugin.benchmarking.execute import Experiment
+    from grmp_plugin.benchmarking.fixed import fixed_metrics
     from grmp_plugin.training.device import training_device
     from grmp_plugin.versions import package_versions
 
@@ -328,7 +335,7 @@ def _experiment(
 
 
 def _data_set(rated: Ratings) -> "DataSet":
-    from grmp_plugin.benchmark.execute import DataSet
+    from grmp_plugin.benchmarking.execute import DataSet
 
     # The same ratings on another machine are in another folder.
     names = None if rated.references is None else _relative(rated.references)

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from grmp_plugin.benchmark.published import Published
-from grmp_plugin.benchmark.table import Block, Entry
+from grmp_plugin.benchmarking.published import Published
+from grmp_plugin.benchmarking.table import Block, Entry
 
 _STATISTICS = ("srcc", "plcc", "krcc")
 _KINDS = ("median", "mean", "std")

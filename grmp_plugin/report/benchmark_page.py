@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from grmp_plugin.benchmark.table import Block, Entry, shots_order, summary_of
+from grmp_plugin.benchmarking.table import Block, Entry, shots_order, summary_of
 from grmp_plugin.report import charts
 from grmp_plugin.report.curves import Curve, curves
 from grmp_plugin.report.page import render

@@ -11,6 +11,8 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
         "test_interrupt_while_a_message_is_written",
         "between",
     ),
+    # Starts a benchmark twice, and stops it between rows.
+    "cli/test_benchmark.py": ("test_what_is_interrupted_goes_on",),
     "cli/test_pretrain.py": ("test_killed_again_and_again_and_resumed_to_the_same_bits",),
     # Draws and distorts the demo's 720 images.
     "e2e/test_adapted_model.py": ("test_demo_draws_its_pictures_once_and_learns_from_them",),

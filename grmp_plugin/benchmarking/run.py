@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from grmp_plugin.benchmark.plan import Job
-from grmp_plugin.benchmark.rated_set import RatedSet
-from grmp_plugin.benchmark.readouts import fit_predict
-from grmp_plugin.benchmark.trainers import TRAINERS, LoRATrainer
+from grmp_plugin.benchmarking.plan import Job
+from grmp_plugin.benchmarking.rated_set import RatedSet
+from grmp_plugin.benchmarking.readouts import fit_predict
+from grmp_plugin.benchmarking.trainers import TRAINERS, LoRATrainer
 from grmp_plugin.data.splits import Split
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA

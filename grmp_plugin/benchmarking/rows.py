@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grmp_plugin.benchmark.plan import FORMAT, digest_of
+from grmp_plugin.benchmarking.plan import FORMAT, digest_of
 from grmp_plugin.errors import ConfigError, GRMPError
 from grmp_plugin.files import atomic_write
 from grmp_plugin.plain_data import read_json
@@ -30,7 +30,7 @@ class BenchmarkRow:
         srcc: Spearman's rank correlation with the test ratings, higher is better; NaN if undefined.
         plcc: Pearson's, without a fitted curve.
         krcc: Kendall's.
-        seconds: Time that it took, apart from what other rows of the draw share.
+        seconds: Time that it took; what rows share counts for the first.
         chosen: What `auto` chose; None for other methods.
         record: Date, device and package versions.
     """

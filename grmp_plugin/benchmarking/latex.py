@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from grmp_plugin.benchmark.table import Block, Entry, Summary
+from grmp_plugin.benchmarking.table import Block, Entry, Summary
 
 _ESCAPED = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},

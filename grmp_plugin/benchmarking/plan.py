@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from grmp_plugin.benchmark.methods import METHODS
+from grmp_plugin.benchmarking.methods import METHODS
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.splits import LEAST_SHOTS, Split, draw_split
 from grmp_plugin.errors import InputError

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from grmp_plugin.benchmark.fixed import FixedScores
-from grmp_plugin.benchmark.plan import Cell, Job, identity_of
-from grmp_plugin.benchmark.rated_set import RatedSet, read_set, without_images_of
-from grmp_plugin.benchmark.rows import BenchmarkRow, RowFolder
-from grmp_plugin.benchmark.run import DrawRun, Predicted
+from grmp_plugin.benchmarking.fixed import FixedScores
+from grmp_plugin.benchmarking.plan import Cell, Job, identity_of
+from grmp_plugin.benchmarking.rated_set import RatedSet, read_set, without_images_of
+from grmp_plugin.benchmarking.rows import BenchmarkRow, RowFolder
+from grmp_plugin.benchmarking.run import DrawRun, Predicted
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.splits import Split
 from grmp_plugin.errors import MetricError, TrainingError

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from grmp_plugin.benchmark.methods import METHODS
-from grmp_plugin.benchmark.published import Published, published_for
-from grmp_plugin.benchmark.rows import BenchmarkRow
+from grmp_plugin.benchmarking.methods import METHODS
+from grmp_plugin.benchmarking.published import Published, published_for
+from grmp_plugin.benchmarking.rows import BenchmarkRow
 from grmp_plugin.statistics.repeated import Standing, standings
 
 _OF_THE_DRAW = ("sampling", "test_share", "split_by")
