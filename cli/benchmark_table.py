@@ -33,6 +33,9 @@ def print_benchmark(result: "BenchmarkResult") -> None:
     note(
         "= best, or not significantly different from the best (Wilcoxon over draws, Holm-corrected, 5% level)"
     )
+    others = [entry for block in result.blocks for entry in block.entries[1:]]
+    if others and not any(entry.standing.decidable for entry in others):
+        note("with so few draws of so many methods no difference can be significant; see --splits")
     for source in dict.fromkeys(one.source for block in result.blocks for one in block.published):
         note(f"* published, on other splits: {source}")
 

@@ -30,7 +30,7 @@ METHODS = {
     for method in (
         Method("zero-shot", "the start as it is"),
         Method("grmp", "GRMP-IQA: gradient steps with regularization", True, True),
-        Method("no-meta", "the same from new, random prompts", True, True),
+        Method("no-meta", "GRMP-IQA from new, random prompts instead of meta-prompts", True, True),
         Method("no-qgr", "GRMP-IQA without gradient regularization (lambda 0)", True),
         Method("ridge", "the linear head of grmp adapt --method ridge"),
         Method("auto", "grmp adapt: as cross-validation inside the shots chooses", True),

@@ -62,9 +62,9 @@ def _answer(blocks: Sequence[Block]) -> str:
         leading = block.entries[0]
         tied = [entry.label for entry in block.entries[1:] if entry.standing.best]
         words = f"{block.title}: {leading.label} leads with a median SRCC of {number(leading.srcc.median, 3)}"
-        few = [entry for entry in block.entries[1:] if math.isnan(entry.standing.p_value)]
-        if len(few) == len(block.entries) - 1 and few:
-            words += "; with a single draw nothing can be tested"
+        others = block.entries[1:]
+        if others and not any(entry.standing.decidable for entry in others):
+            words += f"; with {counted(len(leading.rows), 'draw')} no difference can be significant"
         elif tied:
             words += f"; not significantly different: {listed(tied, 12)}"
         sentences.append(f"{words}.")
@@ -115,7 +115,7 @@ def _row(entry: Entry, *, first: bool) -> tuple[Cell, ...]:
         Cell(
             entry.label,
             f"chose {listed(counts)}" if counts else "",
-            tag=tag if len(entry.rows) > 1 or first else "",
+            tag=tag,
         ),
         number_cell(entry.srcc.median, 3),
         number_cell(entry.srcc.mean, 3),

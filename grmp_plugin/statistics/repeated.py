@@ -25,12 +25,15 @@ class Standing:
     Attributes:
         p_value: Two-sided and corrected; NaN for the best itself, and with fewer than two common draws.
         draws: Number of draws that it has in common with the best.
-        best: Whether it is the best, or not significantly different from it at the 5% level.
+        best: Whether it is the best, or not significantly different from it at the 5% level, where the draws
+            are enough to tell.
+        decidable: Whether they are: with n draws no p-value is below 2 / 2**n, before it is corrected.
     """
 
     p_value: float
     draws: int
     best: bool
+    decidable: bool
 
 
 def standings(values: Sequence[Sequence[float]]) -> list[Standing]:
@@ -45,7 +48,7 @@ def standings(values: Sequence[Sequence[float]]) -> list[Standing]:
     table = np.array(values, np.float64).reshape(len(values), -1)
     medians = [_median(row) for row in table]
     if all(math.isnan(median) for median in medians):
-        return [Standing(math.nan, 0, False) for _ in medians]
+        return [Standing(math.nan, 0, False, False) for _ in medians]
     best = int(np.nanargmax(medians))
     common = [~np.isnan(row) & ~np.isnan(table[best]) for row in table]
     p_values = np.array(
@@ -54,11 +57,16 @@ def standings(values: Sequence[Sequence[float]]) -> list[Standing]:
             for number, (row, shared) in enumerate(zip(table, common, strict=True))
         ]
     )
-    corrected = holm(p_values)
+    comparisons = int(np.count_nonzero(~np.isnan(p_values)))
     return [
-        Standing(float(p), int(shared.sum()), not math.isnan(median) and not p <= _LEVEL)
-        for p, shared, median in zip(corrected, common, medians, strict=True)
+        _standing(float(p), int(shared.sum()), comparisons, leads=number == best)
+        for number, (p, shared) in enumerate(zip(holm(p_values), common, strict=True))
     ]
+
+
+def _standing(p_value: float, draws: int, comparisons: int, *, leads: bool) -> Standing:
+    decidable = not math.isnan(p_value) and comparisons * 2.0 ** (1 - draws) <= _LEVEL
+    return Standing(p_value, draws, leads or (decidable and p_value > _LEVEL), leads or decidable)
 
 
 def _median(row: np.ndarray) -> float:

@@ -34,9 +34,20 @@ def test_draws_that_one_method_lacks_are_left_out():
 def test_nothing_to_test():
     single = standings([[0.5], [0.4], [math.nan]])
     assert all(math.isnan(one.p_value) for one in single)
-    assert [one.best for one in single] == [True, True, False]
+    assert [one.best for one in single] == [True, False, False]
+    assert not single[1].decidable
     assert standings([[0.5, 0.6], [0.5, 0.6]])[1].p_value == 1
     assert not any(one.best for one in standings([[math.nan], [math.nan]]))
+
+
+@pytest.mark.parametrize(("draws", "methods", "decidable"), [(5, 2, False), (6, 2, True), (6, 3, False)])
+def test_too_few_draws_decide_nothing(draws, methods, decidable):
+    rng = np.random.default_rng(0)
+    table = [(0.9 - number / 10 + rng.normal(0, 0.001, draws)).tolist() for number in range(methods)]
+    found = standings(table)
+    assert [one.decidable for one in found[1:]] == [decidable] * (methods - 1)
+    assert [one.best for one in found] == [True] + [False] * (methods - 1)
+    assert all((one.p_value <= 0.05) is decidable for one in found[1:])
 
 
 def test_equal_methods_are_seldom_told_apart():
