@@ -18,6 +18,7 @@ from grmp_plugin.training.settings import AdaptSettings
 FORMAT = 1
 """Number of the form of rows; rows of another form are computed again."""
 
+_REALS = ("strength", "test_share", "learning_rate", "weight_decay")
 # Settings that decide the draw, and those that only gradient steps depend on.
 _OF_THE_DRAW = ("sampling", "test_share", "split_by")
 _OF_STEPS = ("views", "protocol", "epochs", "batch_size", "learning_rate", "weight_decay")
@@ -120,7 +121,7 @@ def jobs_of(methods: Iterable[str], strengths: Sequence[float], metrics: Iterabl
 
 
 def _regularized(name: str, strength: float) -> Job:
-    return Job("no-qgr" if name == "grmp" and strength == 0 else name, strength)
+    return Job("no-qgr" if name == "grmp" and strength == 0 else name, float(strength))
 
 
 def cells_of(data_sets: int, shots: Sequence[Shots], draws: int, jobs: tuple[Job, ...]) -> list[Cell]:
@@ -194,8 +195,13 @@ def identity_of(
         "method": job.method,
         "lambda": job.strength,
         "fixed": job.fixed,
-        "settings": {name: getattr(settings, name) for name in names},
+        "settings": {name: _plain(getattr(settings, name), name) for name in names},
     }
+
+
+def _plain(value: Any, name: str) -> Any:
+    # 1 and 1.0 are the same setting, and must be the same text.
+    return float(value) if name in _REALS and value is not None else value
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

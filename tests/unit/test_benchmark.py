@@ -15,7 +15,7 @@ import grmp_plugin as grmp
 from grmp_plugin.benchmarking import execute as execution
 from grmp_plugin.benchmarking import trainers
 from grmp_plugin.benchmarking.methods import METHODS
-from grmp_plugin.benchmarking.plan import Job, Shard, Shots, cells_of, jobs_of
+from grmp_plugin.benchmarking.plan import Job, Shard, Shots, cells_of, digest_of, identity_of, jobs_of
 from grmp_plugin.benchmarking.published import PUBLISHED, published_for
 from grmp_plugin.benchmarking.trainers import CoOpTrainer, FineTuneTrainer, LoRATrainer
 from grmp_plugin.data.splits import draw_split
@@ -199,6 +199,17 @@ def test_lambda_zero_is_no_qgr():
         Job("no-meta", 5),
         Job("piqe", None, True),
     )
+
+
+def test_whole_numbers_are_the_same_settings():
+    def digest(strength, rate):
+        (job,) = jobs_of(["grmp"], [strength], [])
+        settings = AdaptSettings(learning_rate=rate)
+        beside = {"data": "d", "tested": None, "seed": 0, "model": "m", "learned": False}
+        return digest_of(identity_of(job, shots=Shots.parse(50), settings=settings, **beside))
+
+    assert digest(5, 1) == digest(5.0, 1.0)
+    assert digest(5, 1) != digest(4, 1)
 
 
 def test_testing_on_another_data_set(benchmark, folder, tmp_path):
