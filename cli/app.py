@@ -9,7 +9,7 @@ import typer
 
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
-from . import adapt, compare, export, label, models, pretrain, pyiqa, score, shards
+from . import adapt, benchmark, compare, export, label, models, pretrain, pyiqa, score, shards
 from .errors import message
 from .signals import exit_code
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("score", help=score.HELP)(score.score)
 app.command("adapt", help=adapt.HELP)(adapt.adapt)
 app.command("compare", help=compare.HELP)(compare.compare)
+app.command("benchmark", help=benchmark.HELP)(benchmark.benchmark)
 app.command("pretrain", help=pretrain.HELP)(pretrain.pretrain)
 app.command("export", help=export.HELP)(export.export)
 app.command("shards", help=shards.HELP)(shards.shards)

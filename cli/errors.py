@@ -12,6 +12,7 @@ _OPTIONS = {
     "listed": "--list",
     "references": "--ref",
     "strength": "--lambda",
+    "strengths": "--lambda",
 }
 # Arguments of methods and of in-memory images, which no option sets.
 _WITHOUT_OPTION = frozenset({"path", "folder", "images", "order"})

@@ -16,6 +16,7 @@ from grmp_plugin.version import __version__
 if TYPE_CHECKING:
     from grmp_plugin.api.adapt import adapt
     from grmp_plugin.api.adaptation import Adaptation
+    from grmp_plugin.api.benchmark import BenchmarkResult, benchmark
     from grmp_plugin.api.compare import ComparisonResult, compare
     from grmp_plugin.api.export import export
     from grmp_plugin.api.label import label
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # Public name -> module that defines it.
 _LAZY = {
     "Adaptation": "grmp_plugin.api.adaptation",
+    "BenchmarkResult": "grmp_plugin.api.benchmark",
     "ComparisonResult": "grmp_plugin.api.compare",
     "GRMPError": "grmp_plugin.errors",
     "Pretraining": "grmp_plugin.api.pretrain",
@@ -43,6 +45,7 @@ _LAZY = {
     "SavedScores": "grmp_plugin.api.saved_scores",
     "Scores": "grmp_plugin.api.scores",
     "adapt": "grmp_plugin.api.adapt",
+    "benchmark": "grmp_plugin.api.benchmark",
     "compare": "grmp_plugin.api.compare",
     "export": "grmp_plugin.api.export",
     "label": "grmp_plugin.api.label",
@@ -56,6 +59,7 @@ _LAZY = {
 
 __all__ = [
     "Adaptation",
+    "BenchmarkResult",
     "ComparisonResult",
     "GRMPError",
     "Pretraining",
@@ -66,6 +70,7 @@ __all__ = [
     "Scores",
     "__version__",
     "adapt",
+    "benchmark",
     "compare",
     "export",
     "label",

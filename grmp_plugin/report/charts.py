@@ -73,7 +73,7 @@ def scatter(
     return drawing.markup()
 
 
-def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
+def intervals(name: str, estimates: Sequence[Estimate], title: str = "SRCC with 95% intervals") -> Markup:
     """SRCC of every metric with its interval, in the order given; marks set the best apart."""
     # Names above the lines instead of beside them, so that the chart fits a phone.
     row, top, left, right = 40.0, 4.0, 12.0, 292.0
@@ -82,7 +82,7 @@ def intervals(name: str, estimates: Sequence[Estimate]) -> Markup:
     across = Scale.around(ends, left, right)
     shown = [f"{number(one.value, 3)} {interval(one.bounds, 3)}".strip() for one in estimates]
     description = "; ".join(f"{one.name} {words}" for one, words in zip(estimates, shown, strict=True))
-    drawing = Drawing(name, 440, bottom + 40, "SRCC with 95% intervals", f"{description}.")
+    drawing = Drawing(name, 440, bottom + 40, title, f"{description}.")
     for x, label in across.ticks():
         drawing.line("grid", x, top, x, bottom)
         drawing.text("tick middle", x, bottom + 15, label)

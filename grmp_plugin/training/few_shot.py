@@ -52,6 +52,7 @@ class FewShot:
 
     Attributes:
         ratings: The ratings that are used.
+        images: Their images, which were read.
         unreadable: Images that cannot be read.
         learned: Number of the readable images that the start learned from.
 
@@ -78,15 +79,15 @@ class FewShot:
         self._watch = watch
         self._split_column = split_column
         self.unreadable: tuple[BadRow, ...] = ()
-        self.ratings, self._images = self._readable(ratings, skip_bad)
-        seen = seen_by(start, self.ratings, self._images)
+        self.ratings, self.images = self._readable(ratings, skip_bad)
+        seen = seen_by(start, self.ratings, self.images)
         self.learned = int(seen.sum())
         self._left_out = 0 if include_learned else self.learned
         if self._left_out:
             unseen = np.flatnonzero(~seen)
             self._check_left(len(unseen))
-            self.ratings, self._images = self.ratings.subset(unseen), self._images.subset(unseen.tolist())
-        self._scorer = RatedScorer(self._images)
+            self.ratings, self.images = self.ratings.subset(unseen), self.images.subset(unseen.tolist())
+        self._scorer = RatedScorer(self.images)
         self._scores_of_start: dict[int, float] = {}
 
     def split(self, seed: int) -> Split:
@@ -320,7 +321,7 @@ class FewShot:
             SECTION: learned_from(
                 self._start,
                 self.ratings,
-                self._images,
+                self.images,
                 shots=adapted.split.shots,
                 selected_on=None if adapted.best_epoch is None else adapted.split.test,
             ),

@@ -23,7 +23,10 @@ Config = TypeVar("Config", AdaptConfig, PretrainConfig)
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 PRESETS = {
-    "adapt": ("tiny/adapt", "paper/livec", "paper/koniq"),
+    "adapt": (
+        "tiny/adapt",
+        *(f"paper/{name}" for name in ("livec", "koniq", "spaq", "flive", "pipal", "live", "csiq")),
+    ),
     "pretrain": ("tiny/pretrain", "paper/pretrain"),
 }
 # Settings that protocol released implies.

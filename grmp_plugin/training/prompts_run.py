@@ -29,6 +29,7 @@ class PromptsRun:
         device: `cpu` or `cuda`.
         numbers: Which of the shots to learn from; None: all.
         frozen: The frozen part of another training of the same start, whose results can be used again.
+        kind: Class of the trainer, which decides what is learned.
 
     Attributes:
         trainer: The network in training.
@@ -42,12 +43,13 @@ class PromptsRun:
     device: str
     numbers: Sequence[int] | None = None
     frozen: FrozenPart | None = None
+    kind: type[GRMPAdaptModel] = GRMPAdaptModel
     log: list[dict[str, float]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Make the trainer."""
         options = trainer_options(self.start, self.settings, self.seed, self.device)
-        self.trainer = GRMPAdaptModel(options)
+        self.trainer = self.kind(options)
         if self.frozen is not None:
             self.trainer.frozen.share(self.frozen)
 

@@ -104,17 +104,24 @@ class RatedScorer:
     @torch.inference_mode()
     def embed(self, network: GRMPIQA, indices: Sequence[int]) -> list[Embedded]:
         """Compute what enters the part that learns, without the cache."""
+        device, block = network.clip.logit_scale.device, first_learned_block(network)
         network.eval()
-        device = network.clip.logit_scale.device
-        config, block = network.config.preprocess, first_learned_block(network)
-        found = []
+        return [
+            Embedded(network.pass_first_blocks(each.tokens.to(device), block).cpu(), each.statistics)
+            for each in self.entering(network, indices)
+        ]
+
+    @torch.inference_mode()
+    def entering(self, network: GRMPIQA, indices: Sequence[int]) -> Iterator[Embedded]:
+        """Compute what enters the first image block, image by image."""
+        network.eval()
+        device, config = network.clip.logit_scale.device, network.config.preprocess
         with decoding_pool() as pool:
             # Image by image: the last bits may depend on the rest of a batch.
             for views in pool.map(self._images.views, indices):
                 tokens, statistics = network.embed(normalize(views.to(device).float() / 255, config))
                 mean = None if statistics is None else statistics.mean(0).cpu()
-                found.append(Embedded(network.pass_first_blocks(tokens, block).cpu(), mean))
-        return found
+                yield Embedded(tokens.cpu(), mean)
 
     def embeddings_ahead(self, indices: Sequence[int], times: int) -> int:
         """Number of embeddings that scoring these images so many times will take."""

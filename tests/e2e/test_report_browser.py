@@ -1,5 +1,6 @@
 """The reports in a real browser: Chromium, without a network."""
 
+import itertools
 import json
 import math
 import re
@@ -13,8 +14,11 @@ from browser import CHROMIUM, Browser
 from PIL import Image
 
 from grmp_plugin import recover_mos
+from grmp_plugin.benchmarking.methods import METHODS
+from grmp_plugin.benchmarking.rows import BenchmarkRow
+from grmp_plugin.benchmarking.table import blocks_of
 from grmp_plugin.evaluation.comparison import Comparison, MetricAgreement, MetricScores
-from grmp_plugin.report import comparison_report, scores_report
+from grmp_plugin.report import benchmark_report, comparison_report, scores_report
 from grmp_plugin.statistics.bootstrap import Interval
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -22,6 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 IMAGES = 30
 METRICS = ("first", "second", "third", "fourth")
 SRCC = (0.61, 0.94, -0.12, math.nan)
+DATA = ("livec", "<img src=x onerror=alert(1)>.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +112,27 @@ def ratings_page(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
     return recover_mos(table).report(folder / "ratings.html")
 
 
-@pytest.fixture(params=["comparison_page", "scores_page", "ratings_page"])
+@pytest.fixture(scope="module")
+def benchmark_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve methods at three numbers of shots, with published numbers."""
+    rows = []
+    for data, shots, seed in itertools.product(DATA, ("25", "50", "20%"), range(6)):
+        generator = np.random.default_rng([int(shots.rstrip("%")), seed])
+        for number, name in enumerate((*METHODS, "metric")):
+            identity = {
+                **{"format": 1, "data_sha256": data, "tested_sha256": None, "model_sha256": "0"},
+                **{"shots": shots, "seed": seed, "include_learned": False, "fixed": name == "metric"},
+                **{"method": name, "lambda": 5.0 if name == "grmp" else None, "settings": {}},
+            }
+            values = 0.5 + number / 40 + generator.normal(0, 0.01, 3)
+            chosen = "ridge" if name == "auto" else None
+            rows.append(BenchmarkRow(identity, data, None, "tiny", 50, 300, *values, 2.0, chosen, {}))
+    page = tmp_path_factory.mktemp("page") / "benchmark.html"
+    page.write_text(benchmark_report(blocks_of(rows), {"date": "today"}, 3), encoding="utf-8")
+    return page
+
+
+@pytest.fixture(params=["comparison_page", "scores_page", "ratings_page", "benchmark_page"])
 def page(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
 
@@ -151,6 +176,21 @@ def test_pictures_are_shown(browser: Browser, comparison_page: Path, scores_page
         )
         assert widths == [256] * (12 * galleries - 1)
         assert browser.run("document.querySelectorAll('.missing').length") == 1
+
+
+def test_curves_name_every_method_apart(browser: Browser, benchmark_page: Path) -> None:
+    browser.open(benchmark_page)
+    names = "[...document.querySelectorAll('#curves-0 .name')]"
+    assert len(browser.run(f"{names}.map((one) => one.textContent)")) == len(METHODS) + 1
+    tops = browser.run(f"{names}.map((one) => one.getBoundingClientRect().top)")
+    assert all(second - first > 10 for first, second in itertools.pairwise(sorted(tops)))
+    lowest = browser.run(f"Math.max(...{names}.map((one) => one.getBoundingClientRect().bottom))")
+    assert lowest <= browser.run("document.querySelector('#curves-0').getBoundingClientRect().bottom")
+    colours = browser.run(f"{names}.map((one) => getComputedStyle(one).fill)")
+    assert len(set(colours)) == len(colours)
+    assert browser.run(
+        "[...document.querySelectorAll('.tag')].some((one) => one.textContent === 'published')"
+    )
 
 
 def test_metrics_are_sorted_by_number(browser: Browser, comparison_page: Path) -> None:

@@ -11,6 +11,8 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
         "test_interrupt_while_a_message_is_written",
         "between",
     ),
+    # Starts a benchmark twice, and stops it between rows.
+    "cli/test_benchmark.py": ("test_what_is_interrupted_goes_on",),
     "cli/test_pretrain.py": ("test_killed_again_and_again_and_resumed_to_the_same_bits",),
     # Kill a job of scoring at twenty moments, and one of its shards.
     "cli/test_score_jobs.py": ("test_killed_at_twenty_moments", "test_shard_killed_at_twenty_moments"),

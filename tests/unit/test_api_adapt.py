@@ -23,6 +23,7 @@ from grmp_plugin.data.walk import walk
 from grmp_plugin.errors import ConfigError, InputError, TrainingError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.training import task_sources
+from grmp_plugin.training.named_data import data_set_names
 from grmp_plugin.training.presets import PRESETS, find_config, read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings, PretrainConfig, PretrainSettings
 from grmp_plugin.training.watch import Watch
@@ -370,13 +371,29 @@ def test_released_protocol_implies_its_settings(folder):
     assert chained.data == ("tid2013", "kadid10k")
     assert (chained.training.tasks_per_step, chained.training.outer_steps) == (24, 100)
     assert chained.training.outer_learning_rate == 0.01
-    for name in ("paper/livec", "paper/koniq"):
+    for name in (each for each in PRESETS["adapt"] if each.startswith("paper/")):
         preset = read_config(AdaptConfig, name).training
         assert (preset.epochs, preset.test_share) == (2000, AdaptSettings.RELEASED_TEST_SHARE)
     preset = read_config(PretrainConfig, "paper/pretrain")
     assert dataclasses.replace(preset, model="") == dataclasses.replace(
         read_config(PretrainConfig, None, protocol="released"), model=""
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "synthetic"),
+    [
+        *(("spaq", "spaq", False), ("flive", "flive", False), ("koniq", "koniq10k", False)),
+        *(("livec", "livec-1169", False), ("pipal", "pipal", True), ("live", "live", True)),
+        ("csiq", "csiq", True),
+    ],
+)
+def test_presets_of_the_papers_data_sets(name, data, synthetic):
+    preset = read_config(AdaptConfig, f"paper/{name}")
+    assert preset.data == data
+    assert data in data_set_names()
+    assert preset.training.batch_size == (16 if synthetic else 192)
+    assert preset.training.split_by == ("image" if synthetic else "reference")
 
 
 def test_released_protocol_tests_a_fifth(adapt):
