@@ -174,6 +174,7 @@ def _block(rows: Sequence[BenchmarkRow], setting: str) -> Block:
         strength = -1.0 if row.strength is None else row.strength
         key = (row.method, strength, json.dumps(row.identity["settings"], sort_keys=True))
         methods.setdefault(key, {})[row.seed] = row
+    methods = dict(sorted(methods.items()))  # equals then come in the same order, whatever that of the rows
     values = [[by.get(seed) for seed in seeds] for by in methods.values()]
     ranked = standings([[math.nan if row is None else row.srcc for row in line] for line in values])
     entries = []
