@@ -10,7 +10,7 @@ from grmp_plugin.benchmarking.methods import DEFAULT_METHODS, METHODS
 from grmp_plugin.errors import InputError, TrainingInterrupted
 
 from .choices import Device, Format, FormatOption
-from .options import DATA_ROOT, ConfigOption, DataRootOption, SeedOption, TrainingDeviceOption
+from .options import DATA_ROOT, ConfigOption, DataRootOption, SeedOption, TrainingDeviceOption, parsed_shard
 from .output import error, note, print_result
 from .ratings import (
     DirectionOption,
@@ -37,7 +37,7 @@ HELP = (
     "Exit codes: 0 done, 3 done without some rows or images, 2 wrong usage, 1 failed.\n\n"
     "Examples: grmp benchmark demo --shots 25,50 --splits 3 --methods zero-shot,ridge,auto --out results · "
     "grmp benchmark livec koniq10k --shots 50,20% --methods grmp,no-meta --lambda 0,1,5 --out results "
-    "--shard 1/4 · grmp benchmark --out results"
+    "--shard 0/4 · grmp benchmark --out results"
 )
 
 _INCOMPLETE = 3
@@ -82,7 +82,7 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Do only the I-th of N parts of the work; all parts share the folder.",
+            help="Do share I of N of the work, from 0/N; all shares write into one folder.",
             show_default=False,
         ),
     ] = None,
@@ -136,7 +136,7 @@ def benchmark(
                 strengths=None if strengths is None else _numbers(strengths),
                 metrics=_words(metrics or ""),
                 test_on=test_on,
-                shard=shard,
+                shard=parsed_shard(shard),
                 model=model,
                 config=config,
                 learning_rate=learning_rate,

@@ -85,6 +85,14 @@ class KeptState:
         return None if found is None else (found.st_ino, found.st_mtime_ns)
 
 
+def parsed_shard(text: str | None) -> tuple[int, int]:
+    """Number and count of `--shard I/N`; the whole work without it."""
+    from grmp_plugin.shard import Shard
+
+    shard = Shard() if text is None else Shard.parse(text)
+    return shard.number, shard.count
+
+
 def leave_interrupted(stopped: TrainingInterrupted, state: KeptState, code: int) -> NoReturn:
     """Exit after Ctrl-C or SIGTERM, and say how to continue.
 

@@ -12,6 +12,7 @@ from grmp_plugin.errors import InputError
 from grmp_plugin.tables import TABLE_SUFFIXES, check_not_input
 
 from .bars import progress_bar
+from .options import parsed_shard
 from .output import error, note
 from .signals import exit_code, termination_as_interrupt
 
@@ -128,7 +129,7 @@ def check_options(options: JobOptions, out: Path | None, all_rows: Mapping[str, 
             if getattr(options, name) != getattr(unused, name):
                 raise InputError(
                     "only where rows are written as they come: --out FOLDER, or --out FILE.parquet without "
-                    "--format, --sort, --report and --maps",
+                    "--format, --sort, --report, --maps and --interval",
                     argument=name,
                 )
     elif _is_folder(out):
@@ -163,7 +164,7 @@ def run_job(
         model,
         recursive=recursive,
         resume=options.resume,
-        shard=_parse_shard(options.shard),
+        shard=parsed_shard(options.shard),
         check=options.check.value,
         image_column=options.image_column,
         engine=options.engine.value,
@@ -183,15 +184,6 @@ def run_job(
 
 def _is_folder(out: Path) -> bool:
     return out.is_dir() or not out.suffix
-
-
-def _parse_shard(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 0, 1
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise InputError(f"'{text}' is not I/N, such as 0/4", argument="shard")
-    return int(number), int(count)
 
 
 def _leave_interrupted(job: "ScoreJob", code: int) -> NoReturn:

@@ -14,7 +14,7 @@ from grmp_plugin.api.benchmark_rows import COLUMNS, blocks_document, entry_rows
 from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
 from grmp_plugin.api.result import Result
 from grmp_plugin.benchmarking.methods import DEFAULT_METHODS, check_methods, check_packages
-from grmp_plugin.benchmarking.plan import Cell, Shard, Shots, cells_of, jobs_of
+from grmp_plugin.benchmarking.plan import Cell, Shots, cells_of, jobs_of, own_cells
 from grmp_plugin.benchmarking.rows import FOLDER, BenchmarkRow, RowFolder
 from grmp_plugin.benchmarking.table import Block, blocks_of
 from grmp_plugin.data.ratings import BadRow, Ratings
@@ -24,6 +24,7 @@ from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.shard import Shard
 from grmp_plugin.tables import Row, check_folder_path, without_nan, write_text
 from grmp_plugin.training.presets import read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, RegularizationSettings
@@ -50,7 +51,7 @@ def benchmark(
     strengths: Sequence[float] | None = None,
     metrics: Sequence[str] = (),
     test_on: "str | os.PathLike[str] | pandas.DataFrame | Ratings | None" = None,
-    shard: str | None = None,
+    shard: tuple[int, int] = (0, 1),
     model: "Model | None" = None,
     config: str | os.PathLike[str] | None = None,
     learning_rate: float | None = None,
@@ -78,7 +79,8 @@ def benchmark(
         strengths: Values of lambda for the methods with regularization; that of the settings by default.
         metrics: pyiqa's no-reference metrics as fixed lines.
         test_on: Another data set to test on, as a whole.
-        shard: `2/4` computes the second of four parts, which may run anywhere and share the folder.
+        shard: Number of this shard, from 0, and how many there are, which may run anywhere and share the
+            folder.
         model: Model that all methods start from, as for `adapt`; `grmp_iqa-tiny-meta` by default.
         config: YAML file or preset for adaptation, such as `paper/livec`; its data set and number of splits
             are not used.
@@ -104,7 +106,7 @@ def benchmark(
     """
     clock, watch = Stopwatch(), as_watch(progress)
     wanted = _listed(data)
-    part = Shard() if shard is None else Shard.parse(shard)
+    part = Shard(*shard)
     numbers = [Shots.parse(each) for each in dict.fromkeys(shots)]
     names = tuple(methods)
     check_methods(names)
@@ -133,7 +135,7 @@ def benchmark(
     if not jobs:
         raise InputError("nothing to compare: name methods or metrics", argument="methods")
     cells = cells_of(len(wanted), numbers, splits, jobs)
-    done = execute(experiment, list(part.own(cells)), folder, watch)
+    done = execute(experiment, own_cells(part, cells), folder, watch)
     identities = list(experiment.identities(cells))
     rows = folder.find(identities)
     result = BenchmarkResult(
@@ -364,7 +366,7 @@ def _details(
         "splits": 1 + max(cell.draw for cell in cells),
         "settings": dataclasses.asdict(experiment.settings),
         "include_learned": experiment.include_learned,
-        "shard": f"{part.number}/{part.of}",
+        "shard": f"{part.number}/{part.count}",
         "out": str(out),
         "rows": sum(len(cell.jobs) for cell in cells),
         "computed": written,

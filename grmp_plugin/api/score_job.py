@@ -16,10 +16,11 @@ from grmp_plugin.data.places import CHECKS
 from grmp_plugin.data.units import Units
 from grmp_plugin.errors import InputError
 from grmp_plugin.jobs.folder import JobFolder
-from grmp_plugin.jobs.parts import Parts, Shard
+from grmp_plugin.jobs.parts import Parts
 from grmp_plugin.jobs.rows import merge_parts
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
+from grmp_plugin.shard import Shard
 from grmp_plugin.tables import TABLE_SUFFIXES, check_file_path
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ScoreJob:
         self._out = Path(out)
         self._resume = resume
         self._check = check
-        self._shard = _shard(shard)
+        self._shard = Shard(*shard)
         suffix = self._out.suffix.lower()
         self._one_file = suffix == FILE_SUFFIX
         self._ray = _ray_options(engine, ray_address, workers, device)
@@ -221,17 +222,6 @@ def _ray_options(engine: str, address: str | None, workers: int | None, device: 
     from grmp_plugin.jobs.on_ray import RayOptions
 
     return RayOptions(address, workers, on_gpu=device == "cuda")
-
-
-def _shard(shard: tuple[int, int]) -> Shard:
-    number, count = shard
-    if count < 1 or not 0 <= number < count:
-        raise InputError(
-            f"{number}/{count}: give the number of the shard, from 0, and how many there are: 0/4 to 3/4 for "
-            "four shards",
-            argument="shard",
-        )
-    return Shard(number, count)
 
 
 def _paths(images: "Images") -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from grmp_plugin.benchmarking.methods import METHODS
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.splits import LEAST_SHOTS, Split, draw_split
 from grmp_plugin.errors import InputError
+from grmp_plugin.shard import Shard
 from grmp_plugin.training.settings import AdaptSettings
 
 FORMAT = 1
@@ -131,29 +132,9 @@ def cells_of(data_sets: int, shots: Sequence[Shots], draws: int, jobs: tuple[Job
     ]
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One of several processes that share the work.
-
-    Attributes:
-        number: From 1.
-        of: How many there are.
-    """
-
-    number: int = 1
-    of: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read `2/4`; InputError for anything else."""
-        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-        if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise InputError(f"expected i/n from 1/n to n/n, such as 2/4, not '{text}'", argument="shard")
-        return cls(int(found[1]), int(found[2]))
-
-    def own(self, cells: Sequence[Cell]) -> Iterator[Cell]:
-        """Every n-th cell: neighbours differ by their draw only, so all shards take about as long."""
-        yield from cells[self.number - 1 :: self.of]
+def own_cells(shard: Shard, cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Every n-th cell: neighbours differ by their draw only, so all shards take about as long."""
+    return cells[shard.number :: shard.count]
 
 
 def identity_of(

@@ -13,8 +13,9 @@ from typing import Any
 
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import durable_write, only_writer
-from grmp_plugin.jobs.parts import Parts, Shard
+from grmp_plugin.jobs.parts import Parts, of_names
 from grmp_plugin.jobs.rows import DamagedPartError, read_part
+from grmp_plugin.shard import Shard
 from grmp_plugin.tables import check_folder_path
 
 COMPLETE, INCOMPLETE, MISSING, DAMAGED = "complete", "not complete", "not started", "damaged"
@@ -54,9 +55,7 @@ class JobFolder:
         settings: What must be the same whenever the job goes on, as plain data.
     """
 
-    def __init__(
-        self, folder: Path, shard: Shard, settings: Mapping[str, Any], argument: str = "out"
-    ) -> None:
+    def __init__(self, folder: Path, shard: Shard, settings: Mapping[str, Any]) -> None:
         self.folder = folder
         self.parts = Parts(folder, shard)
         self.damaged: list[Path] = []
@@ -84,7 +83,8 @@ class JobFolder:
                 yield self.parts
         except BlockingIOError as error:
             raise InputError(
-                f"another process is scoring into shard {self._shard} of {self.folder}; wait for it to end",
+                f"another process is scoring into shard {self._shard.number} of {self.folder}; wait for its "
+                "end",
                 argument="out",
             ) from error
 
@@ -187,13 +187,13 @@ def _manifests(folder: Path) -> list[_Manifest]:
             content = json.loads(path.read_text(encoding="utf-8"))
             shard = Shard(content["shard"], content["shards"])
             found.append(_Manifest(shard, content["settings"], content["complete"], content["run"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, InputError) as error:
             raise InputError(f"{path}: not the record of a shard: {error}", argument="out") from error
     return found
 
 
 def _manifest_path(folder: Path, shard: Shard) -> Path:
-    return folder / f"_shard-{shard}.json"
+    return folder / f"_shard-{of_names(shard)}.json"
 
 
 def _is_hidden(path: Path) -> bool:

@@ -8,7 +8,6 @@ once, and no reader of the folder ever sees it twice.
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,26 +21,11 @@ from grmp_plugin.jobs.rows import (
     read_part,
     write_part,
 )
+from grmp_plugin.shard import Shard
 
 ROWS_PER_PART = 10_000
 SECONDS_PER_PART = 600.0
 _SYNC_SECONDS = 5.0  # at most this much is lost with the machine; a process that is killed loses no row
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A share of a job's images.
-
-    Attributes:
-        number: Which one, from 0.
-        count: How many there are.
-    """
-
-    number: int = 0
-    count: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.number:05d}-of-{self.count:05d}"
 
 
 class Parts:
@@ -54,7 +38,7 @@ class Parts:
 
     def __init__(self, folder: Path, shard: Shard) -> None:
         self.folder = folder
-        self.shard = shard
+        self._of = of_names(shard)
         self._journal: BinaryIO | None = None
         self._rows = 0
         self._opened = self._synced = 0.0
@@ -62,7 +46,7 @@ class Parts:
 
     def paths(self) -> list[Path]:
         """The parts, in order."""
-        return sorted(self.folder.glob(f"part-{self.shard}-*.parquet"))
+        return sorted(self.folder.glob(f"part-{self._of}-*.parquet"))
 
     def recover(self) -> list[Path]:
         """Put what a killed run left behind in order.
@@ -71,7 +55,7 @@ class Parts:
             Parts that were damaged, and are removed.
         """
         damaged = []
-        for leftover in self.folder.glob(f".part-{self.shard}-*.tmp"):
+        for leftover in self.folder.glob(f".part-{self._of}-*.tmp"):
             leftover.unlink()
         for path in self.paths():
             try:
@@ -79,7 +63,7 @@ class Parts:
             except DamagedPartError:
                 damaged.append(path)
                 path.unlink()
-        for journal in sorted(self.folder.glob(f"_journal-{self.shard}-*.jsonl")):
+        for journal in sorted(self.folder.glob(f"_journal-{self._of}-*.jsonl")):
             if not self._part(_number(journal)).exists():
                 self._write(_number(journal), journal)
             journal.unlink()
@@ -138,11 +122,16 @@ class Parts:
             write_part(self._part(number), rows, finished)
 
     def _part(self, number: int) -> Path:
-        return self.folder / f"part-{self.shard}-{number:06d}.parquet"
+        return self.folder / f"part-{self._of}-{number:06d}.parquet"
 
     def _journal_path(self, number: int) -> Path:
-        return self.folder / f"_journal-{self.shard}-{number:06d}.jsonl"
+        return self.folder / f"_journal-{self._of}-{number:06d}.jsonl"
 
 
 def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
+
+
+def of_names(shard: Shard) -> str:
+    """A shard in the names of its files."""
+    return f"{shard.number:05d}-of-{shard.count:05d}"

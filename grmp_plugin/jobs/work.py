@@ -13,8 +13,9 @@ from grmp_plugin.data.units import Unit, Units
 from grmp_plugin.data.unreadable import may_pass
 from grmp_plugin.evaluation.scoring import ImageScore, Scorer
 from grmp_plugin.jobs.done import Done, belongs, key
-from grmp_plugin.jobs.parts import Parts, Shard
+from grmp_plugin.jobs.parts import Parts
 from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
+from grmp_plugin.shard import Shard
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class Adapted:
         values: dict[str, Any] = {n: np.array(v) if n in arrays else v for n, v in plain.items()}
         values["split"] = Split(**{side: np.array(index, int) for side, index in plain["split"].items()})
         values["scale"] = from_dict(MosScale, plain["scale"], "scale")
-        values["tried"] = tuple(from_dict(Tried, each, "tried") for each in plain["tried"])
+        # Not strictly: what could not be compared is NaN there.
+        values["tried"] = tuple(Tried(**each) for each in plain["tried"])
         interval = plain["interval"]
         values["interval"] = None if interval is None else from_dict(PredictionInterval, interval, "interval")
         adapted = cls(**values)

@@ -1,6 +1,7 @@
 """Adaptation to the shots of one split: by gradients, by ridge regression, or as cross-validation chooses."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from grmp_plugin.data.ratings import MosScale, Ratings
 from grmp_plugin.data.splits import Split
+from grmp_plugin.errors import TrainingError
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, without_head
@@ -190,15 +192,14 @@ class SplitRun:
         start = [self._within(number, scores) for number in range(_REPETITIONS)]
         ridge = [self._within(number, predicted) for number, predicted in enumerate(repeated)]
         usual = float(np.mean(start))
+        by_ridge = float(np.mean(ridge))
         tried = [
             Tried("start", None, None, usual, 0.0, None, _REPETITIONS),
-            Tried(
-                "ridge", None, None, float(np.mean(ridge)), float(np.mean(ridge)) - usual, None, _REPETITIONS
-            ),
+            Tried("ridge", None, None, by_ridge, by_ridge - usual, None, _REPETITIONS),
         ]
         # Gradient steps are cross-validated once. How these parts differ from others, which the two above
         # show, is taken off.
-        luck = (start[0] - usual + ridge[0] - float(np.mean(ridge))) / 2
+        luck = (start[0] - usual + ridge[0] - by_ridge) / 2
         base = (best_without_gradients(tried).method, None, None)
         runs = list(state["runs"]) if state is not None else []
         for (method, rate, stop), predicted in self._by_gradients(runs, save).items():
@@ -236,7 +237,10 @@ class SplitRun:
         return found
 
     def _run_without(self, rate: float, part: np.ndarray) -> list[list[list[float]]]:
-        """Train on all parts but one; at each stop, its predictions by the prompts alone and with a head."""
+        """Train on all parts but one; at each stop, its predictions by the prompts alone and with a head.
+
+        NaN where training cannot go on, as with too large a learning rate: it is then never chosen.
+        """
         others = np.setdiff1d(np.arange(len(self._numbers)), part)
         run = self.prompts_run(rate, others.tolist())
         found: list[list[list[float]]] = []
@@ -254,7 +258,11 @@ class SplitRun:
             network.train()
 
         stops = sorted({self._stop(stop) for stop in _STOPS})
-        run.train(_Silent(self._watch), after_epoch=AtEpochs(stops, predict))
+        try:
+            run.train(_Silent(self._watch), after_epoch=AtEpochs(stops, predict))
+        except TrainingError:
+            nothing = [math.nan] * len(part)
+            return [[nothing, nothing] for _ in _STOPS]
         return found
 
     def _final(

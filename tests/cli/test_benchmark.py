@@ -100,7 +100,7 @@ def test_what_is_interrupted_goes_on(grmp, ratings, tmp_path, number):
         (("--methods", "rigde"), "error: --methods: unknown method 'rigde'. Did you mean 'ridge'"),
         (("--shots", "1"), "error: --shots: expected a number from 2 on"),
         (("--lambda", "0,five"), "error: --lambda: expected numbers, such as 0,1,5, not 'five'"),
-        (("--shard", "5/4"), "error: --shard: expected i/n"),
+        (("--shard", "5/4"), "error: --shard: 5/4: give the number of the shard, from 0"),
         (("--methods", "ridge", "--shots", "23"), "too few for 23 shots"),
     ],
 )

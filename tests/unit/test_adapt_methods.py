@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import grmp_plugin as grmp
-from grmp_plugin.errors import ConfigError, InputError, TrainingInterrupted
+from grmp_plugin.errors import ConfigError, InputError, TrainingError, TrainingInterrupted
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training import few_shot, split_run
@@ -252,3 +252,21 @@ def test_intervals_that_are_not_known(adapt, folder, tmp_path, method, options, 
     with pytest.raises(InputError, match=words) as caught:
         grmp.score(folder, found, interval=True, **options)
     assert caught.value.argument == "interval"
+
+
+def test_gradient_steps_that_fail_are_not_chosen(adapt, tmp_path):
+    """The larger of the rates that are tried breaks down; the run, and one that is resumed, go on."""
+    rate = 1e6 / 5
+    with pytest.raises(TrainingError, match="not finite"):
+        adapt(method="prompts", learning_rate=rate, epochs=60)
+    found = adapt(learning_rate=rate, epochs=60, splits=2)
+    for split in found.splits:
+        failed = [each for each in split.tried if math.isnan(each.krcc)]
+        assert failed
+        assert split.method not in {each.method for each in failed} | {"prompts"}
+    json.dumps(found.to_dict(), allow_nan=False)
+    out = tmp_path / "mine.safetensors"
+    assert adapt(learning_rate=rate, epochs=60, out=out).splits[0].method == found.splits[0].method
+    assert None in {each["krcc"] for each in read_checkpoint(out).info["tried"]}
+    outcome = found.splits[0]
+    assert outcome.interval is not None

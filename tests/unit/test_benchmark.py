@@ -15,12 +15,13 @@ import grmp_plugin as grmp
 from grmp_plugin.benchmarking import execute as execution
 from grmp_plugin.benchmarking import trainers
 from grmp_plugin.benchmarking.methods import METHODS
-from grmp_plugin.benchmarking.plan import Job, Shard, Shots, cells_of, digest_of, identity_of, jobs_of
+from grmp_plugin.benchmarking.plan import Job, Shots, cells_of, digest_of, identity_of, jobs_of, own_cells
 from grmp_plugin.benchmarking.published import PUBLISHED, published_for
 from grmp_plugin.benchmarking.trainers import CoOpTrainer, FineTuneTrainer, LoRATrainer
 from grmp_plugin.data.splits import draw_split
 from grmp_plugin.errors import ConfigError, GRMPError, InputError, TrainingError, TrainingInterrupted
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.shard import Shard
 from grmp_plugin.statistics.correlation import srcc
 from grmp_plugin.training.prompts_run import trainer_options
 from grmp_plugin.training.settings import AdaptSettings
@@ -149,9 +150,9 @@ def test_ratings_in_another_folder_have_the_same_rows(benchmark, folder, tmp_pat
 
 
 def test_shards_share_a_folder(benchmark, tmp_path):
-    first = benchmark(out=tmp_path, shots=[10, 12], shard="1/2")
+    first = benchmark(out=tmp_path, shots=[10, 12], shard=(0, 2))
     assert (first.missing, len(files(tmp_path))) == (4, 4)
-    second = benchmark(out=tmp_path, shots=[10, 12], shard="2/2")
+    second = benchmark(out=tmp_path, shots=[10, 12], shard=(1, 2))
     assert (second.missing, len(files(tmp_path))) == (0, 8)
     assert second.run.details["computed"] == 4
 
@@ -159,11 +160,11 @@ def test_shards_share_a_folder(benchmark, tmp_path):
 def test_every_cell_is_in_one_shard():
     cells = cells_of(2, [Shots.parse(50), Shots.parse("20%")], 5, (Job("ridge"),))
     assert len(cells) == 20
-    shared = [cell for number in (1, 2, 3) for cell in Shard(number, 3).own(cells)]
+    shared = [cell for number in (0, 1, 2) for cell in own_cells(Shard(number, 3), cells)]
     assert sorted(map(cells.index, shared)) == list(range(20))
 
 
-@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", ""])
+@pytest.mark.parametrize("text", ["2/2", "3/2", "0/0", "-1/2", "1", "a/b", "1/2/3", "", "0/2 "])
 def test_impossible_shards(text):
     with pytest.raises(InputError) as caught:
         Shard.parse(text)
