@@ -106,6 +106,13 @@ def adapt(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the shots in gradient steps.", show_default=False)
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Precision of the gradient steps: fp32, or bf16 or fp16 for a GPU. [dim]default: fp32[/]",
+            show_default=False,
+        ),
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
@@ -173,6 +180,7 @@ def adapt(
                 strength=strength,
                 learning_rate=learning_rate,
                 epochs=epochs,
+                precision=precision,
                 protocol=protocol,
                 sampling=sampling,
                 split_column=split_column,

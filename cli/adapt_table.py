@@ -54,13 +54,16 @@ def _print_tried(adaptation: "Adaptation") -> None:
     first = adaptation.splits[0]
     if first.tried:
         more = "" if len(adaptation.splits) == 1 else ", first split"
-        print_data(f"\nWhat cross-validation inside the shots compared{more}\n")
+        print_data(
+            f"\nWhat cross-validation inside the shots compared{more}: order of shots left out "
+            "(KRCC), and share of the variance of their ratings that is explained\n"
+        )
         print_table(_tried_table(first))
 
 
 def _tried_table(split: "SplitResult") -> Table:
     table = Table()
-    for title in ("method", "learning rate", "epochs", "KRCC left out", "gain", ""):
+    for title in ("method", "rate", "epochs", "KRCC", "gain", "explained", ""):
         table.add_column(title, justify="left" if title in ("method", "") else "right", no_wrap=True)
     chosen = best(split.tried)
     for each in split.tried:
@@ -70,6 +73,7 @@ def _tried_table(split: "SplitResult") -> Table:
             "" if each.epochs is None else str(each.epochs),
             "undefined" if math.isnan(each.krcc) else f"{each.krcc:.3f}",
             "undefined" if math.isnan(each.gain) else f"{each.gain:+.3f}",
+            "" if each.explained is None or math.isnan(each.explained) else f"{each.explained:.0%}",
             "chosen" if each is chosen else "",
         )
     return table

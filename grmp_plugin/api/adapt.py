@@ -65,6 +65,7 @@ def adapt(
     strength: float | None = None,
     learning_rate: float | None = None,
     epochs: int | None = None,
+    precision: str | None = None,
     protocol: str | None = None,
     sampling: str | None = None,
     split_column: str | None = None,
@@ -103,6 +104,7 @@ def adapt(
         strength: Lambda, the strength of the gradient regularization; 0 for none.
         learning_rate: Learning rate of the gradient steps; `auto` tries five times as much, too.
         epochs: Passes over the shots; `auto` tries half as many, too.
+        precision: Precision of the gradient steps: `fp32` (default), or `bf16` or `fp16` for a GPU.
         protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
             authors' released code does, out of up to 2000, and tests a fifth of the images.
         sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
@@ -154,6 +156,7 @@ def adapt(
         strength=strength,
         learning_rate=learning_rate,
         epochs=epochs,
+        precision=precision,
     )
     if settings.protocol == "released" and settings.test_share is None and split_column is None:
         settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)

@@ -27,7 +27,7 @@ from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.shard import Shard
 from grmp_plugin.tables import Row, check_folder_path, without_nan, write_text
 from grmp_plugin.training.presets import read_config, with_arguments
-from grmp_plugin.training.settings import AdaptConfig, RegularizationSettings
+from grmp_plugin.training.settings import AdaptConfig, StepSettings
 from grmp_plugin.training.watch import Watch, as_watch
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _shown(folder: RowFolder, clock: Stopwatch) -> BenchmarkResult:
 
 def _check_strength(value: float) -> None:
     try:
-        RegularizationSettings(strength=value)
+        StepSettings(strength=value)
     except ConfigError as error:
         raise ConfigError(error.message, argument="strengths") from error
 

@@ -21,10 +21,13 @@ from grmp_plugin.network.towers import (
     KeysValues,
     embed_pixels,
     embed_statistics,
+    embed_text,
     encode_image,
     encode_text,
     pass_blocks,
+    pass_text_blocks,
     project_image,
+    project_text,
 )
 from grmp_plugin.network.trunk import ConvTrunk
 
@@ -169,13 +172,14 @@ class GRMPIQA(nn.Module):
 
     def pass_first_blocks(self, tokens: Tensor, block: int) -> Tensor:
         """Tokens (B, 1 + patches, width) that enter an image block under the visual prompts."""
-        prompts = self._visual_keys_values(len(tokens))
+        prompts = self._visual_keys_values(len(tokens), range(block))
         return pass_blocks(self.clip.visual, tokens, prompts, range(block))
 
     def token_features(self, tokens: Tensor, block: int = 0) -> Tensor:
         """Image features (B, D) under the visual prompts, from the tokens that enter an image block."""
         visual = self.clip.visual
-        class_token = encode_image(visual, tokens, self._visual_keys_values(len(tokens)), first=block)
+        prompts = self._visual_keys_values(len(tokens), range(block, len(visual.transformer.resblocks)))
+        class_token = encode_image(visual, tokens, prompts, first=block)
         return project_image(visual, self.visual_prompts.finish(class_token))
 
     def quality_logits(self, features: Tensor) -> Tensor:
@@ -206,13 +210,28 @@ class GRMPIQA(nn.Module):
     def scene_text_features(self) -> Tensor:
         """Features (scenes, D) of the scene texts, L2-normalised.
 
+        Text blocks before the first one that learns are evaluated once, in training, too.
+
         Raises:
             VocabularyError: When the model has no embeddings for the scenes' words.
         """
-        texts = self.config.scene_texts
-        result: Tensor = self._remembered(
-            "scenes", list(self._text_tower()), lambda: self.text_features(texts)
-        )
+
+        def compute() -> Tensor:
+            tokens = self._tokenized(self.config.scene_texts)
+            blocks = self.clip.transformer.resblocks
+            learned = [i for i, b in enumerate(blocks) if any(p.requires_grad for p in b.parameters())]
+            first = min(learned, default=len(blocks))
+            weights = [*self._text_input(), *(p for block in blocks[:first] for p in block.parameters())]
+
+            def before() -> Tensor:
+                embedded = embed_text(self.clip, self._embeddings(tokens))
+                return pass_text_blocks(self.clip, embedded, range(first))
+
+            entering: Tensor = self._cache.get(f"scenes before block {first}", weights, before)
+            passed = pass_text_blocks(self.clip, entering, range(first, len(blocks)))
+            return project_text(self.clip, passed, tokens.end.to(passed.device))
+
+        result: Tensor = self._remembered("scenes", list(self._text_tower()), compute)
         return result
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
@@ -246,23 +265,29 @@ class GRMPIQA(nn.Module):
             result: Tensor = self.clip.logit_scale.to(images.dtype).exp() * images @ texts.to(images.dtype).T
             return result
 
-    def _visual_keys_values(self, batch: int) -> list[KeysValues]:
+    def _visual_keys_values(self, batch: int, numbers: Sequence[int]) -> dict[int, KeysValues]:
+        """Keys and values of the prompts in at least the numbered image blocks."""
         blocks = self.clip.visual.transformer.resblocks
         weights = list(self.visual_prompts.parameters())
         for block in blocks:
             weights += [*block.ln_1.parameters(), block.attn.in_proj_weight, block.attn.in_proj_bias]
 
-        def compute() -> list[KeysValues]:
-            return self.visual_prompts.keys_values(blocks, batch)
-
         # With dropout every call draws its own masks, even if only the prompts are in training mode.
-        return compute() if self.visual_prompts.training else self._remembered("prompts", weights, compute)
+        if self.training or self.visual_prompts.training:
+            return self.visual_prompts.keys_values(blocks, batch, numbers)
+        result: dict[int, KeysValues] = self._cache.get(
+            "prompts", weights, lambda: self.visual_prompts.keys_values(blocks)
+        )
+        return result
+
+    def _text_input(self) -> Iterator[Tensor]:
+        if self.vocabulary is not None:
+            yield self.vocabulary
+        yield from (self.clip.token_embedding.weight, self.clip.positional_embedding)
 
     def _text_tower(self) -> Iterator[Tensor]:
         clip: Any = self.clip
-        if self.vocabulary is not None:
-            yield self.vocabulary
-        yield from (clip.token_embedding.weight, clip.positional_embedding)
+        yield from self._text_input()
         yield from clip.transformer.parameters()
         yield from clip.ln_final.parameters()
         if isinstance(clip.text_projection, nn.Module):

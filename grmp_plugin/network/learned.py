@@ -34,6 +34,17 @@ def first_learned_block(network: GRMPIQA) -> int:
     return _first_learned(len(network.clip.visual.transformer.resblocks))
 
 
+def first_changed_block(network: GRMPIQA, names: Iterable[str]) -> int:
+    """Index of the first image block that has one of the named parameters; the last block's if none has."""
+    blocks = network.clip.visual.transformer.resblocks
+    prefixes = [f"clip.visual.transformer.resblocks.{number}." for number in range(len(blocks))]
+    wanted = tuple(names)
+    return next(
+        (i for i, prefix in enumerate(prefixes) if any(name.startswith(prefix) for name in wanted)),
+        len(blocks) - 1,
+    )
+
+
 def tensors_before(network: GRMPIQA, block: int) -> dict[str, Tensor]:
     """Parameters and buffers that `GRMPIQA.pass_first_blocks` of `GRMPIQA.tokens` depends on, by name."""
     later = ["clip.visual.ln_post.", "clip.visual.proj", "visual_prompts.prompt_norm."]

@@ -66,8 +66,10 @@ class VisualPrompts(nn.Module):
             self.prompt_norm.weight.fill_(1)
             self.prompt_norm.bias.zero_()
 
-    def keys_values(self, blocks: Sequence[Any], batch: int = 1) -> list[KeysValues]:
-        """Keys and values of the prompts in each image block.
+    def keys_values(
+        self, blocks: Sequence[Any], batch: int = 1, numbers: Sequence[int] | None = None
+    ) -> dict[int, KeysValues]:
+        """Keys and values of the prompts in image blocks, by the block's index.
 
         In training mode with dropout, one mask is drawn per image and block, before the block's LayerNorm, so
         that keys and values share it.
@@ -75,18 +77,17 @@ class VisualPrompts(nn.Module):
         Args:
             blocks: Blocks of the image tower.
             batch: Number of images; without dropout the result has batch 1 and holds for any number.
+            numbers: Indices of the blocks that are wanted; None: all.
         """
         embeddings = torch.cat([self.prompt_embeddings, self.deep_prompt_embeddings])
         projected = self.prompt_proj(embeddings.to(self.prompt_proj.weight.dtype))
+        wanted = range(len(blocks)) if numbers is None else numbers
         if self.training and self.dropout.p > 0:
-            return [
-                prompt_keys_values(block, self.dropout(tokens.expand(batch, -1, -1)))
-                for block, tokens in zip(blocks, projected, strict=True)
-            ]
-        return [
-            prompt_keys_values(block, tokens.unsqueeze(0))
-            for block, tokens in zip(blocks, projected, strict=True)
-        ]
+            return {
+                i: prompt_keys_values(blocks[i], self.dropout(projected[i].expand(batch, -1, -1)))
+                for i in wanted
+            }
+        return {i: prompt_keys_values(blocks[i], projected[i].unsqueeze(0)) for i in wanted}
 
     def finish(self, class_token: Tensor) -> Tensor:
         """`prompt_norm` of the class token after the last block: (B, width), at least float32."""

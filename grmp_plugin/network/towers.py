@@ -8,7 +8,7 @@ patches, too, contribute only keys and values.
 The modules are in clip_modules.py. Source of the prompts: VPT-deep, arXiv:2203.12119.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -68,14 +68,14 @@ def embed_class_token(visual: Any, class_token: Tensor, patches: Tensor) -> Tens
 
 
 def encode_image(
-    visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None = None, *, first: int = 0
+    visual: Any, tokens: Tensor, prompts: Mapping[int, KeysValues] | None = None, *, first: int = 0
 ) -> Tensor:
     """The class token after the last block.
 
     Args:
         visual: open_clip's VisionTransformer.
         tokens: (B, 1 + patches, width), from `embed_pixels`, or from `pass_blocks` for a later block.
-        prompts: Keys and values for each block; None for plain CLIP.
+        prompts: Keys and values by the block's index; None for plain CLIP.
         first: Index of the block that `tokens` enter.
 
     Returns:
@@ -85,14 +85,14 @@ def encode_image(
 
 
 def pass_blocks(
-    visual: Any, tokens: Tensor, prompts: Sequence[KeysValues] | None, numbers: Sequence[int]
+    visual: Any, tokens: Tensor, prompts: Mapping[int, KeysValues] | None, numbers: Sequence[int]
 ) -> Tensor:
     """Pass tokens through consecutive image blocks.
 
     Args:
         visual: open_clip's VisionTransformer.
         tokens: (B, 1 + patches, width), input of the first of these blocks.
-        prompts: Keys and values for each block of the tower; None for plain CLIP.
+        prompts: Keys and values by the block's index; None for plain CLIP.
         numbers: Indices of the blocks, in order.
 
     Returns:
@@ -141,12 +141,27 @@ def encode_text(clip: Any, embeddings: Tensor, end: Tensor) -> Tensor:
     Returns:
         (T, D), L2-normalised, at least float32.
     """
-    length = embeddings.shape[1]
-    x = embeddings + clip.positional_embedding[:length].to(embeddings.dtype)
-    x = x.to(clip.transformer.resblocks[0].attn.in_proj_weight.dtype)
-    for block in clip.transformer.resblocks:
-        x = _block(block, x, causal=True)
-    x = x[torch.arange(len(x), device=x.device), end]
+    tokens = pass_text_blocks(clip, embed_text(clip, embeddings), range(len(clip.transformer.resblocks)))
+    return project_text(clip, tokens, end)
+
+
+def embed_text(clip: Any, embeddings: Tensor) -> Tensor:
+    """Input (T, L, text width) of the first text block, from token embeddings of that shape."""
+    positions = clip.positional_embedding[: embeddings.shape[1]].to(embeddings.dtype)
+    x: Tensor = (embeddings + positions).to(clip.transformer.resblocks[0].attn.in_proj_weight.dtype)
+    return x
+
+
+def pass_text_blocks(clip: Any, tokens: Tensor, numbers: Sequence[int]) -> Tensor:
+    """Pass the tokens (T, L, text width) of texts through consecutive text blocks."""
+    for i in numbers:
+        tokens = _block(clip.transformer.resblocks[i], tokens, causal=True)
+    return tokens
+
+
+def project_text(clip: Any, tokens: Tensor, end: Tensor) -> Tensor:
+    """Text features (T, D) from the tokens (T, L, text width) after the last block, as `encode_text`."""
+    x = tokens[torch.arange(len(tokens), device=tokens.device), end]
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     x = layer_norm(clip.ln_final, x)
     projection = clip.text_projection

@@ -2,19 +2,20 @@
 
 import dataclasses
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from grmp_plugin.data.learned_images import SECTION, with_learned
 from grmp_plugin.errors import TrainingError
 from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.network.learned import adaptation_names
+from grmp_plugin.network.learned import adaptation_names, first_changed_block
+from grmp_plugin.training.autocast import Autocast
 from grmp_plugin.training.frozen import FrozenPart, Shown
 from grmp_plugin.training.gradient import Regularized, regularize
 from grmp_plugin.training.losses import quality_loss, semantic_loss
-from grmp_plugin.training.settings import RegularizationSettings
+from grmp_plugin.training.settings import StepSettings
 from grmp_plugin.training.teacher import Teacher
 from grmp_plugin.training.trainer import GRMPTrainer
 
@@ -26,7 +27,7 @@ class GRMPAdaptModel(GRMPTrainer):
     """Learns quality from rated images, without the part of the gradient that is about image content.
 
     Args:
-        opt: See `GRMPTrainer`; section `train` also takes the fields of `RegularizationSettings`.
+        opt: See `GRMPTrainer`; section `train` also takes the fields of `StepSettings`.
 
     Source: arXiv:2409.05381.
     """
@@ -44,10 +45,13 @@ class GRMPAdaptModel(GRMPTrainer):
 
     def init_training_settings(self) -> None:
         """Choose the parameters to learn, and make the teacher from the present network."""
-        self.strength = self.train_options(RegularizationSettings).strength
+        settings = self.train_options(StepSettings)
+        self.strength = settings.strength
+        self.autocast = Autocast(self.device.type, settings.precision)
         super().init_training_settings()
         self.teacher = Teacher(self.net, self.learned) if self.strength else None
-        self.frozen = FrozenPart(self.net, self.teacher)
+        block = first_changed_block(self.net, self.learned)
+        self.frozen = FrozenPart(self.net, self.teacher, block=block, draws=settings.draws, seed=self.seed)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """See `GRMPTrainer`; paths and digests of images, if any, are recorded once they are learned from."""
@@ -62,6 +66,15 @@ class GRMPAdaptModel(GRMPTrainer):
         record = with_learned(self.start.info, self.start.source, ratings=self._shots.items())
         return dataclasses.replace(found, info={**found.info, SECTION: record})
 
+    def training_state(self) -> dict[str, Any]:
+        """See `GRMPTrainer`."""
+        return {**super().training_state(), "loss_scale": self.autocast.scale}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """See `GRMPTrainer`."""
+        super().load_training_state(state)
+        self.autocast.load_scale(state["loss_scale"])
+
     def losses(self, shown: Shown, quality: Tensor) -> tuple[Tensor, Tensor | None]:
         """Quality loss and semantic loss from one forward pass.
 
@@ -72,7 +85,7 @@ class GRMPAdaptModel(GRMPTrainer):
         Returns:
             Two scalars; the second is None without regularization.
         """
-        features = self.net.token_features(shown.tokens)
+        features = self.net.token_features(shown.tokens, shown.block)
         loss = quality_loss(self.net.quality_logits(features), quality)
         if shown.scenes is None:
             return loss, None
@@ -84,13 +97,14 @@ class GRMPAdaptModel(GRMPTrainer):
         Arguments as for `losses`; the losses are stored in `log_dict`.
         """
         parameters = list(self.learned.values())
-        loss, semantic = self.losses(shown, quality)
+        with self.autocast.context():
+            loss, semantic = self.losses(shown, quality)
         self.log_dict = OrderedDict(l_quality=loss.item())
-        first = torch.autograd.grad(loss, parameters, retain_graph=semantic is not None, allow_unused=True)
+        first = self.autocast.gradients(loss, parameters, retain_graph=semantic is not None)
         if semantic is None:
             return regularize(first, [None] * len(first), 0.0)
         self.log_dict["l_semantic"] = semantic.item()
-        second = torch.autograd.grad(semantic, parameters, allow_unused=True)
+        second = self.autocast.gradients(semantic, parameters)
         result = regularize(first, second, self.strength)
         self.log_dict["angle"] = result.angle
         self.log_dict["projected"] = result.share_projected
@@ -98,11 +112,18 @@ class GRMPAdaptModel(GRMPTrainer):
             self.log_dict["not_finite"] = result.not_finite
         return result
 
+    def _show(self, step: int) -> Shown:
+        """The batch that was fed, after the frozen part; the network is then in training mode."""
+        generator = self.reseed(step)
+        with self.autocast.context():
+            shown = self.frozen.show(self.img_input, self.image_numbers, generator)
+        self.net.train()
+        return shown
+
     def try_gradients(self, data: dict[str, Any]) -> None:
         """Compute the gradients of a batch without a step, to measure how long it takes."""
         self.feed_data(data)
-        shown = self.frozen.show(self.img_input, self.image_numbers, self.reseed(0))
-        self.net.train()
+        shown = self._show(0)
         self.regularized_gradients(shown, self.gt_mos[:, 0])
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -115,8 +136,7 @@ class GRMPAdaptModel(GRMPTrainer):
             TrainingError: When too many steps in a row were skipped.
         """
         self._shots.update(self._fed)
-        shown = self.frozen.show(self.img_input, self.image_numbers, self.reseed(current_iter - 1))
-        self.net.train()
+        shown = self._show(current_iter - 1)
         self.regularized = self.regularized_gradients(shown, self.gt_mos[:, 0])
         if self.regularized.usable:
             self._skipped = 0

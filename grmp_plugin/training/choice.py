@@ -1,8 +1,13 @@
 """Which way of adapting serves a set of shots best, by cross-validation inside the shots.
 
-Pairs of shots are counted that were left out together: the share in the right order minus the share in the
-wrong order, Kendall's correlation within the part left out. Predictions of different fits are never compared:
-their offsets run against the ratings left out, which would punish whatever learns.
+Ridge regression replaces the start where its predictions of shots left out are closer than those of the
+start, fitted to the ratings by a straight line, and closer than the mean of the other shots: squared errors
+say more about few shots than their order does.
+
+Gradient steps are judged by order. Pairs of shots are counted that were left out together: the share in the
+right order minus the share in the wrong order, Kendall's correlation within the part left out. Predictions of
+different fits are never compared: their offsets run against the ratings left out, which would punish whatever
+learns.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +17,9 @@ import numpy as np
 
 LEAST_TO_CHOOSE = 8
 """Shots below which cross-validation inside them decides nothing: the start is kept."""
+
+LEAST_FOR_GRADIENTS = 20
+"""Shots below which too few pairs are left out together to judge gradient steps: they are not tried."""
 
 _PARTS = 5
 
@@ -29,6 +37,9 @@ class Tried:
         gain: The same minus that of the start.
         error: Standard error of the difference from the better of `start` and `ridge`; None for these.
         repetitions: Number of cross-validations.
+        explained: Share of the variance of the ratings that the predictions of shots left out explain, those
+            of the start by a straight line; negative if the mean of the other shots predicts them better.
+            None with gradient steps.
     """
 
     method: str
@@ -38,6 +49,7 @@ class Tried:
     gain: float
     error: float | None
     repetitions: int
+    explained: float | None = None
 
 
 def parts(count: int, groups: Sequence[object] | None, seed: int) -> list[np.ndarray]:
@@ -78,6 +90,40 @@ def left_out(
     return found
 
 
+def line_left_out(divided: Sequence[np.ndarray], scores: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    """Predictions (S,) of shots by regression of the others' ratings (S,) on their scores (S,)."""
+
+    def predict(others: np.ndarray, part: np.ndarray) -> np.ndarray:
+        x, y = scores[others] - scores[others].mean(), ratings[others]
+        square = float((x**2).sum())
+        slope = float((x * (y - y.mean())).sum()) / square if square > 0 else 0.0
+        predicted: np.ndarray = y.mean() + slope * (scores[part] - scores[others].mean())
+        return predicted
+
+    return left_out(divided, len(scores), predict)
+
+
+def explained(
+    divisions: Sequence[Sequence[np.ndarray]], predictions: Sequence[np.ndarray], ratings: np.ndarray
+) -> float:
+    """Share of the variance of ratings that predictions of shots left out explain.
+
+    Args:
+        divisions: The parts of each cross-validation.
+        predictions: (S,) of each cross-validation.
+        ratings: (S,).
+
+    Returns:
+        At most 1; below 0 if the mean of the shots that were not left out predicts them better; NaN if all
+        ratings are equal.
+    """
+    flat = np.zeros(len(ratings))
+    by_mean = [line_left_out(divided, flat, ratings) for divided in divisions]
+    error = sum(float(((found - ratings) ** 2).sum()) for found in predictions)
+    usual = sum(float(((found - ratings) ** 2).sum()) for found in by_mean)
+    return 1 - error / usual if usual > 0 else float("nan")
+
+
 def within_parts(divided: Sequence[np.ndarray], predicted: np.ndarray, ratings: np.ndarray) -> float:
     """Kendall's correlation (tau-a over pairs of different ratings) within parts; NaN without such pairs."""
     first, second = _pairs(divided)
@@ -108,8 +154,8 @@ def _pairs(divided: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def best(tried: Sequence[Tried]) -> Tried:
     """The way to adapt with all shots.
 
-    The start is kept unless ridge regression gains; gradient steps, of which several kinds were tried once
-    each, replace the better of the two only where they beat it clearly: by two standard errors.
+    Gradient steps, of which several kinds were tried once each, replace the start and ridge regression only
+    where they beat the better of the two clearly: by two standard errors.
     """
     base = best_without_gradients(tried)
     better = [each for each in tried if each.error is not None and each.gain > base.gain + 2 * each.error]
@@ -117,8 +163,15 @@ def best(tried: Sequence[Tried]) -> Tried:
 
 
 def best_without_gradients(tried: Sequence[Tried]) -> Tried:
-    """The better of the start and ridge regression; the start if they are equal."""
-    return max((each for each in tried if each.error is None), key=_gain)
+    """The start, or ridge regression where it predicts shots left out better."""
+    start, ridge = (next(each for each in tried if each.method == name) for name in ("start", "ridge"))
+    # A comparison with NaN is false: nothing is known, and the start is kept.
+    better = _explained(ridge) > 0 and not _explained(ridge) <= _explained(start)
+    return ridge if better else start
+
+
+def _explained(tried: Tried) -> float:
+    return float("nan") if tried.explained is None else tried.explained
 
 
 def _gain(each: Tried) -> float:

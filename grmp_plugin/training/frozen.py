@@ -1,7 +1,11 @@
-"""Outputs of the frozen part of the networks for the shots; for crops, computed once and cached.
+"""Outputs of the frozen part of the networks for the shots, computed once where they do not change.
 
 Patch embedding and teacher do not change during few-shot adaptation. Where the training views are a few
 crops of each shot, their tokens and the teacher's scene logits are the same each time a crop is drawn.
+
+The image blocks before the first one that learns do not change either, but the prompts' dropout does, with
+every step. With a fixed number of draws per image, of view and dropout in these blocks together, the tokens
+that enter the first block that learns are the same each time a draw is picked.
 """
 
 from collections.abc import Sequence
@@ -15,8 +19,10 @@ from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.training.teacher import Teacher
 from grmp_plugin.training.views import draw_crops, pick_views
 
-# Bytes of cached tokens; further shots are computed each time they are drawn.
-_ROOM = 2**29
+# Bytes of cached tokens; further ones are computed each time. 16 draws of 50 images take 0.48 GB at ViT-B/16.
+_ROOM = 2**30
+# Apart enough that different images and draws never have the same seed.
+_SEEDS_APART = 1_000_003
 
 
 class Shown(NamedTuple):
@@ -25,28 +31,46 @@ class Shown(NamedTuple):
     Attributes:
         tokens: (B, 1 + patches, width).
         scenes: (B, scenes) scene logits of the teacher; None without a teacher.
+        block: Index of the image block that the tokens enter.
     """
 
     tokens: Tensor
     scenes: Tensor | None
+    block: int = 0
 
 
 class FrozenPart:
-    """Patch embedding and teacher.
+    """Patch embedding and teacher; with a fixed number of draws also the image blocks that do not learn.
 
     Args:
         network: The student.
         teacher: None without regularization.
+        block: Index of the first image block that learns.
+        draws: Number of draws per image; None: every step draws anew.
+        seed: Random seed of the draws.
     """
 
-    def __init__(self, network: GRMPIQA, teacher: Teacher | None) -> None:
+    def __init__(
+        self,
+        network: GRMPIQA,
+        teacher: Teacher | None,
+        *,
+        block: int = 0,
+        draws: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self._network = network
         self._teacher = teacher
-        self._remembered: dict[int, Shown] = {}
+        self._block = block
+        self._draws = draws
+        self._seed = seed
+        self._cached: dict[tuple[int, int | None], Shown] = {}
+        self._fits: int | None = None  # entries that fit into the cache; known after the first one
 
     def share(self, other: "FrozenPart") -> None:
         """Use the cache of another training of the same start on the same shots, and fill it."""
-        self._remembered = other._remembered
+        if (self._block, self._draws, self._seed) == (other._block, other._draws, other._seed):
+            self._cached = other._cached
 
     @torch.no_grad()
     def show(self, images: Tensor, numbers: Sequence[int] | None, generator: torch.Generator) -> Shown:
@@ -62,30 +86,63 @@ class FrozenPart:
         """
         images = images if images.ndim == 5 else images.unsqueeze(1)
         config = self._network.config.preprocess
+        if numbers is not None and self._draws is not None:
+            picked = torch.randint(self._draws, (len(images),), generator=generator).tolist()
+            return _stacked(
+                [self._drawn(n, d, views) for n, d, views in zip(numbers, picked, images, strict=True)]
+            )
         if numbers is None or config.kind != "crops":
             return self._compute(pick_views(images, config, generator))
         chosen, flipped = draw_crops(len(images), images.shape[1], generator)
-        places = 2 * chosen + flipped
+        places = (2 * chosen + flipped).tolist()
         # All views of an image are computed together: the last bits may depend on the rest of the batch, and
         # must not depend on when a training was interrupted.
         all_views = [self._image(n, views) for n, views in zip(numbers, images, strict=True)]
-        scenes = [s.scenes[p] for s, p in zip(all_views, places, strict=True) if s.scenes is not None]
-        return Shown(
-            torch.stack([s.tokens[p] for s, p in zip(all_views, places, strict=True)]),
-            torch.stack(scenes) if scenes else None,
-        )
+        return _stacked([_at(shown, place) for shown, place in zip(all_views, places, strict=True)])
 
     def _image(self, number: int, views: Tensor) -> Shown:
         """Every crop of one image, each as it is and flipped."""
-        found = self._remembered.get(number)
+        found = self._cached.get((number, None))
         if found is None:
             found = self._compute(torch.stack([views, views.flip(-1)], dim=1).flatten(0, 1))
-            size = found.tokens.numel() * found.tokens.element_size()
-            if (len(self._remembered) + 1) * size <= _ROOM:
-                self._remembered[number] = found
+            self._keep((number, None), found)
         return found
+
+    def _drawn(self, number: int, draw: int, views: Tensor) -> Shown:
+        """One view of one image, passed through the blocks that do not learn with dropout of its own."""
+        found = self._cached.get((number, draw))
+        if found is None:
+            # One by one, so that nothing depends on the rest of the batch.
+            seed = ((self._seed * _SEEDS_APART + number) * _SEEDS_APART + draw) % 2**63
+            generator = torch.Generator().manual_seed(seed)
+            found = self._compute(pick_views(views[None], self._network.config.preprocess, generator))
+            device = found.tokens.device
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                self._network.visual_prompts.train()
+                tokens = self._network.pass_first_blocks(found.tokens, self._block)
+            found = _at(Shown(tokens, found.scenes, self._block), 0)
+            self._keep((number, draw), found)
+        return found
+
+    def _keep(self, key: tuple[int, int | None], shown: Shown) -> None:
+        if self._fits is None:
+            self._fits = _ROOM // shown.tokens.nbytes
+        if len(self._cached) < self._fits:
+            self._cached[key] = shown
 
     def _compute(self, views: Tensor) -> Shown:
         floats = views.float() / 255 if views.dtype == torch.uint8 else views
         tokens = self._network.tokens(normalize(floats, self._network.config.preprocess))
         return Shown(tokens, None if self._teacher is None else self._teacher(tokens))
+
+
+def _at(shown: Shown, place: int) -> Shown:
+    scenes = None if shown.scenes is None else shown.scenes[place]
+    return Shown(shown.tokens[place], scenes, shown.block)
+
+
+def _stacked(parts: Sequence[Shown]) -> Shown:
+    scenes = [part.scenes for part in parts if part.scenes is not None]
+    tokens = torch.stack([part.tokens for part in parts])
+    return Shown(tokens, torch.stack(scenes) if scenes else None, parts[0].block)

@@ -137,6 +137,8 @@ def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, devic
     train: dict[str, Any] = {
         "optim": {"type": "SGD", "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         "strength": settings.strength,
+        "draws": settings.draws,
+        "precision": settings.precision,
     }
     if settings.protocol == "own":
         train["scheduler"] = {"type": "CosineAnnealingLR", "T_max": settings.epochs}

@@ -14,6 +14,7 @@ from grmp_plugin.plain_data import shown
 METHODS = ("auto", "prompts", "ridge")
 PROTOCOLS = ("own", "released")
 META_PROTOCOLS = ("paper", "released")
+TRAINING_PRECISIONS = ("fp32", "bf16", "fp16")
 _FORMER_NAME = "reference"  # what `released` was called before
 
 _LARGEST = 1_000_000  # number of anything, and learning rate
@@ -47,19 +48,26 @@ class ShotsSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class RegularizationSettings(_Checked):
-    """Quality-aware gradient regularization; `GRMPAdaptModel` reads it from pyiqa's section `train`."""
+class StepSettings(_Checked):
+    """A step of gradient adaptation; `GRMPAdaptModel` reads it from pyiqa's section `train`."""
 
-    strength: float = 5.0  # lambda; 0: no regularization
+    strength: float = 5.0  # lambda of the gradient regularization; 0: none
+    # Views of each shot, drawn once together with the prompts' dropout in the blocks that do not learn, whose
+    # results are kept: faster. null: every step draws anew, as the authors' code does.
+    draws: int | None = None
+    precision: str = "fp32"  # or bf16, fp16: autocast, with the losses scaled in fp16; for GPUs
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         super().__post_init__()
         _not_negative(self, "strength")
+        _one_of("precision", self.precision, TRAINING_PRECISIONS)
+        if self.draws is not None:
+            _positive(self, "draws")
 
 
 @dataclass(frozen=True)
-class AdaptSettings(ShotsSettings, RegularizationSettings):
+class AdaptSettings(ShotsSettings, StepSettings):
     """Few-shot adaptation.
 
     Method `prompts` adapts prompts and last blocks by gradients, as published; `ridge` fits a linear head to

@@ -16,11 +16,14 @@ from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs, without_head
 from grmp_plugin.progress import Progress
 from grmp_plugin.training.choice import (
+    LEAST_FOR_GRADIENTS,
     LEAST_TO_CHOOSE,
     Tried,
     best,
     best_without_gradients,
+    explained,
     left_out,
+    line_left_out,
     parts,
     standard_error,
     within_parts,
@@ -124,7 +127,7 @@ class SplitRun:
         """Passes over the shots in all gradient steps, for an estimate of the time."""
         if self._by_prompts:
             return self._settings.epochs
-        if self._chooses:
+        if self._tries_gradients:
             # Each of the others leaves one part out.
             return self._settings.epochs * (1 + len(_RATES) * (len(self._parts(0)) - 1))
         return 0
@@ -179,6 +182,10 @@ class SplitRun:
         wanted = self._settings.method == "auto" and not self._by_prompts
         return wanted and len(self._numbers) >= LEAST_TO_CHOOSE
 
+    @property
+    def _tries_gradients(self) -> bool:
+        return self._chooses and len(self._numbers) >= LEAST_FOR_GRADIENTS
+
     def _choose(self, state: Mapping[str, Any] | None, save: Save) -> Outcome:
         scores = self._scorer.scores(self.network, self._numbers)
         if not self._chooses:
@@ -191,18 +198,22 @@ class SplitRun:
         predictions["ridge", None, None] = repeated[0]
         start = [self._within(number, scores) for number in range(_REPETITIONS)]
         ridge = [self._within(number, predicted) for number, predicted in enumerate(repeated)]
-        usual = float(np.mean(start))
-        by_ridge = float(np.mean(ridge))
+        usual, by_ridge = float(np.mean(start)), float(np.mean(ridge))
+        divisions = [self._parts(number) for number in range(_REPETITIONS)]
+        logits = start_logits(self.network, self._inputs)
+        lines = [line_left_out(divided, logits, self._quality) for divided in divisions]
+        shares = [explained(divisions, found, self._quality) for found in (lines, repeated)]
         tried = [
-            Tried("start", None, None, usual, 0.0, None, _REPETITIONS),
-            Tried("ridge", None, None, by_ridge, by_ridge - usual, None, _REPETITIONS),
+            Tried("start", None, None, usual, 0.0, None, _REPETITIONS, shares[0]),
+            Tried("ridge", None, None, by_ridge, by_ridge - usual, None, _REPETITIONS, shares[1]),
         ]
         # Gradient steps are cross-validated once. How these parts differ from others, which the two above
         # show, is taken off.
         luck = (start[0] - usual + ridge[0] - by_ridge) / 2
         base = (best_without_gradients(tried).method, None, None)
         runs = list(state["runs"]) if state is not None else []
-        for (method, rate, stop), predicted in self._by_gradients(runs, save).items():
+        by_gradients = self._by_gradients(runs, save) if self._tries_gradients else {}
+        for (method, rate, stop), predicted in by_gradients.items():
             settings = self._settings
             key = (method, rate * settings.learning_rate, self._stop(stop))
             predictions[key] = predicted

@@ -52,6 +52,9 @@ Row = dict[str, Any]
 """What a variant gave on a draw: `srcc` and `plcc` on the test images, with ` before` of the start; facts."""
 
 
+Cached = dict[tuple[int, int | None], Shown]
+
+
 @dataclasses.dataclass(frozen=True)
 class Start:
     """What gradients adapt: a model, perhaps with random prompts, and lambda."""
@@ -100,18 +103,18 @@ class Draw:
         split = draw_split(ratings, shots, seed, sampling=settings.sampling, test_share=settings.test_share)
         self.shots, self.test = split.shots, split.test
         self.all = [*self.test.tolist(), *self.shots.tolist()]
-        self.shown: dict[tuple[str, bool], dict[int, Shown]] = {}  # by model, and whether there is a teacher
+        self.shown: dict[tuple[str, bool], Cached] = {}  # by model, and whether there is a teacher
         self.views: dict[str, RatedViews] = {}
         self.scorers: dict[str, RatedScorer] = {}
         self.before: dict[tuple[str, bool], np.ndarray] = {}
         self.trained: dict[str, Trained] = {}
         self.chosen: dict[str, tuple[Trained, np.ndarray]] = {}
 
-    def remembered(self, model: str, teacher: bool) -> dict[int, Shown]:
+    def remembered(self, model: str, teacher: bool) -> Cached:
         """What is known of the shots' training views."""
         if not teacher and (model, False) not in self.shown:
             known = self.shown.get((model, True), {})
-            self.shown[model, False] = {number: Shown(each.tokens, None) for number, each in known.items()}
+            self.shown[model, False] = {key: each._replace(scenes=None) for key, each in known.items()}
         return self.shown.setdefault((model, teacher), {})
 
 
@@ -264,7 +267,7 @@ class Bench:
         checkpoint = self._checkpoint(start, draw.seed)
         trainer = GRMPAdaptModel(trainer_options(checkpoint, settings, draw.seed, "cpu"))
         # All starts of one model have the same embedding, and the same teacher.
-        trainer.frozen._remembered = draw.remembered(start.model, trainer.teacher is not None)
+        trainer.frozen._cached = draw.remembered(start.model, trainer.teacher is not None)
         if start.model not in draw.views:
             scale = self.ratings.scale(draw.shots)
             draw.views[start.model] = RatedViews(

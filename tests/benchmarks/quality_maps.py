@@ -73,9 +73,9 @@ def token_quality(network: GRMPIQA, views: torch.Tensor) -> torch.Tensor:
     """Quality at each patch of views (B, 1, 3, S, S): (B, patches)."""
     visual = network.clip.visual
     x = network.tokens(normalize(views.flatten(0, 1), network.config.preprocess))
-    prompts = network._visual_keys_values(len(x))
-    for block, extra in zip(visual.transformer.resblocks, prompts, strict=True):
-        x = towers._block(block, x, extra)
+    prompts = network.visual_prompts.keys_values(visual.transformer.resblocks)
+    for number, block in enumerate(visual.transformer.resblocks):
+        x = towers._block(block, x, prompts[number])
     patches = network.visual_prompts.finish(x[:, 1:].flatten(0, 1))
     logits = network.quality_logits(towers.project_image(visual, patches))
     return logits.softmax(-1)[:, 0].view(len(views), -1)

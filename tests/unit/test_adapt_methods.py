@@ -17,7 +17,7 @@ from grmp_plugin.training import few_shot, split_run
 from grmp_plugin.training.choice import LEAST_TO_CHOOSE, Tried, best
 from grmp_plugin.training.watch import Watch
 
-IMAGES, SHOTS = 40, 12
+IMAGES, SHOTS = 40, 20
 METHODS = ("start", "ridge", "prompts", "prompts+ridge")
 
 

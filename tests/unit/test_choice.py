@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grmp_plugin.training.choice import Tried, best, left_out, parts, standard_error, within_parts
+from grmp_plugin.training.choice import (
+    Tried,
+    best,
+    explained,
+    left_out,
+    line_left_out,
+    parts,
+    standard_error,
+    within_parts,
+)
 from grmp_plugin.training.interval import LEVEL, prediction_interval
 
 
@@ -82,18 +91,60 @@ def test_standard_error_is_the_spread_over_draws():
     assert standard_error(divided, good, good, ratings) == 0
 
 
-def tried(method, gain):
-    return Tried(method, None, None, 0.5, gain, 0.1 if method == "prompts" else None, 1)
+def test_line_left_out_is_the_regression_of_the_others():
+    rng = np.random.default_rng(0)
+    scores, ratings = rng.normal(size=(2, 12))
+    divided = parts(12, None, 3)
+    found = line_left_out(divided, scores, ratings)
+    for part in divided:
+        others = np.setdiff1d(np.arange(12), part)
+        line = np.polyfit(scores[others], ratings[others], 1)
+        np.testing.assert_allclose(found[part], np.polyval(line, scores[part]))
+    # Equal scores say nothing: the mean of the others.
+    flat = line_left_out(divided, np.ones(12), ratings)
+    assert flat[divided[0]] == pytest.approx(np.delete(ratings, divided[0]).mean())
 
 
-def test_the_start_is_kept_unless_something_is_better():
-    start = tried("start", 0.0)
-    assert best([start, tried("ridge", 0.0), tried("prompts", -0.1)]) is start
-    assert best([start, tried("ridge", 0.01), tried("prompts", 0.22)]).method == "prompts"
-    assert best([start, tried("ridge", 0.1), tried("prompts", 0.29)]).method == "ridge"
-    assert best([start, tried("ridge", 0.1), tried("prompts", 0.31), tried("prompts", 0.4)]).gain == 0.4
-    assert best([start, tried("ridge", 0.1), tried("prompts", math.nan)]).method == "ridge"
-    assert best([tried("start", math.nan), tried("ridge", math.nan)]).method == "start"
+def test_explained_share_of_the_variance():
+    rng = np.random.default_rng(0)
+    ratings = rng.normal(size=20)
+    divisions = [parts(20, None, seed) for seed in range(3)]
+    assert explained(divisions, [ratings] * 3, ratings) == 1
+    by_mean = [line_left_out(divided, np.zeros(20), ratings) for divided in divisions]
+    assert explained(divisions, by_mean, ratings) == pytest.approx(0)
+    half = [(ratings + found) / 2 for found in by_mean]  # half of each error
+    assert explained(divisions, half, ratings) == pytest.approx(0.75)
+    doubled = [2 * found - ratings for found in by_mean]
+    assert explained(divisions, doubled, ratings) == pytest.approx(-3)
+    assert math.isnan(explained(divisions, by_mean, np.ones(20)))
+
+
+def tried(method, gain, explained=None):
+    return Tried(method, None, None, 0.5, gain, 0.1 if method == "prompts" else None, 1, explained)
+
+
+@pytest.mark.parametrize(
+    ("start", "ridge", "chosen"),
+    [
+        (0.3, 0.31, "ridge"),
+        (0.3, 0.29, "start"),
+        (0.3, 0.3, "start"),
+        (-0.2, -0.1, "start"),  # the mean of the shots is better than both
+        (-0.2, 0.1, "ridge"),
+        (math.nan, math.nan, "start"),
+    ],
+)
+def test_ridge_replaces_the_start_where_it_explains_more_than_nothing(start, ridge, chosen):
+    assert best([tried("start", 0.0, start), tried("ridge", 0.2, ridge)]).method == chosen
+
+
+def test_gradient_steps_must_beat_the_others_clearly():
+    start, ridge = tried("start", 0.0, 0.0), tried("ridge", 0.1, 0.3)
+    assert best([start, tried("ridge", 0.0, -0.1), tried("prompts", 0.19)]) is start
+    assert best([start, tried("ridge", 0.0, -0.1), tried("prompts", 0.21)]).method == "prompts"
+    assert best([start, ridge, tried("prompts", 0.29)]) is ridge
+    assert best([start, ridge, tried("prompts", 0.31), tried("prompts", 0.4)]).gain == 0.4
+    assert best([start, ridge, tried("prompts", math.nan)]) is ridge
 
 
 def test_interval_holds_its_share_of_new_errors():
