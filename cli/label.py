@@ -41,8 +41,10 @@ _REPORT_HELP = (
 class Strategy(str, enum.Enum):
     """How pictures are chosen."""
 
+    uncertainty = "uncertainty"
     random = "random"
     clusters = "clusters"
+    maxherding = "maxherding"
     spread = "spread"
     both = "both"
 
@@ -81,10 +83,12 @@ def collect(
     strategy: Annotated[
         Strategy,
         typer.Option(
-            help="How to choose pictures. clusters: typical ones of clusters of image features. spread: over "
-            "the predicted quality. both: typical ones at each level of quality."
+            help="How to choose pictures. uncertainty: so that ridge regression becomes most certain. "
+            "random: without looking at others. clusters: typical ones of clusters of image features. "
+            "maxherding: all pictures resemble a chosen one. spread: over the predicted quality. both: "
+            "typical ones at each level of quality."
         ),
-    ] = Strategy.random,
+    ] = Strategy.uncertainty,
     listed: Annotated[
         Path | None,
         typer.Option(
@@ -93,7 +97,9 @@ def collect(
             show_default=False,
         ),
     ] = None,
-    more: Annotated[int, typer.Option(min=0, help="Add this many pictures to a session.")] = 0,
+    more: Annotated[
+        int, typer.Option(min=0, help="Add this many pictures to a session, given the ratings so far.")
+    ] = 0,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Compare pictures in pairs, instead of rating from 1 to 5.")
     ] = False,

@@ -85,6 +85,19 @@ def test_collect_and_continue(grmp, photos, tmp_path, stop):
     assert "r.csv: 2 raters, 5 votes" in err
 
 
+def test_more_pictures_given_the_ratings_so_far(grmp, photos, tmp_path):
+    arguments = (photos, "--out", "r.csv")
+    with running(grmp, *arguments, "--count", "8", "--strategy", "random", cwd=tmp_path) as (process, url):
+        rate(url, "Ada", 13)
+        process.send_signal(signal.SIGINT)
+        assert "r.csv: 1 rater, 8 votes" in process.communicate(timeout=30)[1]
+    with running(grmp, *arguments, "--more", "3", cwd=tmp_path) as (process, _):
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "continues the session of r.csv: 11 pictures, 3 of them new, 1 rater, 8 votes" in err
+
+
 def test_a_session_runs_once(grmp, photographs, tmp_path):
     with running(grmp, photographs / "photos", cwd=tmp_path):
         second = grmp("label", photographs / "photos", "--no-browser", cwd=tmp_path)

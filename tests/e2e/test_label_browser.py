@@ -23,11 +23,14 @@ LARGE = (2600, 1700)
 
 
 class Server:
-    """`grmp label` in a process of its own."""
+    """`grmp label` in a process of its own; with `random` it starts soon."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, strategy: str = "random") -> None:
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("grmp"), "label", *arguments, "--no-browser"],
+            [
+                *(Path(sys.executable).with_name("grmp"), "label", *arguments),
+                *("--strategy", strategy, "--no-browser"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -98,7 +101,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def test_a_whole_session(browser: Browser, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "ratings.csv"
-    server = Server(str(photos), "--count", str(COUNT), "--out", str(out))
+    server = Server(str(photos), "--count", str(COUNT), "--out", str(out), strategy="uncertainty")
     begin(browser, server.url, "Ada")
     assert browser.run("$('place').textContent") == "Practice: picture 1, does not count"
     assert browser.run("$('undo').disabled")
