@@ -41,12 +41,12 @@ _REPORT_HELP = (
 class Strategy(str, enum.Enum):
     """How pictures are chosen."""
 
-    uncertainty = "uncertainty"
     random = "random"
     clusters = "clusters"
     maxherding = "maxherding"
     spread = "spread"
     both = "both"
+    uncertainty = "uncertainty"
 
 
 class _CollectByDefault(TyperGroup):
@@ -83,12 +83,12 @@ def collect(
     strategy: Annotated[
         Strategy,
         typer.Option(
-            help="How to choose pictures. uncertainty: so that ridge regression becomes most certain. "
-            "random: without looking at others. clusters: typical ones of clusters of image features. "
-            "maxherding: all pictures resemble a chosen one. spread: over the predicted quality. both: "
-            "typical ones at each level of quality."
+            help="How to choose pictures. random: without looking at others. clusters: typical ones of "
+            "clusters of image features. maxherding: all pictures resemble a chosen one. spread: over the "
+            "predicted quality. both: typical ones at each level of quality. uncertainty: so that ridge "
+            "regression becomes most certain."
         ),
-    ] = Strategy.uncertainty,
+    ] = Strategy.random,
     listed: Annotated[
         Path | None,
         typer.Option(
@@ -98,7 +98,7 @@ def collect(
         ),
     ] = None,
     more: Annotated[
-        int, typer.Option(min=0, help="Add this many pictures to a session, given the ratings so far.")
+        int, typer.Option(min=0, help="Add this many pictures to a session, by the strategy.")
     ] = 0,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Compare pictures in pairs, instead of rating from 1 to 5.")

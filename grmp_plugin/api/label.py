@@ -86,12 +86,11 @@ def label(
         images: Image files, folders, glob patterns, or a list of these; not needed to continue a session.
         out: File of the single ratings (.csv), written again as people rate.
         count: How many pictures to rate.
-        strategy: How to choose them: `uncertainty`, so that ridge regression becomes most certain of all
-            pictures; `random`; `clusters`, typical members of clusters of the model's image features
-            (TypiClust); `maxherding`, so that all pictures are similar to a chosen one; `spread`, over the
-            predicted quality; `both`, typical members at each level of it. All but `random` look at 1000
-            random pictures with the model, or at all where there are fewer; `uncertainty`, `spread` and
-            `both` use the ratings so far.
+        strategy: How to choose them: `random`; `clusters`, typical members of clusters of the model's image
+            features (TypiClust); `maxherding`, so that all pictures are similar to a chosen one; `spread`,
+            over the predicted quality; `both`, typical members at each level of it; `uncertainty`, so that
+            ridge regression becomes most certain of all pictures. All but `random` look at 1000 random
+            pictures with the model, or at all where there are fewer; the last three use the ratings so far.
         listed: File with one path per line, relative to that file: the pictures to rate, all of them.
         more: Add this many pictures to a session.
         pairs: Compare pictures in pairs instead of rating them from 1 to 5.

@@ -87,11 +87,12 @@ def test_collect_and_continue(grmp, photos, tmp_path, stop):
 
 def test_more_pictures_given_the_ratings_so_far(grmp, photos, tmp_path):
     arguments = (photos, "--out", "r.csv")
-    with running(grmp, *arguments, "--count", "8", "--strategy", "random", cwd=tmp_path) as (process, url):
+    with running(grmp, *arguments, "--count", "8", cwd=tmp_path) as (process, url):
         rate(url, "Ada", 13)
         process.send_signal(signal.SIGINT)
         assert "r.csv: 1 rater, 8 votes" in process.communicate(timeout=30)[1]
-    with running(grmp, *arguments, "--more", "3", cwd=tmp_path) as (process, _):
+    more = ("--more", "3", "--strategy", "uncertainty")
+    with running(grmp, *arguments, *more, cwd=tmp_path) as (process, _):
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=30)[1]
     assert process.returncode == 0

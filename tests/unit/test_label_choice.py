@@ -167,8 +167,8 @@ def test_a_large_folder_is_not_read_to_its_end(
     seen: list[Progress] = []
     monkeypatch.setattr(label_pictures, "_LOOKED_AT", 5)
     monkeypatch.setattr(label_pictures, "_TIMES_WANTED", 1)
-    model = small_network("vit", "squash")
-    with open_labelling(str(folder), tmp_path / "r.csv", count=3, model=model, progress=seen.append) as found:
+    choice = {"strategy": "uncertainty", "model": small_network("vit", "squash")}
+    with open_labelling(str(folder), tmp_path / "r.csv", count=3, progress=seen.append, **choice) as found:
         assert len(found.store.pictures()) == 3
     assert seen[-1] == Progress("looking at pictures", 8, 8)
 

@@ -1,13 +1,16 @@
 """The strategies that choose pictures to rate, against plain computations of what they maximise."""
 
+import inspect
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from grmp_cli.label import Strategy, collect
 from numpy.testing import assert_allclose
 
+from grmp_plugin.api.label_pictures import DEFAULT_STRATEGY
 from grmp_plugin.api.label_pictures import STRATEGIES as NAMES
 from grmp_plugin.labelling.candidates import Candidates, candidates
 from grmp_plugin.labelling.clusters import typical_members
@@ -50,8 +53,9 @@ def _pool(network, count: int) -> Pool:
     return Pool(paths, network, HeadInputs(logit, *made), logit.double().numpy(), LeftOut())
 
 
-def test_api_and_library_name_the_same_strategies() -> None:
-    assert set(NAMES) == set(STRATEGIES)
+def test_command_api_and_library_name_the_same_strategies() -> None:
+    assert [each.value for each in Strategy] == list(NAMES) == list(STRATEGIES)
+    assert inspect.signature(collect).parameters["strategy"].default.value == DEFAULT_STRATEGY
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
