@@ -240,6 +240,14 @@ def test_on_a_phone(browser: Browser, photos: Path, tmp_path: Path, scheme: str,
         [one.textContent, one.getBoundingClientRect()]).filter(([text, box]) => box.right > innerWidth + 0.5
         || box.bottom > innerHeight + 0.5 || box.height < 24).map(([text]) => text)"""
     assert browser.run(beyond) == []
+    # No word is broken in two: as many lines as words at most.
+    broken = """[...$("choices").children].filter((one) => {
+        const words = document.createRange();
+        words.selectNodeContents(one.lastChild);
+        return new Set([...words.getClientRects()].map((box) => box.top)).size
+            > one.lastChild.textContent.trim().split(" ").length;
+    }).map((one) => one.textContent)"""
+    assert browser.run(broken) == []
     assert browser.run("$('stage').clientHeight") > 350
     assert browser.run("getComputedStyle($('stage')).backgroundColor") == GREY
     dark = browser.run("getComputedStyle($('panel')).backgroundColor") == "rgb(21, 24, 28)"
