@@ -92,7 +92,7 @@ def label(
             ridge regression becomes most certain of all pictures. All but `random` look at 1000 random
             pictures with the model, or at all where there are fewer; the last three use the ratings so far.
         listed: File with one path per line, relative to that file: the pictures to rate, all of them.
-        more: Add this many pictures to a session.
+        more: Add this many pictures to a session that has begun.
         pairs: Compare pictures in pairs instead of rating them from 1 to 5.
         seed: Random seed of the choice and of the raters' orders.
         model: The model whose features and predictions choose pictures; not used for `random`.
@@ -174,6 +174,8 @@ def open_labelling(
         except BlockingIOError as error:
             raise InputError(f"{target}: another process runs this session", argument="out") from error
         resumed = file.exists()
+        if more and not resumed:
+            raise InputError(f"there is no session of {target} to add pictures to", argument="more")
         remarks = () if resumed else _begin(file, target, wanted, pairs, progress)
         store = held.enter_context(closing(Store(file)))
         before = len(store.pictures()) if resumed else 0

@@ -136,6 +136,7 @@ def test_wrong_usage(grmp, photos, many, tmp_path):
         (("label", "--list", "none.txt"), "--list: none.txt: No such file"),
         (("label", many, "--out", "m.csv"), "39 near-duplicates of other pictures left out To rate near-dup"),
         (("label", photos, "--count", "1"), "--count"),
+        (("label", photos, "--more", "5", "--out", "n.csv"), "--more: there is no session of n.csv to add"),
         (("label", photos, "--host", "192.0.2.1", "--out", "h.csv"), "--host: cannot listen on 192.0.2.1"),
         (("label", "report", "none.csv"), "none.csv: no such file"),
         (("label", "report", "other.csv"), "other.csv: a header and no rows"),

@@ -196,6 +196,7 @@ def test_mistakes_are_errors_that_name_the_argument(folder: Path, tmp_path: Path
         ("strategy", {"strategy": "best"}),
         ("count", {"count": 1}),
         ("more", {"more": -1}),
+        ("more", {"more": 5}),  # there is no session
         ("listed", {"listed": "chosen.txt"}),
     ]
     for argument, options in wrong:
