@@ -43,8 +43,10 @@ class Strategy(str, enum.Enum):
 
     random = "random"
     clusters = "clusters"
+    maxherding = "maxherding"
     spread = "spread"
     both = "both"
+    uncertainty = "uncertainty"
 
 
 class _CollectByDefault(TyperGroup):
@@ -81,8 +83,10 @@ def collect(
     strategy: Annotated[
         Strategy,
         typer.Option(
-            help="How to choose pictures. clusters: typical ones of clusters of image features. spread: over "
-            "the predicted quality. both: typical ones at each level of quality."
+            help="How to choose pictures. random: without looking at others. clusters: typical ones of "
+            "clusters of image features. maxherding: all pictures resemble a chosen one. spread: over the "
+            "predicted quality. both: typical ones at each level of quality. uncertainty: so that ridge "
+            "regression becomes most certain."
         ),
     ] = Strategy.random,
     listed: Annotated[
@@ -93,7 +97,9 @@ def collect(
             show_default=False,
         ),
     ] = None,
-    more: Annotated[int, typer.Option(min=0, help="Add this many pictures to a session.")] = 0,
+    more: Annotated[
+        int, typer.Option(min=0, help="Add this many pictures to a session, by the strategy.")
+    ] = 0,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Compare pictures in pairs, instead of rating from 1 to 5.")
     ] = False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grmp_plugin.api.images import Images
-from grmp_plugin.api.label_pictures import STRATEGIES, Wanted, choose_pictures
+from grmp_plugin.api.label_pictures import DEFAULT_STRATEGY, STRATEGIES, Wanted, choose_pictures
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import only_writer
 from grmp_plugin.progress import ProgressCallback
@@ -65,7 +65,7 @@ def label(
     out: str | os.PathLike[str] = "ratings.csv",
     *,
     count: int = 50,
-    strategy: str = "random",
+    strategy: str = DEFAULT_STRATEGY,
     listed: str | os.PathLike[str] | None = None,
     more: int = 0,
     pairs: bool = False,
@@ -87,9 +87,12 @@ def label(
         out: File of the single ratings (.csv), written again as people rate.
         count: How many pictures to rate.
         strategy: How to choose them: `random`; `clusters`, typical members of clusters of the model's image
-            features; `spread`, over the predicted quality; `both`.
+            features (TypiClust); `maxherding`, so that all pictures are similar to a chosen one; `spread`,
+            over the predicted quality; `both`, typical members at each level of it; `uncertainty`, so that
+            ridge regression becomes most certain of all pictures. All but `random` look at 1000 random
+            pictures with the model, or at all where there are fewer; the last three use the ratings so far.
         listed: File with one path per line, relative to that file: the pictures to rate, all of them.
-        more: Add this many pictures to a session.
+        more: Add this many pictures to a session that has begun.
         pairs: Compare pictures in pairs instead of rating them from 1 to 5.
         seed: Random seed of the choice and of the raters' orders.
         model: The model whose features and predictions choose pictures; not used for `random`.
@@ -149,7 +152,7 @@ def open_labelling(
     out: str | os.PathLike[str],
     *,
     count: int = 50,
-    strategy: str = "random",
+    strategy: str = DEFAULT_STRATEGY,
     listed: str | os.PathLike[str] | None = None,
     more: int = 0,
     pairs: bool = False,
@@ -171,6 +174,8 @@ def open_labelling(
         except BlockingIOError as error:
             raise InputError(f"{target}: another process runs this session", argument="out") from error
         resumed = file.exists()
+        if more and not resumed:
+            raise InputError(f"there is no session of {target} to add pictures to", argument="more")
         remarks = () if resumed else _begin(file, target, wanted, pairs, progress)
         store = held.enter_context(closing(Store(file)))
         before = len(store.pictures()) if resumed else 0
@@ -228,6 +233,9 @@ def _begin(
 
 def _extend(store: "Store", wanted: Wanted, progress: bool | ProgressCallback) -> tuple[str, ...]:
     """Add pictures to a session; remarks."""
-    chosen, _, remarks = choose_pictures(wanted, tuple(store.pictures().values()), 0, progress)
+    from grmp_plugin.labelling.so_far import ratings_so_far
+
+    before = tuple(store.pictures().values())
+    chosen, _, remarks = choose_pictures(wanted, before, 0, progress, lambda: ratings_so_far(store))
     store.add_pictures(chosen)
     return remarks

@@ -1,7 +1,7 @@
 """Which pictures `label` shows: of folders by a strategy, or of a list."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from grmp_plugin.labelling.reading import LeftOut
 
 _NAMED = 20  # most unreadable pictures that are named
-STRATEGIES = ("random", "clusters", "spread", "both")
+# Random pictures that a strategy looks at, so that the page of a large folder opens in a minute or two. What
+# a strategy gains was measured with 289.
+_LOOKED_AT = 1000
+_TIMES_WANTED = 4
+DEFAULT_STRATEGY = "random"
+STRATEGIES = ("random", "clusters", "maxherding", "spread", "both", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,11 @@ class Wanted:
 
 
 def choose_pictures(
-    wanted: Wanted, taken: Sequence[str], practice: int, progress: bool | ProgressCallback
+    wanted: Wanted,
+    taken: Sequence[str],
+    practice: int,
+    progress: bool | ProgressCallback,
+    ratings: Callable[[], Mapping[str, float]] = dict,
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
     """Choose pictures to rate.
 
@@ -45,6 +54,7 @@ def choose_pictures(
         taken: Paths that were chosen before; none of them, nor a near-duplicate, is chosen again.
         practice: How many pictures to choose for practice.
         progress: True for a progress bar, or a function to call with each `Progress`.
+        ratings: Finds the ratings so far, path -> rating; called by strategies other than `random`.
 
     Returns:
         Pictures to rate, pictures for practice, and remarks.
@@ -60,22 +70,26 @@ def choose_pictures(
     if wanted.images is None:
         raise InputError("no pictures given: name files, folders or patterns", argument="images")
     paths, words = _paths(wanted.images, wanted.recursive)
-    if wanted.strategy == "random":
-        known = set(taken)
-        others = [path for path in paths if path not in known]
-        order = [others[int(at)] for at in chance.permutation(len(others))]
+    known = set(taken)
+    others = [path for path in paths if path not in known]
+    order = [others[int(at)] for at in chance.permutation(len(others))]
+    if wanted.strategy == "random" or len(order) <= wanted.count:
         found, left_out = read_some(order, wanted.count + practice, taken)
         chosen, spare = found[: wanted.count], found[wanted.count :]
     else:
         from grmp_plugin.api.models import load
+        from grmp_plugin.labelling.candidates import candidates
         from grmp_plugin.labelling.pool import read_pool
         from grmp_plugin.labelling.selection import choose
 
-        everything = dict.fromkeys([*taken, *paths])
-        pool = read_pool(everything, load(wanted.model), progress_callback(progress))
-        before = [pool.paths.index(path) for path in taken if path in pool.paths]
-        numbers = choose(wanted.strategy, pool, wanted.count, before, chance)
-        rest = choose("random", pool, practice, [*before, *numbers], chance)
+        most = len(taken) + max(_LOOKED_AT, _TIMES_WANTED * (wanted.count + practice))
+        pool = read_pool([*taken, *order], load(wanted.model), progress_callback(progress), most)
+        number = {path: at for at, path in enumerate(pool.paths)}
+        before = [number[path] for path in taken if path in number]
+        rated = {number[path]: rating for path, rating in ratings().items() if path in number}
+        what = candidates(pool, rated)
+        numbers = choose(wanted.strategy, what, wanted.count, before, chance)
+        rest = choose("random", what, practice, [*before, *numbers], chance)
         chosen, spare = ([pool.paths[at] for at in each] for each in (numbers, rest))
         left_out = pool.left_out
     words += _words(left_out, len(chosen), wanted.count)

@@ -6,6 +6,7 @@ Ridge regression on frozen features as a few-shot method for image quality: GRep
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,11 @@ class HeadInputs(NamedTuple):
     logit: Tensor
     features: Tensor
     statistics: Tensor | None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "HeadInputs":
+        """What a function makes of each tensor."""
+        statistics = None if self.statistics is None else change(self.statistics)
+        return HeadInputs(change(self.logit), change(self.features), statistics)
 
 
 class LinearHead(nn.Module):

@@ -9,10 +9,12 @@ The shares were chosen on half of LIVE Challenge. A start that agrees with the r
 share to be followed, as its logit is a single feature.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from torch import Tensor
 
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -35,6 +37,7 @@ class Ridge:
         features: (D,) weights of the image features.
         statistics: (G,) weights of the trunk's statistics; None without a trunk.
         left_out: (S,) quality of each shot, predicted by the fit to the other shots.
+        penalty: The penalty that leave-one-out chose.
     """
 
     bias: float
@@ -42,6 +45,7 @@ class Ridge:
     features: np.ndarray
     statistics: np.ndarray | None
     left_out: np.ndarray
+    penalty: float
 
     def predict(self, inputs: HeadInputs, start: np.ndarray) -> np.ndarray:
         """Quality (N,) of images, from what a head reads of them and the start's logits (N,)."""
@@ -77,7 +81,7 @@ def start_logits(network: GRMPIQA, inputs: HeadInputs) -> np.ndarray:
         return inputs.logit.numpy()
     with torch.no_grad():
         device = network.head.bias.device
-        on_device = HeadInputs(*(None if each is None else each.to(device, torch.float32) for each in inputs))  # type: ignore[arg-type]
+        on_device = inputs.each(lambda values: values.to(device, torch.float32))
         result: np.ndarray = network.head(on_device).cpu().double().numpy()
     return result
 
@@ -91,6 +95,61 @@ def fit_ridge(network: GRMPIQA, inputs: HeadInputs, start: np.ndarray, quality: 
         start: (S,) logits of the start.
         quality: (S,) in [0, 1]; S at least 2.
     """
+    blocks = _blocks(network, inputs, start)
+    target = _SLOPE * (quality - 0.5)
+    mean = float(target.mean())
+    dual, residuals, penalty = _solve(_kernel(blocks), target - mean)
+    weights = [block.weights(dual) for block in blocks]
+    offset = sum(float(block.mean @ weight) for block, weight in zip(blocks, weights, strict=True))
+    return Ridge(
+        bias=mean - offset,
+        logit=float(weights[0][0]),
+        features=weights[1],
+        statistics=None if inputs.statistics is None else np.sum(weights[2:], axis=0),
+        left_out=_sigmoid(target - residuals),
+        penalty=penalty,
+    )
+
+
+def ridge_components(
+    network: GRMPIQA, inputs: HeadInputs, start: np.ndarray, sample: np.ndarray, most: int
+) -> np.ndarray:
+    """Principal components of what ridge regression reads: their inner products approximate its kernel.
+
+    Args:
+        network: Its prior is used, if it has one.
+        inputs: What a head reads of N images, on the CPU.
+        start: (N,) logits of the start.
+        sample: Numbers of the images by which blocks are centred and scaled, and components found.
+        most: Most components.
+
+    Returns:
+        (N, R), centred at the mean of the sample.
+    """
+    some = inputs.each(lambda values: values[sample].double())
+    blocks = _blocks(network, some, start[sample])
+    kernel = _kernel(blocks)
+    last = len(kernel) - 1
+    values, vectors = eigh(kernel, subset_by_index=(max(0, last + 1 - most), last))
+    kept = values > 1e-9 * max(float(values[-1]), 1e-9)
+    # The components' directions, as weighted sums of the images of the sample.
+    dual = vectors[:, kept] / np.sqrt(values[kept])
+    weights = [block.weights(dual) for block in blocks]
+    offset = sum(block.mean @ weight for block, weight in zip(blocks, weights, strict=True))
+    found = start[:, None] @ weights[0] + _times(inputs.features, weights[1]) - offset
+    if inputs.statistics is not None:
+        found += _times(inputs.statistics, np.sum(weights[2:], axis=0))
+    return np.asarray(found)
+
+
+def _times(values: Tensor, weights: np.ndarray) -> np.ndarray:
+    """The product, in the precision of the values."""
+    result: np.ndarray = (values @ torch.from_numpy(weights).to(values.dtype)).numpy()
+    return result
+
+
+def _blocks(network: GRMPIQA, inputs: HeadInputs, start: np.ndarray) -> "list[_Block]":
+    """The blocks of features of images, float64."""
     statistics = None if inputs.statistics is None else inputs.statistics.numpy()
     share = _STATISTICS if statistics is None else _FEATURES
     blocks = [_Block(start[:, None], _LOGIT), _Block(inputs.features.numpy(), share)]
@@ -98,19 +157,14 @@ def fit_ridge(network: GRMPIQA, inputs: HeadInputs, start: np.ndarray, quality: 
         blocks.append(_Block(statistics, _STATISTICS))
         if network.head_prior is not None:
             blocks.append(_Block(statistics, _TURNED, network.head_prior.cpu().double().numpy()))
+    return blocks
+
+
+def _kernel(blocks: "Sequence[_Block]") -> np.ndarray:
+    """Inner products (S, S) of the images' scaled features."""
     scaled = np.hstack([block.scaled for block in blocks])
-    target = _SLOPE * (quality - 0.5)
-    mean = float(target.mean())
-    dual, residuals = _solve(scaled @ scaled.T, target - mean)
-    weights = [block.weights(dual) for block in blocks]
-    offset = sum(float(block.mean @ weight) for block, weight in zip(blocks, weights, strict=True))
-    return Ridge(
-        bias=mean - offset,
-        logit=float(weights[0][0]),
-        features=weights[1],
-        statistics=None if statistics is None else np.sum(weights[2:], axis=0),
-        left_out=_sigmoid(target - residuals),
-    )
+    result: np.ndarray = scaled @ scaled.T
+    return result
 
 
 class _Block:
@@ -127,17 +181,17 @@ class _Block:
         self.scaled = turned * self._scale
 
     def weights(self, dual: np.ndarray) -> np.ndarray:
-        """Weights (D,) of the features as they came."""
+        """Weights of the features as they came, (D,) or (D, R), from weights of the shots, (S,) or (S, R)."""
         turned = self._scale * (self.scaled.T @ dual)
         result: np.ndarray = turned if self._prior is None else self._prior @ turned
         return result
 
 
-def _solve(kernel: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Dual coefficients (S,) and leave-one-out residuals (S,), at the penalty where these are smallest."""
+def _solve(kernel: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Dual coefficients (S,), leave-one-out residuals (S,), and the penalty where these are smallest."""
     values, vectors = np.linalg.eigh(kernel)
     values = np.maximum(values, 0)
-    rotated, best = vectors.T @ target, np.inf
+    rotated, best, chosen = vectors.T @ target, np.inf, float(_PENALTIES[0])
     dual = residuals = np.zeros_like(target)
     for penalty in _PENALTIES:
         shrunk = values / (values + penalty)
@@ -146,9 +200,9 @@ def _solve(kernel: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
         found = (target - vectors @ (shrunk * rotated)) / (1 - leverage)
         error = float((found**2).mean())
         if error < best:
-            best, residuals = error, found
+            best, residuals, chosen = error, found, float(penalty)
             dual = vectors @ (rotated / (values + penalty))
-    return dual, residuals
+    return dual, residuals, chosen
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:

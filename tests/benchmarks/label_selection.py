@@ -1,12 +1,16 @@
 """Which pictures to rate, and how many ratings of a picture are worth how much, for `grmp label`.
 
     python tests/benchmarks/label_selection.py ratings.csv --out selection.csv
+    python tests/benchmarks/label_selection.py ratings.csv --plan more --out more.csv
     python tests/benchmarks/label_selection.py ratings.csv --plan raters --out raters.csv
 
 `ratings.csv` has rated photographs (image, mos, std) that the adapted model has not learned from. For each
 seed, half of the photographs are the test, the same for all; a strategy chooses from the other half without
 looking at ratings; ridge regression learns from what was chosen. Printed are the mean SRCC on the test over
 the seeds, and the mean difference to `random` with its 95% interval (Student's t over the seeds, paired).
+
+`--plan more`: the first half of the pictures at random, the same for all; a strategy chooses the second half,
+given the ratings of the first.
 
 `--plan raters`: random pictures with the mean of a few simulated ratings each in place of their MOS (with
 noise of its standard deviation and raters' biases, in five steps): 50 x 1, 3, 5, 15 raters, and 150 x 1.
@@ -27,8 +31,8 @@ from scipy.stats import t as student
 
 import grmp_plugin as grmp
 from grmp_plugin.api.models import load
+from grmp_plugin.labelling.candidates import candidates
 from grmp_plugin.labelling.pool import Pool, read_pool
-from grmp_plugin.labelling.reading import LeftOut
 from grmp_plugin.labelling.selection import STRATEGIES, choose
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.head import HeadInputs
@@ -40,7 +44,7 @@ from grmp_plugin.training.scorer import RatedScorer
 
 _BIAS = 0.3  # standard deviation of simulated raters' biases, steps of a scale of five
 _PLANS = ((50, 1), (50, 3), (50, 5), (50, 15), (150, 1))
-_STREAM = 0x1ABE1
+_STREAM, _FIRST = 0x1ABE1, 0xF125
 
 
 def main() -> None:
@@ -79,20 +83,21 @@ def _drawn(
     seed: int,
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Variants with the chosen pictures (indices) and their ratings."""
-    pool = Pool(
-        tuple(everything.paths[at] for at in free),
-        everything.features[free],
-        everything.scores[free],
-        LeftOut(),
-    )
+    pool = everything.subset(free)
+    plain = candidates(pool, {})
     drawn = []
-    if options.plan == "strategies":
+    if options.plan != "raters":
+        begun: list[int] = []
+        if options.plan == "more":
+            begun = choose("random", plain, options.shots // 2, (), np.random.default_rng([seed, _FIRST]))
+        found = candidates(pool, {at: mos[pool.paths[at]] for at in begun})
         for name in options.strategies:
-            chosen = free[choose(name, pool, options.shots, (), np.random.default_rng(seed))]
+            rest = choose(name, found, options.shots - len(begun), begun, np.random.default_rng(seed))
+            chosen = free[[*begun, *rest]]
             drawn.append((name, chosen, np.array([mos[everything.paths[at]] for at in chosen])))
         return drawn
     for pictures, raters in _PLANS:
-        chosen = free[choose("random", pool, pictures, (), np.random.default_rng(seed))]
+        chosen = free[choose("random", plain, pictures, (), np.random.default_rng(seed))]
         chance = np.random.default_rng([seed, pictures, raters])
         rated = [everything.paths[at] for at in chosen]
         ratings = _simulated([mos[p] for p in rated], [deviations[p] for p in rated], raters, mos, chance)
@@ -137,7 +142,7 @@ class Adapting:
         return {"before": srcc(self._start[test], mos), "after": srcc(after, mos)}
 
     def _some(self, numbers: np.ndarray) -> HeadInputs:
-        return HeadInputs(*(None if each is None else each[numbers] for each in self._inputs))
+        return self._inputs.each(lambda values: values[numbers])
 
 
 def _deviations(table: grmp.Ratings) -> list[float]:
@@ -183,7 +188,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ratings", type=Path, help="CSV with image, mos and perhaps std")
     parser.add_argument("--out", type=Path, default=Path("selection.csv"), help="rows so far; continued")
-    parser.add_argument("--plan", choices=["strategies", "raters"], default="strategies")
+    parser.add_argument("--plan", choices=["strategies", "more", "raters"], default="strategies")
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
     parser.add_argument("--shots", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=20)

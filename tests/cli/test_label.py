@@ -85,6 +85,20 @@ def test_collect_and_continue(grmp, photos, tmp_path, stop):
     assert "r.csv: 2 raters, 5 votes" in err
 
 
+def test_more_pictures_given_the_ratings_so_far(grmp, photos, tmp_path):
+    arguments = (photos, "--out", "r.csv")
+    with running(grmp, *arguments, "--count", "8", cwd=tmp_path) as (process, url):
+        rate(url, "Ada", 13)
+        process.send_signal(signal.SIGINT)
+        assert "r.csv: 1 rater, 8 votes" in process.communicate(timeout=30)[1]
+    more = ("--more", "3", "--strategy", "uncertainty")
+    with running(grmp, *arguments, *more, cwd=tmp_path) as (process, _):
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "continues the session of r.csv: 11 pictures, 3 of them new, 1 rater, 8 votes" in err
+
+
 def test_a_session_runs_once(grmp, photographs, tmp_path):
     with running(grmp, photographs / "photos", cwd=tmp_path):
         second = grmp("label", photographs / "photos", "--no-browser", cwd=tmp_path)
@@ -122,6 +136,7 @@ def test_wrong_usage(grmp, photos, many, tmp_path):
         (("label", "--list", "none.txt"), "--list: none.txt: No such file"),
         (("label", many, "--out", "m.csv"), "39 near-duplicates of other pictures left out To rate near-dup"),
         (("label", photos, "--count", "1"), "--count"),
+        (("label", photos, "--more", "5", "--out", "n.csv"), "--more: there is no session of n.csv to add"),
         (("label", photos, "--host", "192.0.2.1", "--out", "h.csv"), "--host: cannot listen on 192.0.2.1"),
         (("label", "report", "none.csv"), "none.csv: no such file"),
         (("label", "report", "other.csv"), "other.csv: a header and no rows"),

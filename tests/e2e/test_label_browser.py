@@ -23,11 +23,14 @@ LARGE = (2600, 1700)
 
 
 class Server:
-    """`grmp label` in a process of its own."""
+    """`grmp label` in a process of its own; with `random` it starts soon."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, strategy: str = "random") -> None:
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("grmp"), "label", *arguments, "--no-browser"],
+            [
+                *(Path(sys.executable).with_name("grmp"), "label", *arguments),
+                *("--strategy", strategy, "--no-browser"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -98,7 +101,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def test_a_whole_session(browser: Browser, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "ratings.csv"
-    server = Server(str(photos), "--count", str(COUNT), "--out", str(out))
+    server = Server(str(photos), "--count", str(COUNT), "--out", str(out), strategy="uncertainty")
     begin(browser, server.url, "Ada")
     assert browser.run("$('place').textContent") == "Practice: picture 1, does not count"
     assert browser.run("$('undo').disabled")
@@ -237,6 +240,14 @@ def test_on_a_phone(browser: Browser, photos: Path, tmp_path: Path, scheme: str,
         [one.textContent, one.getBoundingClientRect()]).filter(([text, box]) => box.right > innerWidth + 0.5
         || box.bottom > innerHeight + 0.5 || box.height < 24).map(([text]) => text)"""
     assert browser.run(beyond) == []
+    # No word is broken in two: as many lines as words at most.
+    broken = """[...$("choices").children].filter((one) => {
+        const words = document.createRange();
+        words.selectNodeContents(one.lastChild);
+        return new Set([...words.getClientRects()].map((box) => box.top)).size
+            > one.lastChild.textContent.trim().split(" ").length;
+    }).map((one) => one.textContent)"""
+    assert browser.run(broken) == []
     assert browser.run("$('stage').clientHeight") > 350
     assert browser.run("getComputedStyle($('stage')).backgroundColor") == GREY
     dark = browser.run("getComputedStyle($('panel')).backgroundColor") == "rgb(21, 24, 28)"

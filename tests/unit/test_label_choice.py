@@ -1,21 +1,27 @@
 """Which pictures are rated: readable ones, near-duplicates left out, by a strategy or a list."""
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from grmp_plugin.api import label_pictures
 from grmp_plugin.api.label import open_labelling
-from grmp_plugin.api.label_pictures import STRATEGIES as NAMES
 from grmp_plugin.errors import InputError
 from grmp_plugin.labelling.near_duplicates import Distinct, thumbprint
-from grmp_plugin.labelling.pool import Pool, read_pool
-from grmp_plugin.labelling.reading import LeftOut, read_some
-from grmp_plugin.labelling.selection import STRATEGIES, choose
+from grmp_plugin.labelling.pool import read_pool
+from grmp_plugin.labelling.reading import read_some
+from grmp_plugin.labelling.votes import Window
+from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.progress import Progress
+from grmp_plugin.training.rated_views import RatedViews
+from grmp_plugin.training.ridge import start_logits
+from grmp_plugin.training.scorer import RatedScorer
 
 
 def _scene(seed: int, shift: int = 0, light: float = 1.0) -> np.ndarray:
@@ -39,16 +45,6 @@ def folder(tmp_path: Path) -> Path:
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     (photos / "empty.png").write_bytes(b"")
     return photos
-
-
-def _pool(count: int, dimensions: int = 8) -> Pool:
-    """Pictures in four tight clusters of different size, with scores independent of them."""
-    rng = np.random.default_rng(0)
-    centres = np.eye(4, dimensions)
-    which = np.repeat([0, 0, 0, 1, 1, 2, 3, 0, 1, 0], count // 10 + 1)[:count]
-    features = centres[which] + rng.normal(0, 0.02, (count, dimensions))
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    return Pool(tuple(map(str, range(count))), features, rng.permutation(count) / count, LeftOut())
 
 
 def test_frames_of_a_burst_are_near_duplicates_and_other_photographs_are_not() -> None:
@@ -75,68 +71,57 @@ def test_reads_no_more_than_it_needs_and_names_what_it_cannot_read(folder: Path)
     assert [Path(path).name for path in chosen] == ["3.jpg"]
 
 
-def test_the_pool_has_features_and_scores_of_the_network(folder: Path, small_network) -> None:
+@pytest.mark.parametrize("variant", ["vit", "trunk"])
+def test_the_pool_has_what_a_head_reads(folder: Path, small_network, variant: str) -> None:
     seen: list[Progress] = []
-    network = small_network("vit", "crops")
+    network = small_network(variant, "crops")
     pool = read_pool([str(path) for path in sorted(folder.iterdir())], network, seen.append)
     assert len(pool.paths) == 12
     assert len(pool.left_out.near_duplicates) == 3
     assert {Path(path).name for path, _ in pool.left_out.unreadable} == {"broken.jpg", "empty.png"}
-    np.testing.assert_allclose(np.linalg.norm(pool.features, axis=1), 1, atol=1e-6)
-    from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
-
-    scored = [row.score for row in Scorer(network, ScoringOptions(device="cpu")).score(pool.paths)]
-    np.testing.assert_allclose(pool.scores, scored, atol=1e-5)
     assert seen[-1] == Progress("looking at pictures", 17, 17)
+    expected = RatedScorer(RatedViews(pool.paths, np.zeros(12), network.config.preprocess)).head_inputs(
+        network, range(12)
+    )
+    for found, value in zip(pool.inputs, expected, strict=True):
+        if value is None:
+            assert found is None
+        else:
+            np.testing.assert_allclose(found.numpy(), value.numpy(), atol=1e-4)
+    np.testing.assert_allclose(pool.start, start_logits(network, expected), atol=1e-4)
+    some = pool.subset([7, 2])
+    assert some.paths == (pool.paths[7], pool.paths[2])
+    np.testing.assert_array_equal(some.inputs.logit, pool.inputs.logit[[7, 2]].double())
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_strategy_chooses_as_many_as_wanted_each_once(name: str) -> None:
-    pool = _pool(60)
-    first = choose(name, pool, 12, (), np.random.default_rng(1))
-    assert len(set(first)) == 12
-    assert first == choose(name, pool, 12, (), np.random.default_rng(1))
-    more = choose(name, pool, 12, first, np.random.default_rng(2))
-    assert len(set(more)) == 12
-    assert not set(more) & set(first)
-    everything = choose(name, pool, 1000, first, np.random.default_rng(3))
-    assert sorted([*first, *everything]) == list(range(60))
-    assert choose(name, pool, 5, range(60), np.random.default_rng(3)) == []
+def test_the_pool_stops_when_it_has_enough(folder: Path, small_network) -> None:
+    seen: list[Progress] = []
+    paths = [str(folder / name) for name in ("broken.jpg", "0.jpg", "burst1.jpg", "1.jpg", "2.jpg", "gone")]
+    pool = read_pool(paths, small_network("vit", "squash"), seen.append, most=2)
+    assert [Path(path).name for path in pool.paths] == ["0.jpg", "1.jpg"]
+    assert len(pool.left_out.unreadable) == len(pool.left_out.near_duplicates) == 1
+    assert seen[-1] == Progress("looking at pictures", 2, 2)
 
 
-def test_clusters_gives_a_typical_member_of_each() -> None:
-    pool = _pool(60)
-    chosen = choose("clusters", pool, 4, (), np.random.default_rng(0))
-    assert sorted(np.argmax(pool.features[chosen], axis=1)) == [0, 1, 2, 3]
-    for index in chosen:
-        mates = pool.features[np.argmax(pool.features, axis=1) == np.argmax(pool.features[index])]
-        distances = np.linalg.norm(mates - mates.mean(axis=0), axis=1)
-        own = np.linalg.norm(pool.features[index] - mates.mean(axis=0))
-        assert own <= np.median(distances)
+def test_a_head_predicts_the_quality(folder: Path, small_checkpoint) -> None:
+    checkpoint = small_checkpoint("vit", "squash")
+    tensors = {name: torch.zeros(size) for name, size in (("bias", 1), ("logit", 1), ("features", 32))}
+    tensors["features"][0] = 1
+    head = {f"head.{name}": value for name, value in tensors.items()}
+    network = GRMPIQA(dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, **head}))
+    pool = read_pool([str(folder / f"{number}.jpg") for number in range(5)], network, lambda progress: None)
+    np.testing.assert_allclose(pool.start, pool.inputs.features[:, 0], atol=1e-6)
 
 
-def test_spread_and_both_cover_the_predicted_quality() -> None:
-    pool = _pool(100)
-    spread = choose("spread", pool, 10, (), np.random.default_rng(0))
-    assert sorted(int(pool.scores[index] * 10) for index in spread) == list(range(10))
-    both = choose("both", pool, 10, (), np.random.default_rng(0))
-    assert sorted(int(pool.scores[index] * 5) for index in both) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    more = choose("spread", pool, 10, spread, np.random.default_rng(1))
-    assert sorted(int(pool.scores[index] * 20) for index in [*spread, *more]) == list(range(20))
-
-
-def test_api_and_library_name_the_same_strategies() -> None:
-    assert set(NAMES) == set(STRATEGIES)
-
-
-@pytest.mark.parametrize("strategy", ["random", "both"])
-def test_a_session_of_a_folder(folder: Path, tmp_path: Path, strategy: str) -> None:
+@pytest.mark.parametrize("strategy", ["random", "both", "uncertainty"])
+def test_a_session_of_a_folder(folder: Path, tmp_path: Path, small_network, strategy: str) -> None:
     out = tmp_path / "ratings.csv"
-    with open_labelling(str(folder), out, count=6, strategy=strategy) as labelling:
+    choice = {"strategy": strategy, "model": small_network("vit", "squash")}
+    with open_labelling(str(folder), out, count=6, **choice) as labelling:
         first = set(labelling.store.pictures().values())
         assert len(first) == 6
         assert not labelling.resumed
-    with open_labelling(str(folder), out, more=4, strategy=strategy) as labelling:
+    with open_labelling(str(folder), out, more=4, **choice) as labelling:
         assert labelling.resumed
         assert labelling.added == 4
         pictures = labelling.store.pictures().values()
@@ -152,6 +137,40 @@ def test_a_session_of_a_folder(folder: Path, tmp_path: Path, strategy: str) -> N
     with open_labelling(None, out) as labelling:
         assert len(labelling.store.pictures()) == 10
         assert labelling.remarks == ()
+
+
+def test_more_pictures_depend_on_the_ratings_so_far(tmp_path: Path, small_network) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(30):
+        Image.fromarray(_scene(seed)).save(photos / f"{seed}.jpg", quality=95)
+    model = small_network("vit", "squash")
+    added = []
+    for direction in (1, -1):
+        out = tmp_path / f"{direction}.csv"
+        choice = {"strategy": "spread", "model": model, "seed": 3}
+        with open_labelling(str(photos), out, count=12, **choice) as labelling:
+            store, first = labelling.store, set(labelling.store.pictures().values())
+            rater = store.enter("Ada")
+            while (task := store.state(rater).task) is not None:
+                number = int(Path(store.picture_of(rater, task, 0)).stem)
+                store.vote(rater, task, 3 + direction * (number % 3 - 1), 1.0, Window(800, 600, 1.0))
+        with open_labelling(str(photos), out, more=9, **choice) as labelling:
+            assert labelling.added == 9
+            added.append(set(labelling.store.pictures().values()) - first)
+    assert added[0] != added[1]
+
+
+def test_a_large_folder_is_not_read_to_its_end(
+    folder: Path, tmp_path: Path, small_network, monkeypatch
+) -> None:
+    seen: list[Progress] = []
+    monkeypatch.setattr(label_pictures, "_LOOKED_AT", 5)
+    monkeypatch.setattr(label_pictures, "_TIMES_WANTED", 1)
+    choice = {"strategy": "uncertainty", "model": small_network("vit", "squash")}
+    with open_labelling(str(folder), tmp_path / "r.csv", count=3, progress=seen.append, **choice) as found:
+        assert len(found.store.pictures()) == 3
+    assert seen[-1] == Progress("looking at pictures", 8, 8)
 
 
 def test_too_few_pictures_are_said_so(folder: Path, tmp_path: Path) -> None:
@@ -177,6 +196,7 @@ def test_mistakes_are_errors_that_name_the_argument(folder: Path, tmp_path: Path
         ("strategy", {"strategy": "best"}),
         ("count", {"count": 1}),
         ("more", {"more": -1}),
+        ("more", {"more": 5}),  # there is no session
         ("listed", {"listed": "chosen.txt"}),
     ]
     for argument, options in wrong:
