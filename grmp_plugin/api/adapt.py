@@ -102,7 +102,7 @@ def adapt(
             last blocks, as published; `ridge` fits a linear head to the frozen features.
         strength: Lambda, the strength of the gradient regularization; 0 for none.
         learning_rate: Learning rate of the gradient steps; `auto` tries five times as much, too.
-        epochs: Passes over the shots; `auto` tries half as many, too.
+        epochs: Passes over the shots; `auto` tries half as many, too. Method `ridge` takes no steps.
         protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
             authors' released code does, out of up to 2000, and tests a fifth of the images.
         sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
@@ -155,6 +155,10 @@ def adapt(
         learning_rate=learning_rate,
         epochs=epochs,
     )
+    if settings.method == "ridge":
+        for name, value in (("strength", strength), ("learning_rate", learning_rate), ("epochs", epochs)):
+            if value is not None:
+                raise InputError("is of gradient steps, which method ridge does not take", argument=name)
     if settings.protocol == "released" and settings.test_share is None and split_column is None:
         settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)
     if options.get("mos_range") is not None and settings.protocol == "released":
