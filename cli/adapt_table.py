@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from grmp_plugin.printable import printable
 from grmp_plugin.training.choice import best
 
 from .output import print_data, print_table
@@ -20,8 +21,9 @@ _STATISTICS = ("srcc", "plcc", "krcc", "rmse")
 def print_adaptation(adaptation: "Adaptation") -> None:
     """Print the table on stdout."""
     run, shots = adaptation.run.details, adaptation.splits[0].shots
+    model, data = printable(run["model"]), printable(run["data"])
     if not adaptation.before.images:
-        print_data(f"{run['model']} adapted to all {shots} ratings of {run['data']}; none is left to test on")
+        print_data(f"{model} adapted to all {shots} ratings of {data}; none is left to test on\n")
         _print_tried(adaptation)
         return
     tested = f"{adaptation.before.images} images"
@@ -29,12 +31,10 @@ def print_adaptation(adaptation: "Adaptation") -> None:
         tested += f", medians of {len(adaptation.splits)} splits"
     learned = run["learned_before"]
     if learned["used"] and learned["images"]:
-        tested += (
-            f", none a shot; before, {run['model']} learned from {learned['images']} of all rated images"
-        )
+        tested += f", none a shot; before, {model} learned from {learned['images']} of all rated images"
     else:
         tested += " not learned from"
-    print_data(f"{run['model']} adapted to {shots} ratings of {run['data']}; on {tested}\n")
+    print_data(f"{model} adapted to {shots} ratings of {data}; on {tested}\n")
     table = Table()
     table.add_column("", no_wrap=True)
     for title in ("before", "after", "difference"):

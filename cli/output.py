@@ -14,7 +14,8 @@ from .choices import Format
 if TYPE_CHECKING:
     from grmp_plugin.api.result import Result
 
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+# No markup and no emoji codes anywhere: a file may be called [red]:b:.png.
+messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def error(text: str) -> None:
@@ -30,17 +31,17 @@ def note(text: str) -> None:
 
 def fits(table: Table) -> bool:
     """Whether a table can be printed on stdout without cutting or folding a cell."""
-    console = Console(highlight=False)
-    wide = Console(highlight=False, width=100_000)
+    console = Console(markup=False, highlight=False, emoji=False)
+    wide = Console(markup=False, highlight=False, emoji=False, width=100_000)
     return not console.is_terminal or wide.measure(table).maximum <= console.width
 
 
 def print_table(table: Table) -> None:
     """Print a table on stdout; in a pipe it is as wide as its content, so that nothing is cut."""
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        wide = Console(highlight=False, width=100_000)
-        console = Console(highlight=False, width=wide.measure(table).maximum)
+        wide = Console(markup=False, highlight=False, emoji=False, width=100_000)
+        console = Console(markup=False, highlight=False, emoji=False, width=wide.measure(table).maximum)
     console.print(table)
 
 

@@ -333,7 +333,7 @@ def _print_table(scores: "Scores") -> None:
     trained_on = training_data(scores.model)
     about = f", trained on {trained_on}" if trained_on else ""
     scale = "0 bad, 1 good" if scores.mos_scale is None else _mos_words(scores.mos_scale)
-    print_data(f"{scores.model}{about} ({scores.run.device}, {scores.precision}); {scale}\n")
+    print_data(f"{printable(scores.model)}{about} ({scores.run.device}, {scores.precision}); {scale}\n")
     table = Table()
     table.add_column("image", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
@@ -345,6 +345,6 @@ def _print_table(scores: "Scores") -> None:
     for row in scores.rows:
         shown = ["" if row[name] is None else f"{row[name]:.4f}" for name in numbers]
         # Text, and not markup: a file may be called [red].png.
-        cells = [Text(printable(row["image"])), *map(Text, shown), Text(row["error"] or "")]
+        cells = [Text(printable(row["image"])), *map(Text, shown), Text(printable(row["error"] or ""))]
         table.add_row(*cells[: len(table.columns)])
     print_table(table)

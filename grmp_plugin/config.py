@@ -8,6 +8,7 @@ line with file and key, take more code than this module.
 import dataclasses
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ _NAMES: dict[Any, str] = {
     tuple: "a list",
     Sequence: "a list",
 }
+
+_EXPONENT = r"[+-]?[0-9.]+[eE][+-]?[0-9]+"  # a number that YAML may take for text
 
 T = TypeVar("T")
 
@@ -326,7 +329,7 @@ def _converted(value: Any, hint: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         value = _as_float(value, where)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        text_for_number = kind is float and isinstance(value, str)
+        text_for_number = kind is float and isinstance(value, str) and re.fullmatch(_EXPONENT, value)
         advice = " (YAML reads 1e-4 as text: write 1.0e-4)" if text_for_number else ""
         raise ConfigError(f"{where}: expected {_NAMES[kind]}, found {shown(value)}{advice}")
     if kind is float and not math.isfinite(value):

@@ -146,6 +146,8 @@ def durable_write(target: Path) -> Iterator[Path]:
         OSError: When it cannot be written.
     """
     temporary = target.with_name(f".{target.name}.tmp")
+    # Of a killed run; or a link, through which another file would be written.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         with open(temporary, "rb+") as file:

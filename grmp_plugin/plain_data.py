@@ -22,6 +22,8 @@ MAX_DEPTH = 32
 _MOST_VALUES = 2_000_000  # a history names every image that was learned from
 _MOST_YAML_VALUES = 20_000  # PyYAML reads some ten thousand values per second
 _MOST_BYTES = 16 << 20
+MOST_FILE_BYTES = 256 << 20
+"""Of a file of `read_json_file`, which may name all images of a job."""
 _MOST_YAML_BYTES = 256 << 10
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -48,16 +50,37 @@ def read_json(text: str, source: str) -> Any:
     Raises:
         ConfigError: When it is not JSON, or not plain data.
     """
-    if len(text) > _MOST_BYTES:
-        raise ConfigError(f"{source}: larger than {_MOST_BYTES >> 20} MiB")
+    return _parsed(text, source, _MOST_BYTES, _MOST_VALUES)
+
+
+def _parsed(text: str, source: str, most_bytes: int, most_values: int) -> Any:
+    if len(text) > most_bytes:
+        raise ConfigError(f"{source}: larger than {most_bytes >> 20} MiB")
     try:
         data = json.loads(text, parse_constant=lambda name: None)
     except RecursionError as error:
         raise ConfigError(f"{source}: {_too_deep()}") from error
     except ValueError as error:  # of the parser, or of Python for a number with too many digits
         raise ConfigError(f"{source}: not JSON: {error}") from error
-    check_plain(data, source)
+    check_plain(data, source, most=most_values)
     return data
+
+
+def read_json_file(file: Path) -> Any:
+    """As `read_json`, from a file that a run keeps for later ones.
+
+    Raises:
+        ConfigError: When it cannot be read, is not a regular file, is not JSON, or not plain data.
+    """
+    try:
+        # A pipe would never answer, and a device never end.
+        if file.exists() and not file.is_file():
+            raise ConfigError(f"{file}: not a file")
+        with file.open("rb") as stream:
+            text = stream.read(MOST_FILE_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return _parsed(text, str(file), MOST_FILE_BYTES, MOST_FILE_BYTES // 16)
 
 
 def read_yaml_file(file: Path) -> Any:

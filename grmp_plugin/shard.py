@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from grmp_plugin.errors import InputError
 
+MOST_SHARDS = 100_000
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -29,6 +31,8 @@ class Shard:
                 "0/4 to 3/4 for four shards",
                 argument="shard",
             )
+        if self.count > MOST_SHARDS:
+            raise InputError(f"{self.count} shards: at most {MOST_SHARDS} are possible", argument="shard")
 
     @classmethod
     def parse(cls, text: str) -> "Shard":

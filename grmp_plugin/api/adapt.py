@@ -104,7 +104,8 @@ def adapt(
         strength: Lambda, the strength of the gradient regularization; 0 for none.
         learning_rate: Learning rate of the gradient steps; `auto` tries five times as much, too.
         epochs: Passes over the shots; `auto` tries half as many, too.
-        precision: Precision of the gradient steps: `fp32` (default), or `bf16` or `fp16` for a GPU.
+        precision: Precision of the gradient steps: `fp32` (default), or `bf16` or `fp16` for a GPU. Method
+            `ridge` takes no such steps, and refuses these four.
         protocol: `own` (default) never uses test ratings; `released` chooses the best epoch on them, as the
             authors' released code does, out of up to 2000, and tests a fifth of the images.
         sampling: How to draw the shots: `random` (default), or `spread` over the MOS range.
@@ -158,6 +159,16 @@ def adapt(
         epochs=epochs,
         precision=precision,
     )
+    if settings.method == "ridge":
+        given_steps = {
+            "strength": strength,
+            "learning_rate": learning_rate,
+            "epochs": epochs,
+            "precision": precision,
+        }
+        for name, value in given_steps.items():
+            if value is not None:
+                raise InputError("is of gradient steps, which method ridge does not take", argument=name)
     if settings.protocol == "released" and settings.test_share is None and split_column is None:
         settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)
     if options.get("mos_range") is not None and settings.protocol == "released":

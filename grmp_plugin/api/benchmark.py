@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _SHOTS = (50,)
 _SPLITS = 10
+_MOST_SPLITS = 1000
+_MOST_ROWS = 100_000  # each is a file that is looked for
 TABLE, LATEX, REPORT = "table.csv", "table.tex", "report.html"
 
 
@@ -113,8 +115,11 @@ def benchmark(
     folder = RowFolder(Path(out))
     if not wanted:
         return _shown(folder, clock)
-    if splits < 1:
-        raise InputError(f"must be at least 1, not {splits}", argument="splits")
+    if not 1 <= splits <= _MOST_SPLITS:
+        bound = "at least 1" if splits < 1 else f"at most {_MOST_SPLITS}"
+        raise InputError(f"must be {bound}, not {splits}", argument="splits")
+    if not numbers:
+        raise InputError("name at least one number of shots, such as 50", argument="shots")
     place = check_folder_path(out, "out")
     check_packages(names)
     given = read_config(AdaptConfig, config)
@@ -129,11 +134,19 @@ def benchmark(
         include_learned=include_learned,
     )
     lambdas = [experiment.settings.strength] if strengths is None else list(strengths)
+    if not lambdas:
+        raise InputError("name at least one value, such as 5", argument="strengths")
     for value in lambdas:
         _check_strength(value)
     jobs = jobs_of(names, lambdas, experiment.metrics)
     if not jobs:
         raise InputError("nothing to compare: name methods or metrics", argument="methods")
+    count = len(wanted) * len(numbers) * splits * len(jobs)
+    if count > _MOST_ROWS:
+        raise InputError(
+            f"{count} rows: at most {_MOST_ROWS} at a time. Use fewer data sets, shots, splits or methods",
+            argument="splits",
+        )
     cells = cells_of(len(wanted), numbers, splits, jobs)
     done = execute(experiment, own_cells(part, cells), folder, watch)
     identities = list(experiment.identities(cells))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grmp_plugin.api.models import Model
 
 _SUFFIX = ".onnx"
+_MOST_PIXELS = 50_000_000  # the exporter computes with two such images in float32
 _PACKAGES = ("onnx", "onnxscript")
 
 
@@ -40,7 +41,8 @@ def export(
         The path.
 
     Raises:
-        InputError: For another extension, a folder that is missing or not writable, or a size without pixels.
+        InputError: For another extension, a folder that is missing or not writable, or a size without pixels
+            or with too many.
         GRMPError: Without the packages of the extra `onnx`, or when the file cannot be written.
         CheckpointError, WeightsUnavailableError: When the model cannot be loaded.
     """
@@ -50,8 +52,16 @@ def export(
     check_file_path(file, "path")
     if isinstance(model, str | os.PathLike):
         check_not_input(file, [model], "path")
-    if image_size is not None and min(image_size) < 1:
-        raise InputError(f"{image_size[0]} x {image_size[1]} has no pixels", argument="image_size")
+    if image_size is not None:
+        height, width = image_size
+        if min(image_size) < 1:
+            raise InputError(f"{height} x {width} has no pixels", argument="image_size")
+        if height * width > _MOST_PIXELS:
+            raise InputError(
+                f"{height} x {width}: at most {_MOST_PIXELS // 1_000_000} megapixels; export without a size, "
+                "and cut views from larger images",
+                argument="image_size",
+            )
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise GRMPError(f"exporting needs {' and '.join(missing)}: pip install 'grmp-iqa[onnx]'")

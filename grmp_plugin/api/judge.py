@@ -114,15 +114,16 @@ def _interval(model: "LoadedModel", scale: MosScale) -> PredictionInterval:
     if recorded is None or own is None:
         raise InputError(
             f"{model.name} does not record how far its predictions are off: it was adapted with method "
-            "prompts, with fewer than 9 shots, or by an earlier version",
+            "prompts, with fewer than 9 shots, or by an earlier version. Adapt it again with method ridge or "
+            "auto and more shots, or score without intervals",
             argument="interval",
         )
     try:
         known = from_dict(PredictionInterval, recorded, f"{model.name}: interval")
+        stretched = (scale.high - scale.low) / (own.high - own.low)
+        return replace(known, half_width=known.half_width * stretched)
     except ConfigError as error:
         raise CheckpointError(error.message) from error
-    stretched = (scale.high - scale.low) / (own.high - own.low)
-    return replace(known, half_width=known.half_width * stretched)
 
 
 def _check_arguments(

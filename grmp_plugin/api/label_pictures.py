@@ -3,15 +3,18 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grmp_plugin.api.images import Images, find_images
 from grmp_plugin.data.left_out import left_out_words
+from grmp_plugin.data.lists import text_lines
+from grmp_plugin.data.places import LocalPlace
 from grmp_plugin.data.sources import FileImage
-from grmp_plugin.errors import InputError
+from grmp_plugin.data.unreadable import unread_reason
+from grmp_plugin.errors import ImageError, InputError
+from grmp_plugin.printable import shortened
 from grmp_plugin.progress import ProgressCallback, progress_callback
 
 if TYPE_CHECKING:
@@ -104,12 +107,14 @@ def _listed_pictures(
 
     folder = os.path.dirname(os.path.abspath(file))
     try:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not a text file in UTF-8, one path per line", argument="listed") from error
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}", argument="listed") from error
-    paths = list(dict.fromkeys(os.path.join(folder, line.strip()) for line in lines if line.strip()))
+        lines = [line.strip() for line in text_lines(LocalPlace(os.fspath(file)))]
+    except InputError as error:
+        raise InputError(error.message, argument="listed") from error
+    except (ImageError, OSError) as error:
+        raise InputError(f"{file}: {unread_reason(error)}", argument="listed") from error
+    if not all(map(_is_text, lines)):
+        raise InputError(f"{file}: not a text file in UTF-8, one path per line", argument="listed")
+    paths = list(dict.fromkeys(os.path.abspath(os.path.join(folder, line)) for line in lines if line))
     _, left_out = read_some(paths, len(paths))
     bad = dict(left_out.unreadable)
     chosen = [path for path in paths if path not in bad]
@@ -143,7 +148,7 @@ def _words(left_out: "LeftOut", found: int, wanted: int) -> list[str]:
         pictures = "1 picture" if found == 1 else f"{found} pictures"
         words.append(f"only {pictures} can be rated, {wanted} were wanted")
     unreadable = left_out.unreadable
-    words += [f"{path}: {reason}" for path, reason in unreadable[:_NAMED]]
+    words += [f"{shortened(path)}: {reason}" for path, reason in unreadable[:_NAMED]]
     if len(unreadable) > _NAMED:
         words.append(f"{len(unreadable) - _NAMED} more cannot be read")
     if left_out.near_duplicates:

@@ -1,5 +1,6 @@
 """Scoring into a folder of parts, or a Parquet file by way of one: what is done is kept and gone on with."""
 
+import json
 import os
 import shutil
 from collections.abc import Generator
@@ -17,7 +18,8 @@ from grmp_plugin.data.units import Units
 from grmp_plugin.errors import InputError
 from grmp_plugin.jobs.folder import JobFolder
 from grmp_plugin.jobs.parts import Parts
-from grmp_plugin.jobs.rows import merge_parts
+from grmp_plugin.jobs.rows import merge_parts, read_merged
+from grmp_plugin.plain_data import shown
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.shard import Shard
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 ENGINES = ("local", "ray")
 FILE_SUFFIX = ".parquet"
+# What a file records of its run, and must be the same for it to be what would be scored now.
+_SAME_IN_FILE = ("backbone", "weights_sha256", "precision", "scale")
 
 
 class ScoreJob:
@@ -172,10 +176,24 @@ class ScoreJob:
         return score_on_ray(work, scorer.network, options, scale, self._ray)
 
     def _complete_before(self) -> SavedScores:
-        import pyarrow.parquet
+        """What the file holds, if it is what would be scored now."""
+        from grmp_plugin.jobs.work import files_without_row
 
-        scores = pyarrow.parquet.read_table(self._out, columns=["score"]).column("score")
-        return self._saved(self._record(len(scores), scores.null_count), 0, 0, ())
+        images, failed, run = read_merged(self._out)
+        for name, now in json.loads(json.dumps(self._judge.details())).items():
+            if name in _SAME_IN_FILE and run.get(name) != now:
+                raise InputError(
+                    f"{self._out} was written with {name} {shown(run.get(name))}, not {shown(now)}; name "
+                    "another file",
+                    argument="out",
+                )
+        if missing := files_without_row(self._units, images):
+            raise InputError(
+                f"{self._out} is complete, but lacks {len(missing)} images that are there now, such as "
+                f"{missing[0]}; name another file for these",
+                argument="out",
+            )
+        return self._saved(self._record(len(images), failed), 0, 0, ())
 
     def _record(self, images: int, failed: int) -> RunRecord:
         summary: dict[str, Any] = {"images": images, "failed": failed}

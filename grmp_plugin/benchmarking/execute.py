@@ -178,7 +178,9 @@ class _Execution:
                 self._split(cell, learned)
 
     def _split(self, cell: Cell, learned: RatedSet) -> Split:
-        return cell.shots.draw(learned.ratings, self._experiment.settings, self._experiment.seed + cell.draw)
+        experiment = self._experiment
+        seed, elsewhere = experiment.seed + cell.draw, experiment.test_on is not None
+        return cell.shots.draw(learned.ratings, experiment.settings, seed, all_shots=elsewhere)
 
     def _cell(
         self, cell: Cell, jobs: Sequence[Job], network: GRMPIQA, learned: RatedSet, tested: RatedSet

@@ -13,6 +13,7 @@ from grmp_plugin.benchmarking.methods import METHODS
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.splits import LEAST_SHOTS, Split, draw_split
 from grmp_plugin.errors import InputError
+from grmp_plugin.plain_data import shown
 from grmp_plugin.shard import Shard
 from grmp_plugin.training.settings import AdaptSettings
 
@@ -43,20 +44,26 @@ class Shots:
     def parse(cls, text: str | int) -> "Shots":
         """Read `50` or `20%`; InputError for anything else."""
         word = str(text).strip()
-        if re.fullmatch(r"\d+", word) and LEAST_SHOTS <= int(word) <= 1_000_000:
+        if re.fullmatch(r"[0-9]{1,7}", word) and LEAST_SHOTS <= int(word) <= 1_000_000:
             return cls(str(int(word)), int(word), None)
-        if re.fullmatch(r"\d+(\.\d+)?%", word) and 0 < float(word[:-1]) < 100:
+        if re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,10})?%", word) and float(word[:-1]) > 0:
             return cls(f"{float(word[:-1]):g}%", None, float(word[:-1]) / 100)
         raise InputError(
-            f"expected a number from {LEAST_SHOTS} on, such as 50, or a share such as 20%, not '{word}'",
+            f"expected a number from {LEAST_SHOTS} on, such as 50, or a share such as 20%, not {shown(word)}",
             argument="shots",
         )
 
-    def draw(self, ratings: Ratings, settings: AdaptSettings, seed: int) -> Split:
+    def draw(self, ratings: Ratings, settings: AdaptSettings, seed: int, *, all_shots: bool = False) -> Split:
         """The shots and the test images of a seed.
 
         A share of the images is learned from, and all others are the test. Where there are originals, the
         share is of these.
+
+        Args:
+            ratings: N rated images.
+            settings: How to draw.
+            seed: Random seed.
+            all_shots: Whether all images may be shots, as where the test is on other images.
 
         Raises:
             InputError: When there are too few images.
@@ -69,10 +76,20 @@ class Shots:
                 sampling=settings.sampling,
                 test_share=settings.test_share,
                 split_by=settings.split_by,
+                all_shots=all_shots,
             )
         assert self.share is not None
         # The test set does not depend on the number of shots; whatever is not in it is learned from.
-        split = draw_split(ratings, LEAST_SHOTS, seed, test_share=1 - self.share, split_by=settings.split_by)
+        try:
+            split = draw_split(
+                ratings, LEAST_SHOTS, seed, test_share=1 - self.share, split_by=settings.split_by
+            )
+        except InputError as error:
+            raise InputError(
+                f"{ratings.source}: {self.label} of {len(ratings.images)} images: too few to learn from, or "
+                f"to test on ({error.message}); use another share",
+                argument="shots",
+            ) from error
         shots = np.setdiff1d(np.arange(len(ratings.images)), split.test)
         return Split(shots, split.test)
 

@@ -1,19 +1,48 @@
 """Rows of a benchmark: one small file each in a folder that processes and machines can share."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from grmp_plugin.benchmarking.plan import FORMAT, digest_of
-from grmp_plugin.errors import ConfigError, GRMPError
+from grmp_plugin.benchmarking.plan import FORMAT, Shots, digest_of
+from grmp_plugin.errors import ConfigError, GRMPError, InputError
 from grmp_plugin.files import atomic_write
-from grmp_plugin.plain_data import read_json
+from grmp_plugin.plain_data import read_json_file, shown
 from grmp_plugin.tables import json_text
 
 FOLDER = "rows"
+
+_CORRELATIONS = ("srcc", "plcc", "krcc")
+_COUNTED = ("learned", "images", "seconds", "seed")
+_LONGEST, _LARGEST = 4096, 1e12  # characters; numbers of anything
+_NUMBER, _TEXT = (int, float), (str,)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "identity": (dict,),
+    "data": _TEXT,
+    "tested": (*_TEXT, NoneType),
+    "model": _TEXT,
+    "learned": (int,),
+    "images": (int,),
+    **dict.fromkeys(_CORRELATIONS, (*_NUMBER, NoneType)),
+    "seconds": _NUMBER,
+    "chosen": (*_TEXT, NoneType),
+    "record": (dict,),
+}
+_IDENTITY: Mapping[str, tuple[type, ...]] = {
+    "data_sha256": _TEXT,
+    "tested_sha256": (*_TEXT, NoneType),
+    "model_sha256": _TEXT,
+    "shots": _TEXT,
+    "seed": (int,),
+    "include_learned": (bool,),
+    "method": _TEXT,
+    "lambda": (*_NUMBER, NoneType),
+    "fixed": (bool,),
+    "settings": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -118,22 +147,55 @@ class RowFolder:
 
 def _read(file: Path) -> BenchmarkRow:
     try:
-        plain = read_json(file.read_text(encoding="utf-8"), str(file))
+        plain = read_json_file(file)
+        if not isinstance(plain, Mapping):
+            raise ValueError(f"expected a section, found {shown(plain)}")
+        for name in BenchmarkRow.__dataclass_fields__:
+            if name not in plain:
+                raise ValueError(f"the key '{name}' is missing")
         values = {name: plain[name] for name in BenchmarkRow.__dataclass_fields__}
-        numbers = {name: _number(values[name]) for name in ("srcc", "plcc", "krcc", "seconds")}
-        row = BenchmarkRow(**{**values, **numbers})
-        if digest_of(row.identity) != file.stem:
+        _check_types(values, _TYPES)
+        if digest_of(values["identity"]) != file.stem:
             raise ValueError("its name does not fit its content")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        numbers = {name: _correlation(values[name], name) for name in _CORRELATIONS}
+        row = BenchmarkRow(**{**values, **numbers})
+        if row.identity.get("format") == FORMAT:
+            _check_identity(row.identity)
+            if (row.tested is None) != (row.identity["tested_sha256"] is None):
+                raise ValueError("tested: a name without a digest, or a digest without a name")
+    except (ValueError, InputError, ConfigError) as error:
         raise GRMPError(
             f"{file} is no row of a benchmark ({error}); remove it, and run the benchmark again"
         ) from error
     return row
 
 
-def _number(value: Any) -> float:
+def _check_identity(identity: Mapping[str, Any]) -> None:
+    """Check what tables are made from; ValueError or InputError where it is of another type."""
+    missing = [name for name in _IDENTITY if name not in identity]
+    if missing:
+        raise ValueError(f"identity: the key '{missing[0]}' is missing")
+    _check_types(identity, _IDENTITY)
+    Shots.parse(identity["shots"])
+    _check_types(identity["settings"], dict.fromkeys(identity["settings"], (bool, int, float, str, NoneType)))
+
+
+def _check_types(values: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+    for name, known in types.items():
+        value = values[name]
+        if type(value) not in known:  # true is an integer to isinstance
+            raise ValueError(f"{name}: {shown(value)}")
+        if isinstance(value, str):
+            value.encode("utf-8", "surrogateescape")  # names may have undecodable bytes
+            if len(value) > _LONGEST:
+                raise ValueError(f"{name}: a text of {len(value)} characters")
+        elif isinstance(value, int | float) and name in _COUNTED and not 0 <= value <= _LARGEST:
+            raise ValueError(f"{name}: {shown(value)}")
+
+
+def _correlation(value: float | None, name: str) -> float:
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{json.dumps(value)} is no number")
+    if abs(value) > 1 + 1e-6:  # rounding
+        raise ValueError(f"{name}: {value} is no correlation")
     return float(value)

@@ -1,12 +1,12 @@
 """Parquet files with images: their bytes, as data sets of Hugging Face hold them, or a column of paths."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from grmp_plugin.data.places import Place
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES
-from grmp_plugin.data.shard_names import ShardNames
+from grmp_plugin.data.shard_names import NO_IMAGES, ShardNames
 from grmp_plugin.data.sources import EncodedImage, ImageSource, UnreadableImage
 from grmp_plugin.data.unreadable import unread_reason
 from grmp_plugin.errors import ImageError, InputError
@@ -17,6 +17,12 @@ ADDRESS_NAMES = IMAGE_NAMES | {"url", "address", "image_path", "file_path", "key
 
 _BYTES_NAMES = IMAGE_NAMES | {"bytes", "image_bytes", "jpg", "jpeg", "png", "webp", "content"}
 _ROWS, _ROWS_OF_TEXT = 16, 4096  # read at a time
+# Types by the names that pyarrow gives them; older versions lack some.
+_TEXTS = ("string", "large_string", "string_view")
+_BYTES = ("binary", "large_binary", "binary_view")
+# Of a column in one group of rows: images are compressed already, and do not shrink to a hundredth.
+_MOST_UNPACKED, _MOST_SHRUNK = 1 << 30, 100
+_COLUMNS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -54,32 +60,50 @@ def column_of(place: Place, wanted: str | None) -> TableColumn:
         raise ImageError(_damage(error)) from error
     found = _named(schema, wanted) if wanted is not None else _usual(schema)
     if found is None:
-        columns = ", ".join(schema.names)
         missing = "no column of images or paths" if wanted is None else f"no column '{wanted}' that could be"
-        text = f"{place.name}: {missing}; columns: {columns}"
+        text = f"{place.name}: {missing}; columns: {listed(schema.names)}"
         raise InputError(text, see=("image_column",))
+    if schema.names.count(found.name) > 1:
+        raise InputError(f"{place.name}: two columns are called '{found.name}'; rename one of them")
     return found
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Names of columns for a message, not all of them if they are many."""
+    more = ", ..." if len(columns) > _COLUMNS_SHOWN else ""
+    return ", ".join(columns[:_COLUMNS_SHOWN]) + more
 
 
 def _named(schema: Any, wanted: str) -> TableColumn | None:
     if wanted not in schema.names:
         return None
-    kind = schema.field(wanted).type
+    kind = _type(schema, wanted)
     return TableColumn(wanted, _is_image(kind)) if _is_image(kind) or _is_text(kind) else None
 
 
 def _usual(schema: Any) -> TableColumn | None:
     for names, fits in ((_BYTES_NAMES, _is_image), (ADDRESS_NAMES, _is_text)):
         for name in schema.names:
-            if name.lower() in names and fits(schema.field(name).type):
+            if name.lower() in names and fits(_type(schema, name)):
                 return TableColumn(name, fits is _is_image)
     return None
+
+
+def _type(schema: Any, name: str) -> Any:
+    """Type of the first column of a name."""
+    return schema.field(schema.names.index(name)).type
 
 
 def _is_text(kind: Any) -> bool:
     import pyarrow.types
 
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+    # What pandas writes for a categorical column.
+    plain = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    return str(plain) in _TEXTS
+
+
+def _is_bytes(kind: Any) -> bool:
+    return str(kind) in _BYTES or str(kind).startswith("fixed_size_binary")
 
 
 def _is_image(kind: Any) -> bool:
@@ -87,8 +111,8 @@ def _is_image(kind: Any) -> bool:
     import pyarrow.types
 
     if pyarrow.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return bool(pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+        return any(field.name == "bytes" and _is_bytes(field.type) for field in kind)
+    return _is_bytes(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +145,8 @@ class TableUnit:
                     yield UnreadableImage(name, "no bytes in this row")
                 else:
                     yield EncodedImage(name, path or "", content)
+            if not names:
+                yield UnreadableImage(self.name, NO_IMAGES)
         except Exception as error:  # pyarrow's, and those of a file system's library
             yield UnreadableImage(self.name, _damage(error))
 
@@ -131,16 +157,28 @@ def column_values(place: Place, name: str) -> Iterator[Any]:
 
     with place.open() as file:
         table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
-        for batch in table.iter_batches(
-            _ROWS if _is_image(table.schema_arrow.field(name).type) else 4096, columns=[name]
-        ):
+        _check_unpacked(table.metadata, name)
+        rows = _ROWS if _is_image(_type(table.schema_arrow, name)) else _ROWS_OF_TEXT
+        for batch in table.iter_batches(rows, columns=[name]):
             yield from batch.column(0).to_pylist()
 
 
+def _check_unpacked(metadata: Any, name: str) -> None:
+    """Refuse a small file that would fill the memory."""
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(number)
+            size = chunk.total_uncompressed_size
+            large = size > _MOST_UNPACKED and size > _MOST_SHRUNK * chunk.total_compressed_size
+            if large and chunk.path_in_schema.split(".")[0] == name:
+                raise ImageError(f"its column '{name}' would unpack to {size / 1e9:.1f} GB")
+
+
 def _content(value: Any) -> tuple[str | None, bytes | None]:
-    if isinstance(value, dict):
-        return value.get("path"), value.get("bytes")
-    return None, value
+    if not isinstance(value, dict):
+        return None, value
+    path = value.get("path")
+    return path if isinstance(path, str) else None, value.get("bytes")
 
 
 def _damage(error: Exception) -> str:

@@ -23,6 +23,7 @@ STDIN = "-"
 """The argument that means paths on standard input; a file of that name is `./-`."""
 
 _LOOKED_FOR = ", ".join(sorted(IMAGE_SUFFIXES))
+_MOST_BYTES = 256 << 20  # of paths on standard input: some million
 _NAMED = 3  # most arguments that an error names
 
 
@@ -158,7 +159,12 @@ def read_paths(stream: TextIO | None) -> list[str]:
         raise InputError("-: there is no standard input to read paths from.")
     # File names are bytes: decoded as the system decodes them, names that are not UTF-8 survive.
     raw = getattr(stream, "buffer", None)
-    text = os.fsdecode(raw.read()) if raw is not None else stream.read()
+    text = os.fsdecode(raw.read(_MOST_BYTES + 1)) if raw is not None else stream.read(_MOST_BYTES + 1)
+    if len(text) > _MOST_BYTES:
+        raise InputError(
+            f"-: more than {_MOST_BYTES >> 20} MiB on standard input. Name the folders of so many images, or "
+            "lists (.txt)"
+        )
     if "\0" in text:
         paths = [path for path in text.split("\0") if path]
     else:

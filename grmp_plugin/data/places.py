@@ -12,7 +12,7 @@ from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_encoded
 from grmp_plugin.data.kinds import is_read
 from grmp_plugin.data.pixel_room import Reserve, no_limit
 from grmp_plugin.data.sources import FileImage, ImageSource, ListedImage
-from grmp_plugin.data.unreadable import unread_reason
+from grmp_plugin.data.unreadable import check_regular_file, unread_reason
 from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import ImageError, InputError
 
@@ -34,7 +34,7 @@ class Place(Protocol):
         """Path or address, as the user would write it."""
 
     def open(self) -> BinaryIO:
-        """Open the file for reading; OSError or an error of the file system's library."""
+        """Open the file for reading; OSError, ImageError or an error of the file system's library."""
 
     def version(self, check: str) -> str:
         """What changes with the content, by one of `CHECKS`; empty where it cannot be known."""
@@ -50,7 +50,8 @@ class LocalPlace:
     name: str
 
     def open(self) -> BinaryIO:
-        """See `Place`."""
+        """See `Place`; ImageError for what is no file: a pipe would never answer, a device never end."""
+        check_regular_file(self.name)
         return open(self.name, "rb")
 
     def version(self, check: str) -> str:
@@ -59,7 +60,7 @@ class LocalPlace:
             if check == "digest":
                 return _digest(self)
             found = os.stat(self.name)
-        except (OSError, ValueError):
+        except (OSError, ValueError, ImageError):
             return ""
         return f"{found.st_size}-{found.st_mtime_ns}"
 
@@ -185,8 +186,10 @@ def _file_system(address: str) -> tuple[Any, str]:
 
     try:
         system, path = url_to_fs(address)
-    except (ImportError, ValueError, OSError) as error:  # a package to install; an unknown kind
+    except (ImportError, ValueError) as error:  # a package to install; an unknown kind
         raise InputError(f"{address}: {error}") from error
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(f"{address}: {unread_reason(error)}") from error
     return system, path
 
 

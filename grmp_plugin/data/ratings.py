@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from grmp_plugin.data.ratings_numbers import LARGEST
 from grmp_plugin.errors import ConfigError, InputError
 
 DECLARED = "declared"
@@ -38,6 +39,11 @@ class MosScale:
         """Reject values that are no range."""
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ConfigError(f"a MOS scale goes from low to high, not from {self.low} to {self.high}")
+        if max(abs(self.low), abs(self.high)) > LARGEST or self.high - self.low < 1 / LARGEST:
+            raise ConfigError(
+                f"a MOS scale from {self.low} to {self.high} cannot be computed with: use ratings within "
+                f"{LARGEST:g} of 0, at least {1 / LARGEST:g} apart"
+            )
 
     def to_quality(self, mos: np.ndarray) -> np.ndarray:
         """Map ratings linearly, the worst to 0 and the best to 1; ratings beyond the ends are not clipped.
@@ -131,17 +137,20 @@ class Ratings:
             shots: Indices of the images whose ratings may be used.
 
         Raises:
-            InputError: When the shots would determine the scale and all have the same MOS.
+            InputError: When the shots would determine the scale and all have the same MOS, or numbers that
+                cannot be computed with.
         """
-        if self.mos_range is not None:
-            return MosScale(*self.mos_range, self.lower_better, self.range_source)
-        low, high = float(self.mos[shots].min()), float(self.mos[shots].max())
+        low, high = self.mos_range or (float(self.mos[shots].min()), float(self.mos[shots].max()))
         if low == high:
             raise InputError(
                 f"{self.source}: all shots have MOS {low}, which does not determine the scale",
                 see=(*self.hints("mos_range"), "seed"),
             )
-        return MosScale(low, high, self.lower_better, SHOTS_RANGE)
+        source = SHOTS_RANGE if self.mos_range is None else self.range_source
+        try:
+            return MosScale(low, high, self.lower_better, source)
+        except ConfigError as error:
+            raise InputError(f"{self.source}: {error.message}", see=self.hints("mos_range")) from error
 
     def digest(self) -> str:
         """SHA-256 of names, ratings, references, range and direction, which identifies them in a run."""

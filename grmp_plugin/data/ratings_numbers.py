@@ -1,10 +1,16 @@
-"""Numbers with a decimal comma, as spreadsheets write them in much of the world."""
+"""Numbers of ratings files, also with a decimal comma, as spreadsheets write them in much of the world."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
 from grmp_plugin.data.ratings_sheets import Line
+from grmp_plugin.printable import shortened
 
+LARGEST = 1e50
+"""Largest rating that is accepted: with larger ones, fourth powers in statistics would overflow."""
+
+_SHOWN = 60  # characters of a cell in a message
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _POINT = re.compile(r"\d\.|\.\d")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
@@ -47,3 +53,26 @@ def advice(text: str) -> str:
     if may_be_thousands(text):
         return "; write it without a comma, and with a point if it has decimals"
     return f"; write {text.replace(',', '.')}" if _COMMA.fullmatch(text) else ""
+
+
+def read_number(text: str, what: str = "") -> float:
+    """A finite number from a cell.
+
+    Args:
+        text: The cell.
+        what: What it is, for messages, such as "MOS".
+
+    Raises:
+        ValueError: When it is none, or beyond `LARGEST`; the message says so in words.
+    """
+    cell = shortened(text, _SHOWN)
+    named = f"{what} {cell}".strip()
+    try:
+        value = float(text.replace("_", "?"))  # Python reads 1_0 as 10
+    except ValueError:
+        raise ValueError(f"text where a number should be: '{cell}'{advice(text)}") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{named} is not a finite number")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{named} is beyond {LARGEST:g}, so no rating")
+    return value

@@ -10,7 +10,7 @@ import numpy as np
 
 from grmp_plugin.data.ratings import BadRow
 from grmp_plugin.data.ratings_columns import Columns
-from grmp_plugin.data.ratings_numbers import advice
+from grmp_plugin.data.ratings_numbers import read_number
 
 _SPLIT_WORDS = {"training": "train", "validation": "val", "testing": "test"}
 
@@ -94,11 +94,9 @@ def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
     if not text:
         raise RowError("no MOS")
     try:
-        mos = float(text.replace("_", "?"))  # Python reads 1_0 as 10
-    except ValueError:
-        raise RowError(f"text where a number should be: '{text}'{advice(text)}") from None
-    if not math.isfinite(mos):
-        raise RowError(f"MOS {text} is not a finite number")
+        mos = read_number(text, "MOS")
+    except ValueError as error:
+        raise RowError(str(error)) from None
     if mos_range is not None and not mos_range[0] <= mos <= mos_range[1]:
         raise RowError(f"MOS {text} is outside the range {mos_range[0]} to {mos_range[1]}")
     return mos
@@ -109,10 +107,10 @@ def _read_amount(cells: Sequence[str], column: int | None, what: str, strict: bo
     if column is None:
         return math.nan
     try:
-        amount = float(cells[column].replace("_", "?"))
+        amount = read_number(cells[column])
     except ValueError:
         amount = math.nan
-    if math.isfinite(amount) and amount >= 0:
+    if amount >= 0:
         return amount
     if strict:
         raise RowError(f"the {what} is '{cells[column]}', not a number from 0 up")

@@ -14,11 +14,11 @@ from grmp_plugin.errors import InputError
 if TYPE_CHECKING:
     import pandas
 
-_DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t")
 _MOST_BYTES = 256 << 20  # some million rows; a device such as /dev/zero has no end
 _LONGEST_HEADER = 100_000  # characters; Python's csv accepts no longer cell
 # Spreadsheets write and read such a first line, which names the separator.
-_SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[ ]*(?:\r\n|\r|\n)", re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[ ]*(?:\r\n|\r|\n)", re.IGNORECASE)
 
 
 class Table(NamedTuple):
@@ -83,7 +83,7 @@ def read_text(source: str) -> str:
 
 def read_table(text: str, named: NamedColumns, source: str) -> Table:
     """Split the text into lines of cells, header first; empty lines are dropped."""
-    first = _SEPARATOR_LINE.match(text)
+    first = SEPARATOR_LINE.match(text)
     text = text if first is None else text[first.end() :]
     mark = delimiter(text, named, source) if first is None else first[1]
     stream = io.StringIO(text, newline="")
@@ -121,7 +121,7 @@ def delimiter(text: str, named: NamedColumns, source: str) -> str:
             f"{source}: the first line has {len(first)} characters. Expected a header such as image,mos"
         )
     headers = {
-        mark: [cell.strip() for cell in next(csv.reader([first], delimiter=mark))] for mark in _DELIMITERS
+        mark: [cell.strip() for cell in next(csv.reader([first], delimiter=mark))] for mark in DELIMITERS
     }
     splitting = [mark for mark, header in headers.items() if len(header) > 1]
     for mark in splitting:

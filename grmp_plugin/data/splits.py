@@ -58,6 +58,7 @@ def draw_split(
     test_share: float | None = None,
     column: str | None = None,
     split_by: str = "reference",
+    all_shots: bool = True,
 ) -> Split:
     """Draw the shots and the test set.
 
@@ -79,6 +80,7 @@ def draw_split(
         column: Name of a split column.
         split_by: "reference" keeps versions of one reference on one side; "image" takes all images as
             independent, as the authors' released code does, which makes the test easier.
+        all_shots: Whether all images may be shots, so that none is left to test on.
 
     Raises:
         InputError: When there are too few images, or the seed is negative.
@@ -99,7 +101,7 @@ def draw_split(
         if test_share is None and sampling == "spread":
             test_share = _SHARE_BESIDE_SPREAD
         sides = _sides_of_images(len(ratings.images), test_share, chance)
-    _check_sizes(ratings.source, sides, shots)
+    _check_sizes(ratings.source, sides, shots, all_shots)
 
     drawn = np.sort(_draw(sides.pool, ratings.mos, shots, sampling, chance))
     mos = ratings.mos[drawn]
@@ -139,13 +141,13 @@ def _check_column(column: str | None, test_share: float | None, split_by: str) -
         )
 
 
-def _check_sizes(source: str, sides: _Sides, shots: int) -> None:
+def _check_sizes(source: str, sides: _Sides, shots: int, all_shots: bool) -> None:
     spare = LEAST_TEST if sides.test is None else 0
     available = len(sides.pool) - spare
-    if available < shots and not (spare and shots == len(sides.pool)):
+    if available < shots and not (all_shots and spare and shots == len(sides.pool)):
         beside = f" and {spare} images for the test" if spare else ""
         # The number first: it is what works without rating more.
-        everything = f", or all {len(sides.pool)} without a test" if spare else ""
+        everything = f", or all {len(sides.pool)} without a test" if spare and all_shots else ""
         fewer = [f"use {available} shots or fewer{everything}"] if available >= LEAST_SHOTS else []
         advice = ", or ".join([*fewer, *filter(None, [sides.remedy])])
         raise InputError(

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from grmp_plugin.data.kinds import is_read, unread_kind
 from grmp_plugin.data.places import Place
-from grmp_plugin.data.shard_names import ShardNames
+from grmp_plugin.data.shard_names import NO_IMAGES, ShardNames
 from grmp_plugin.data.sources import EncodedImage, ImageSource, UnreadableImage
 from grmp_plugin.data.unreadable import unread_reason
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_LARGEST = 2 << 30  # bytes of an image file: more than the most pixels that are decoded need
+_TOO_LARGE = f"larger than {_LARGEST >> 30} GiB, so no image that can be decoded"
+_NO_TAR = "not a tar archive, or a damaged one"
 _TRUNCATED = "truncated: the archive ends before this member does"
 
 
@@ -37,14 +40,18 @@ class TarUnit:
         """See `Unit`."""
         try:
             with self.place.open() as file, tarfile.open(fileobj=file) as archive:
-                yield from _members(archive, done)
+                names = ShardNames()
+                yield from _members(archive, names, done)
+            if not names:
+                yield UnreadableImage(self.name, NO_IMAGES)
         # Damage may raise anything, also from the library of a compression or of a file system.
         except Exception as error:
             yield UnreadableImage(self.name, _damage(error))
 
 
-def _members(archive: tarfile.TarFile, done: Callable[[str], bool]) -> Iterator[ImageSource]:
-    names = ShardNames()
+def _members(
+    archive: tarfile.TarFile, names: ShardNames, done: Callable[[str], bool]
+) -> Iterator[ImageSource]:
     while (member := archive.next()) is not None:
         # tarfile keeps all members; an archive of a million would fill the memory.
         archive.members.clear()  # type: ignore[attr-defined]
@@ -52,6 +59,9 @@ def _members(archive: tarfile.TarFile, done: Callable[[str], bool]) -> Iterator[
             continue
         name = names.unique(_key(member.name), member.name)
         if done(name):
+            continue
+        if member.size > _LARGEST:
+            yield UnreadableImage(name, _TOO_LARGE)
             continue
         opened = archive.extractfile(member)
         content = b"" if opened is None else opened.read()
@@ -74,5 +84,7 @@ def _damage(error: Exception) -> str:
         words = str(error).lower()
         if "end of data" in words or "end-of-stream" in words or "end of file" in words or not words:
             return "truncated: the archive ends too early; the images before were scored"
-        return "not a tar archive, or a damaged one"
+        return _NO_TAR
+    if isinstance(error, ValueError):  # numbers in headers that are none
+        return _NO_TAR
     return unread_reason(error)

@@ -128,7 +128,10 @@ class Units:
 
     def _listing(self, found: Place, column: str | None) -> Iterator[Unit]:
         for name in listed_names(found, column):
-            unit = self._unit(name, place(_beside(found, name)))
+            try:
+                unit = self._unit(name, place(_beside(found, name)))
+            except InputError as error:
+                raise InputError(f"{found.name}: {error.message}", see=error.see) from error
             if isinstance(unit, TableColumn):
                 raise InputError(f"{found.name} lists {name}, which is a list itself: name that one")
             yield unit

@@ -79,7 +79,9 @@ def may_pass(why: str) -> bool:
 
 def unread_reason(error: Exception) -> str:
     """Why a file could not be read, for errors of other libraries, too."""
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         return reason(error)
     first_line = (str(error).strip().splitlines() or [""])[0][:120]
     return f"{_CANNOT}: {first_line or type(error).__name__}"

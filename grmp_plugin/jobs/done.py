@@ -24,24 +24,28 @@ class Done:
         self._units: dict[bytes, bytes] = {}  # file or shard of images -> version
         self._members: set[bytes] = set()
         self._finished: set[bytes] = set()
-        self.rows = self.failed = 0
+        self.rows = self.failed = self.repeated = 0
         for entry in entries:
-            self.add(entry)
+            self.repeated += self.add(entry)
 
-    def add(self, entry: JobRow | Finished) -> None:
-        """Remember an entry of a part."""
+    def add(self, entry: JobRow | Finished) -> bool:
+        """Remember an entry of a part; return whether it is the second row of an image."""
         version = key(entry.version)
         if isinstance(entry, Finished):
             self._finished.add(key(entry.source))
             self._units.setdefault(key(entry.source), version)
-            return
+            return False
         self.count(entry)
         unit = key(entry.source or entry.image)
+        known = (
+            unit in self._units if entry.source is None else key(entry.source, entry.image) in self._members
+        )
         # One image of a shard that may be read now is enough to read the shard again.
         if self._units.get(unit) != key(UNREAD):
             self._units[unit] = version
         if entry.source is not None:
             self._members.add(key(entry.source, entry.image))
+        return known
 
     def count(self, entry: JobRow | Finished) -> None:
         """Count an entry without remembering it: for one that cannot come again in this run."""

@@ -7,17 +7,20 @@ sets pass over names that begin with `_` or `.`.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from grmp_plugin.errors import InputError
+from grmp_plugin.config import from_dict
+from grmp_plugin.errors import ConfigError, InputError
 from grmp_plugin.files import durable_write, only_writer
-from grmp_plugin.jobs.parts import Parts, of_names
+from grmp_plugin.jobs.parts import Parts, check_part_names, of_names
 from grmp_plugin.jobs.rows import DamagedPartError, read_part
+from grmp_plugin.plain_data import MOST_FILE_BYTES, read_json_file
 from grmp_plugin.shard import Shard
 from grmp_plugin.tables import check_folder_path
 
+_FORMAT = 1  # of the record of a shard
 COMPLETE, INCOMPLETE, MISSING, DAMAGED = "complete", "not complete", "not started", "damaged"
 
 
@@ -40,10 +43,26 @@ class ShardState:
 
 @dataclass(frozen=True)
 class _Manifest:
-    shard: Shard
-    settings: Mapping[str, Any]
+    """The record of a shard, as it is in its file."""
+
+    format: int
+    shard: int
+    shards: int
     complete: bool
-    run: Mapping[str, Any] | None
+    settings: dict[str, Any]
+    run: dict[str, Any] | None
+
+    def __post_init__(self) -> None:
+        if self.format != _FORMAT:
+            raise ConfigError(f"of format {self.format}, and this version of grmp-iqa reads {_FORMAT}")
+        try:
+            self.part()
+        except InputError as error:
+            raise ConfigError(error.message) from error
+
+    def part(self) -> Shard:
+        """Which shard it is of."""
+        return Shard(self.shard, self.shards)
 
 
 class JobFolder:
@@ -94,27 +113,25 @@ class JobFolder:
 
     def _record(self, *, complete: bool, run: Mapping[str, Any] | None) -> None:
         shard = self._shard
-        content = {
-            "format": 1,
-            "shard": shard.number,
-            "shards": shard.count,
-            "complete": complete,
-            "settings": self._settings,
-            "run": run,
-        }
+        record = None if run is None else dict(run)
+        content = _Manifest(_FORMAT, shard.number, shard.count, complete, dict(self._settings), record)
+        text = json.dumps(asdict(content), indent=2) + "\n"
+        if len(text) > MOST_FILE_BYTES:
+            raise InputError("too many paths to remember; name them in a list (.txt)", argument="images")
         with durable_write(_manifest_path(self.folder, shard)) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
     def _check(self, resume: bool) -> None:
         check_folder_path(self.folder, "out")
-        found = _manifests(self.folder)
+        found = _manifests(self.folder, "out")
         if not found and self.folder.exists() and any(not _is_hidden(path) for path in self.folder.iterdir()):
             raise InputError(
                 f"{self.folder} holds other files; name a new or an empty folder", argument="out"
             )
         for other in found:
             self._check_same(other)
-        started = next((other for other in found if other.shard == self._shard), None)
+        check_part_names(self.folder, self._shard.count, "out")
+        started = next((other for other in found if other.part() == self._shard), None)
         if started is not None and not resume:
             state = "is complete" if started.complete else "was started"
             which = f"shard {self._shard.number} of " if self._shard.count > 1 else ""
@@ -126,9 +143,9 @@ class JobFolder:
             )
 
     def _check_same(self, other: _Manifest) -> None:
-        if other.shard.count != self._shard.count:
+        if other.shards != self._shard.count:
             raise InputError(
-                f"{self.folder} was started with {other.shard.count} shards, not {self._shard.count}",
+                f"{self.folder} was started with {other.shards} shards, not {self._shard.count}",
                 argument="shard",
             )
         names = self._settings.keys() | other.settings.keys()
@@ -152,12 +169,13 @@ def shard_states(folder: Path) -> list[ShardState]:
     Raises:
         InputError: When the folder is not that of a job.
     """
-    manifests = {one.shard.number: one for one in _manifests(folder)} if folder.is_dir() else {}
+    manifests = {one.shard: one for one in _manifests(folder, "folder")} if folder.is_dir() else {}
     if not manifests:
         raise InputError(
             f"{folder}: not a folder that scores were written into part by part", argument="folder"
         )
-    count = next(iter(manifests.values())).shard.count
+    count = max(one.shards for one in manifests.values())
+    check_part_names(folder, count, "folder")
     return [_state(folder, Shard(number, count), manifests.get(number)) for number in range(count)]
 
 
@@ -180,15 +198,20 @@ def _state(folder: Path, shard: Shard, manifest: _Manifest | None) -> ShardState
     return ShardState(shard.number, state, images, failed)
 
 
-def _manifests(folder: Path) -> list[_Manifest]:
+def _manifests(folder: Path, argument: str) -> list[_Manifest]:
     found = []
     for path in sorted(folder.glob("_shard-*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            shard = Shard(content["shard"], content["shards"])
-            found.append(_Manifest(shard, content["settings"], content["complete"], content["run"]))
-        except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-            raise InputError(f"{path}: not the record of a shard: {error}", argument="out") from error
+            record = from_dict(_Manifest, read_json_file(path), str(path))
+            if path != _manifest_path(folder, record.part()):
+                raise ConfigError(f"{path}: it is called otherwise than the shard that it records")
+        except ConfigError as error:
+            raise InputError(
+                f"{error.message}. It is not the record of a shard that this version wrote: put it back, or "
+                "score into another folder",
+                argument=argument,
+            ) from error
+        found.append(record)
     return found
 
 

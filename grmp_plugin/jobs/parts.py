@@ -6,11 +6,13 @@ once, and no reader of the folder ever sees it twice.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from grmp_plugin.errors import InputError
 from grmp_plugin.files import sync_folder
 from grmp_plugin.jobs.rows import (
     DamagedPartError,
@@ -53,17 +55,25 @@ class Parts:
 
         Returns:
             Parts that were damaged, and are removed.
+
+        Raises:
+            InputError: When something else is called as a journal is.
         """
-        damaged = []
-        for leftover in self.folder.glob(f".part-{self._of}-*.tmp"):
+        journals = sorted(self.folder.glob(f"_journal-{self._of}-*.jsonl"))
+        leftovers = list(self.folder.glob(f".part-{self._of}-*.tmp"))
+        for path in (*journals, *leftovers):
+            if path.is_dir() or not re.fullmatch(r".*-[0-9]{6,9}\.(parquet\.tmp|jsonl)", path.name):
+                raise _foreign(path, "out")
+        for leftover in leftovers:
             leftover.unlink()
+        damaged = []
         for path in self.paths():
             try:
                 read_part(path)
             except DamagedPartError:
                 damaged.append(path)
                 path.unlink()
-        for journal in sorted(self.folder.glob(f"_journal-{self._of}-*.jsonl")):
+        for journal in journals:
             if not self._part(_number(journal)).exists():
                 self._write(_number(journal), journal)
             journal.unlink()
@@ -126,6 +136,29 @@ class Parts:
 
     def _journal_path(self, number: int) -> Path:
         return self.folder / f"_journal-{self._of}-{number:06d}.jsonl"
+
+
+def check_part_names(folder: Path, shards: int, argument: str) -> None:
+    """Check that all parts in a folder are of one job: readers take whatever is called so for its rows.
+
+    Args:
+        folder: The job's.
+        shards: How many shards it has.
+        argument: Name of the argument that gave the folder, for messages.
+
+    Raises:
+        InputError: For the first one that is not.
+    """
+    for path in sorted(folder.glob("part-*.parquet")):
+        found = re.fullmatch(r"part-([0-9]{5,6})-of-([0-9]{5,6})-[0-9]{6,9}\.parquet", path.name)
+        if found is None or int(found[1]) >= shards or int(found[2]) != shards or path.is_dir():
+            raise _foreign(path, argument)
+
+
+def _foreign(path: Path, argument: str) -> InputError:
+    return InputError(
+        f"{path} is not a file of this job; move it out of the folder, and try again", argument=argument
+    )
 
 
 def _number(path: Path) -> int:

@@ -1,12 +1,16 @@
 """Rows of a job, and their files: a journal line by line, and Parquet parts."""
 
+import errno
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from grmp_plugin.errors import InputError
 from grmp_plugin.files import durable_write
+from grmp_plugin.plain_data import read_json, shown
 from grmp_plugin.tables import without_nan, writing
 
 if TYPE_CHECKING:
@@ -89,12 +93,14 @@ def read_part(path: Path) -> tuple[list[JobRow], list[Finished]]:
     import pyarrow.parquet
 
     try:
+        if not path.is_file():  # a pipe would never answer
+            raise ValueError("not a file")
         with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(columns=list(JobRow._fields))
             metadata: Mapping[bytes, bytes] = file.schema_arrow.metadata or {}
-            finished = [Finished(*one) for one in json.loads(metadata[_FINISHED])]
+            finished = [_finished(_list(one)) for one in _list(json.loads(metadata[_FINISHED]))]
         values = [table.column(name).to_pylist() for name in JobRow._fields]
-        return [JobRow(*row) for row in zip(*values, strict=True)], finished
+        return [_row(row) for row in zip(*values, strict=True)], finished
     except Exception as error:  # whatever is raised, the part is not as it was written
         raise DamagedPartError(f"{path}: {error}") from error
 
@@ -105,13 +111,48 @@ def journal_line(entry: JobRow | Finished) -> bytes:
 
 
 def read_journal(path: Path) -> Iterator[JobRow | Finished]:
-    """Entries of a journal up to the first line that is damaged or incomplete."""
-    with open(path, "rb") as file, suppress(ValueError, TypeError):
+    """Entries of a journal up to the first line that is damaged or incomplete.
+
+    Raises:
+        OSError: When it is not a file.
+    """
+    if not path.is_file():  # a pipe would never answer
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    with open(path, "rb") as file, suppress(ValueError, TypeError, RecursionError):
         for line in file:
-            values: Any = json.loads(line)
+            values = _list(json.loads(line))
             if not line.endswith(b"\n"):
                 return
-            yield Finished(*values) if len(values) == len(Finished._fields) else JobRow(*values)
+            yield _finished(values) if len(values) == len(Finished._fields) else _row(values)
+
+
+def _list(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError(f"{shown(values)} is no list")
+    return values
+
+
+def _row(values: Sequence[Any]) -> JobRow:
+    """A row from the values in a file; ValueError or TypeError where these are of other types."""
+    row = JobRow(*values)
+    _check_texts(row.image, row.version, *(each for each in (row.error, row.source) if each is not None))
+    if row.score is not None and not (type(row.score) is float and math.isfinite(row.score)):
+        raise ValueError(f"the score {shown(row.score)}")
+    return row
+
+
+def _finished(values: Sequence[Any]) -> Finished:
+    """As `_row`, of a shard of images."""
+    finished = Finished(*values)
+    _check_texts(*finished)
+    return finished
+
+
+def _check_texts(*texts: Any) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{shown(text)} is no text")
+        text.encode()  # UnicodeEncodeError, a ValueError, for what Parquet cannot hold
 
 
 def merge_parts(parts: Sequence[Path], path: Path, run: Mapping[str, Any]) -> None:
@@ -128,3 +169,26 @@ def merge_parts(parts: Sequence[Path], path: Path, run: Mapping[str, Any]) -> No
         for part in parts:
             table = pyarrow.parquet.ParquetFile(part).read(columns=list(_SHOWN))
             writer.write_table(table.cast(shown))
+
+
+def read_merged(path: Path) -> tuple[list[str], int, Mapping[str, Any]]:
+    """Images of a file of `merge_parts`, how many of them failed, and the record of the run.
+
+    Raises:
+        InputError: When it is no such file.
+    """
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read(columns=list(_SHOWN))
+        if table.schema.types != [part_schema().field(name).type for name in _SHOWN]:
+            raise ValueError(f"columns {table.schema.names}")
+        run = read_json(table.schema.metadata[b"run"].decode(), f"{path}: run")
+        if not isinstance(run, Mapping):
+            raise ValueError("no record of a run")
+        return table.column("image").to_pylist(), table.column("score").null_count, run
+    # Whatever pyarrow raises for a file of another origin.
+    except Exception as error:
+        raise InputError(
+            f"{path} holds no scores of this package; name another file", argument="out"
+        ) from error

@@ -38,7 +38,8 @@ class Work:
 
     Args:
         units: All units of the job.
-        parts: What was written before, in order. Rows of files that have changed since are removed.
+        parts: What was written before, in order. Rows of files that have changed since are removed, and all
+            but the first of an image, as a part that was copied has them.
         shard: Which share of the units.
         check: One of `CHECKS`.
 
@@ -51,6 +52,10 @@ class Work:
         self._shard = shard
         self._check = check
         self.done = Done(parts.entries())
+        if self.done.repeated:
+            seen = Done(())
+            parts.drop(seen.add)
+            self.done = Done(parts.entries())
         changed: set[bytes] = set()
         self.files = 0
         """Number of image files of this shard; images in archives and tables are known when they are read."""
@@ -82,16 +87,27 @@ class Work:
         return row.source is not None and self.done.has_member(row.source, row.image)
 
     def _own(self) -> Iterator[Unit]:
-        """The units of this shard, each once: by whatever path it is reached."""
-        # Digests instead of names: this set is all that grows with the number of files.
-        seen: set[bytes] = set()
-        identity = FileIdentity()
-        for unit in self._units:
-            if belongs(unit, self._shard):
-                file = key(identity(unit.place.name))
-                if file not in seen:
-                    seen.add(file)
-                    yield unit
+        return own_units(self._units, self._shard)
+
+
+def own_units(units: Iterable[Unit], shard: Shard) -> Iterator[Unit]:
+    """The units of a shard of a job, each once: by whatever path it is reached."""
+    # Digests instead of names: this set is all that grows with the number of files.
+    seen: set[bytes] = set()
+    identity = FileIdentity()
+    for unit in units:
+        if belongs(unit, shard):
+            file = key(identity(unit.place.name))
+            if file not in seen:
+                seen.add(file)
+                yield unit
+
+
+def files_without_row(units: Iterable[Unit], images: Iterable[str]) -> list[str]:
+    """Names of the image files of a whole job that are not among those that have a row."""
+    known = {key(image) for image in images}
+    files = (unit.name for unit in own_units(units, Shard()) if not unit.is_shard)
+    return [name for name in files if key(plain_text(name)) not in known]
 
 
 def unit_work(unit: Unit, version: str, done: Done | None = None) -> Iterator[Pending | Finished]:

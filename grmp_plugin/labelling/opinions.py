@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES, MOS_NAMES, RATER_NAMES, NamedColumns, candidates
+from grmp_plugin.data.ratings_numbers import read_number
 from grmp_plugin.data.ratings_sheets import Line
 from grmp_plugin.data.ratings_table import read_frame, read_lines
 from grmp_plugin.errors import InputError
@@ -154,12 +155,9 @@ class _Table:
         values = []
         for (line, _), text in zip(self.lines, self.texts(column), strict=True):
             try:
-                value = float(text)
-            except ValueError:
-                value = math.nan
-            if not math.isfinite(value):
-                raise InputError(f"{self.source}: line {line}: '{text}' where a number should be")
-            values.append(value)
+                values.append(read_number(text))
+            except ValueError as error:
+                raise InputError(f"{self.source}: line {line}: {error}") from error
         return values
 
 

@@ -1,12 +1,14 @@
 """The session of the raters, in SQLite: every vote is on disk before the next picture is shown."""
 
 import json
+import math
 import os
+import re
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from grmp_plugin.labelling.plan import PRACTICE, RATE, REPEAT, Task, plan
 from grmp_plugin.labelling.votes import Vote, Window
 
 _FORMAT = 1  # of the file
+_NO_SESSION = "not a rating session; move it away to begin a new one"
 _SECRET_BYTES = 18
 _WAIT = 30.0  # seconds for another thread's transaction
 
@@ -83,6 +86,24 @@ class State:
     can_undo: bool
 
 
+def _facts(stored: Mapping[str, str]) -> tuple[bool, int, str, int]:
+    """Whether pairs are compared, seed, secret and port of a session, from its texts.
+
+    Raises:
+        KeyError, ValueError, TypeError: When the texts are not those of a session.
+    """
+    pairs, seed, secret, port = (json.loads(stored[name]) for name in ("pairs", "seed", "secret", "port"))
+    right = (
+        isinstance(pairs, bool)
+        and (type(seed) is int and seed >= 0)
+        and (isinstance(secret, str) and re.fullmatch(r"[\w-]{16,}", secret, re.ASCII) is not None)
+        and (type(port) is int and 0 <= port < 1 << 16)
+    )
+    if not right:
+        raise ValueError("values of other types")
+    return pairs, seed, secret, port
+
+
 class Store:
     """The session in a file; safe to use from several threads.
 
@@ -95,22 +116,23 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if not self.path.is_file():  # a pipe would never answer
+            raise InputError(f"{self.path}: not a file; move it away to begin a new session")
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(self.path, timeout=_WAIT, check_same_thread=False)
         self._connection.isolation_level = None  # transactions are begun by hand
         try:
-            facts = dict(self._connection.execute("SELECT name, value FROM session"))
-            known = json.loads(facts["format"]) == _FORMAT
-        except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+            stored = dict(self._connection.execute("SELECT name, value FROM session"))
+            if json.loads(stored["format"]) != _FORMAT:
+                raise InputError(f"{self.path}: a rating session of another version of this package")
+            self.pairs, self.seed, self.secret, self.port = _facts(stored)
+            self._check_content()
+        except InputError:
             self.close()
-            raise InputError(f"{self.path}: not a rating session; move it away to begin a new one") from error
-        if not known:
+            raise
+        except (sqlite3.DatabaseError, KeyError, ValueError, TypeError, RecursionError) as error:
             self.close()
-            raise InputError(f"{self.path}: a rating session of another version of this package")
-        self.pairs: bool = json.loads(facts["pairs"])
-        self.seed: int = json.loads(facts["seed"])
-        self.secret: str = json.loads(facts["secret"])
-        self.port: int = json.loads(facts["port"])
+            raise InputError(f"{self.path}: {_NO_SESSION}") from error
 
     @classmethod
     def create(
@@ -152,6 +174,20 @@ class Store:
         finally:
             connection.close()
         return cls(path)
+
+    def _check_content(self) -> None:
+        """Raise ValueError or TypeError where a file that is damaged or was changed cannot be used."""
+        damage = self._read("PRAGMA integrity_check(1)") + self._read("PRAGMA foreign_key_check")
+        if damage != [("ok",)] or not self.pictures():
+            raise ValueError(f"damaged: {damage[:1]}")
+        names = [text for rater in self.raters() for text in (rater.name, rater.token)]
+        for vote in self.votes():
+            numbers = (vote.seconds, *vote.window, *([] if vote.value is None else [vote.value]))
+            if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+                raise ValueError("a vote without numbers")
+            names += [vote.rater, vote.time]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a name that is no text")
 
     def close(self) -> None:
         """Close the file, when no other thread is reading or writing it; later uses are errors."""
@@ -336,7 +372,12 @@ class Store:
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.ProgrammingError:  # closed by another thread
+                raise
+            except sqlite3.DatabaseError as error:
+                raise InputError(f"{self.path}: {_NO_SESSION} ({error})") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -15,7 +15,7 @@ from grmp_plugin.network.head import HeadInputs, LinearHead, has_head
 from grmp_plugin.network.models import find_checkpoint
 from grmp_plugin.network.preprocess import make_views, normalize
 from grmp_plugin.network.prompts import TextPrompt, VisualPrompts
-from grmp_plugin.network.sizes import check_sizes, check_vocabulary
+from grmp_plugin.network.sizes import check_prior, check_sizes, check_vocabulary
 from grmp_plugin.network.texts import TokenizedTexts, tokenize
 from grmp_plugin.network.towers import (
     KeysValues,
@@ -256,8 +256,9 @@ class GRMPIQA(nn.Module):
         self.head = LinearHead(features, statistics) if has_head(checkpoint) else None
         # (G, rank): directions in which quality shows in the statistics, for fitting a head.
         prior = checkpoint.tensors.get("head_prior")
-        rank = 0 if prior is None or prior.ndim != 2 else prior.shape[1]
-        self.register_buffer("head_prior", None if prior is None else torch.zeros(statistics, rank))
+        if prior is not None:
+            check_prior(prior, statistics, checkpoint.source)
+        self.register_buffer("head_prior", None if prior is None else torch.zeros(prior.shape))
 
     def _logits(self, images: Tensor, texts: Tensor) -> Tensor:
         # Logits are in the tens; in half precision their differences, which make the score, would be lost.

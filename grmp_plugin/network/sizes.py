@@ -52,3 +52,22 @@ def check_vocabulary(vocabulary: Tensor, source: str) -> None:
         )
     if vocabulary[0] < 0 or vocabulary[-1] > END or (vocabulary.diff() <= 0).any():
         raise CheckpointError(f"{source}: vocabulary: expected CLIP's token numbers (0 to {END}) in order")
+
+
+def check_prior(prior: Tensor, statistics: int, source: str) -> None:
+    """Check that the prior of a head is a table of real numbers with a row for each statistic.
+
+    Args:
+        prior: (G, rank), from a file.
+        statistics: Number of statistics G of the trunk; 0 without a trunk.
+        source: The file, for messages.
+
+    Raises:
+        CheckpointError: When it is not.
+    """
+    if prior.ndim != 2 or not prior.is_floating_point() or len(prior) != statistics or 0 in prior.shape:
+        trunk = f"{statistics} rows" if statistics else "a network with a convolutional trunk"
+        raise CheckpointError(
+            f"{source}: head_prior: expected a table of real numbers with {trunk}, found a tensor "
+            f"{tuple(prior.shape)} of {prior.dtype}"
+        )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grmp_plugin.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class PredictionInterval:
@@ -13,10 +15,20 @@ class PredictionInterval:
     Attributes:
         level: Share of new images whose MOS it should hold.
         half_width: Half its width, in units of the ratings.
+
+    Raises:
+        ConfigError: When the level is no share, or the width is negative or not finite.
     """
 
     level: float
     half_width: float
+
+    def __post_init__(self) -> None:
+        """Reject values that are no interval."""
+        if not 0 < self.level < 1:
+            raise ConfigError(f"level: must be between 0 and 1, not {self.level}")
+        if not (self.half_width >= 0 and math.isfinite(self.half_width)):
+            raise ConfigError(f"half_width: must be 0 or larger, and finite, not {self.half_width}")
 
 
 LEVEL = 0.9

@@ -133,7 +133,7 @@ def test_wrong_usage(grmp, photos, many, tmp_path):
         ),
         (("label", photos, "--list", "empty.txt"), "--list: lists all pictures to rate"),
         (("label", "--list", "empty.txt"), "fewer than two pictures that can be rated"),
-        (("label", "--list", "none.txt"), "--list: none.txt: No such file"),
+        (("label", "--list", "none.txt"), "--list: none.txt: no such file"),
         (("label", many, "--out", "m.csv"), "39 near-duplicates of other pictures left out To rate near-dup"),
         (("label", photos, "--count", "1"), "--count"),
         (("label", photos, "--more", "5", "--out", "n.csv"), "--more: there is no session of n.csv to add"),

@@ -208,6 +208,13 @@ def test_values_that_cannot_be_used(adapt, arguments, argument):
     assert caught.value.argument == argument
 
 
+@pytest.mark.parametrize("argument", ["strength", "learning_rate", "epochs"])
+def test_ridge_takes_no_gradient_steps(adapt, argument):
+    with pytest.raises(InputError, match="which method ridge does not take") as problem:
+        adapt(method="ridge", **{argument: 3})
+    assert problem.value.argument == argument
+
+
 def test_all_images_may_be_learned_from(adapt):
     found = adapt(IMAGES, method="ridge")
     assert found.splits[0].shots == IMAGES

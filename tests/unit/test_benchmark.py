@@ -327,7 +327,16 @@ def test_rows_tell_what_made_them(benchmark, tmp_path):
         ({"splits": 0}, "splits", "at least 1"),
         ({"shots": ["many"]}, "shots", "such as 50"),
         ({"strengths": [-1]}, "strengths", "0 or larger"),
+        ({"splits": 10**9}, "splits", "at most 1000"),
+        ({"splits": 1000, "shots": range(2, 100)}, "splits", "196000 rows: at most 100000"),
+        ({"shots": []}, "shots", "at least one number"),
+        ({"shots": ["1" * 5000]}, "shots", "such as 50"),
+        ({"shots": ["\u0665"]}, "shots", "such as 50"),
+        ({"shots": ["0.1%"]}, "shots", "0.1% of 30 images: too few .*; use another share"),
+        ({"strengths": []}, "strengths", "at least one value"),
+        ({"strengths": [math.nan]}, "strengths", "0 or larger, not nan"),
         ({"shots": [29]}, None, "too few for 29 shots"),
+        ({"shots": [30]}, None, r"too few for 30 shots and 2 images for the test\. Use 28 shots or fewer"),
     ],
 )
 def test_mistakes(benchmark, tmp_path, arguments, argument, words):

@@ -88,6 +88,8 @@ def test_wrong_use(tmp_path, monkeypatch):
         grmp.export(tmp_path / "none" / "model.onnx")
     with pytest.raises(InputError, match="no pixels"):
         grmp.export(tmp_path / "model.onnx", image_size=(0, 8))
+    with pytest.raises(InputError, match="1000000 x 1000000: at most 50 megapixels"):
+        grmp.export(tmp_path / "model.onnx", image_size=(1_000_000, 1_000_000))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(GRMPError, match=r"grmp-iqa\[onnx\]"):
         grmp.export(tmp_path / "model.onnx")

@@ -125,12 +125,62 @@ def test_lists_of_shards(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("a,b\n1,2\n", "no column of paths; columns: a, b"), ("image\n", "the list is empty")],
+    [
+        ("a,b\n1,2\n", r"list\.csv: no column of paths; columns: a, b"),
+        (",".join(f"c{n}" for n in range(1000)), r"c18, c19, \.\.\.$"),
+        ("image\n", "the list is empty"),
+        ("\n", "the list is empty"),
+        ("", "empty file"),
+        ("image,image\na.jpg,b.jpg\n", "two columns are called 'image'; rename one"),
+        ("image\n" + "x" * 2_000_000, "line 2 has more than 1048576 characters"),
+        ("image\na.jpg\nb\0.jpg\n", "line 3 is not text; save the list as text in UTF-8"),
+    ],
 )
 def test_lists_that_cannot_be_used(tmp_path, content, words):
     (tmp_path / "list.csv").write_text(content)
     with pytest.raises(InputError, match=words):
         names([tmp_path / "list.csv"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image;mos\n0.jpg;3,5\n1.jpg;4\n",
+        "sep=;\r\nimage;mos\r\n0.jpg;3,5\r\n1.jpg;4\r\n",
+        "\ufeffmos;image\n3,5;0.jpg\n4;1.jpg\n",
+        "label\tpath\nx\t0.jpg\ny\t1.jpg\n",
+    ],
+)
+def test_lists_from_spreadsheets(tmp_path, content):
+    (tmp_path / "list.csv").write_text(content, newline="")
+    assert names([tmp_path / "list.csv"]) == ["0.jpg", "1.jpg"]
+
+
+def test_text_lists_that_are_no_text(tmp_path):
+    (tmp_path / "list.txt").write_bytes("photos/0.jpg\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"list\.txt: line 1 is not text; save the list as text in UTF-8"):
+        names([tmp_path / "list.txt"])
+    (tmp_path / "list.txt").write_text(" \n\t\n")
+    with pytest.raises(InputError, match="the list is empty"):
+        names([tmp_path / "list.txt"])
+
+
+def test_a_list_says_which_of_its_addresses_cannot_be_used(tmp_path):
+    (tmp_path / "none.zip").write_bytes(b"not a zip file")
+    for address, words in (
+        ("nothing://a.jpg", "Protocol not known"),
+        (f"zip://a.jpg::{tmp_path}/none.zip", "not a zip file"),
+    ):
+        (tmp_path / "list.txt").write_text(address)
+        with pytest.raises(InputError, match=rf"list\.txt: {address[:7]}.*{words}"):
+            names([tmp_path / "list.txt"])
+
+
+def test_standard_input_has_an_end(monkeypatch):
+    monkeypatch.setattr("grmp_plugin.data.paths._MOST_BYTES", 1000)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x" * 2000)))
+    with pytest.raises(InputError, match="on standard input"):
+        Units(["-"])
 
 
 def test_columns_that_cannot_be_used(tmp_path):
@@ -140,6 +190,66 @@ def test_columns_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match="no column 'none'") as problem:
         names([path], image_column="none")
     assert problem.value.see == ("image_column",)
+    arrays = [pyarrow.array(["a.jpg"]), pyarrow.array(["b.jpg"])]
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=["image", "image"]), path)
+    with pytest.raises(InputError, match="two columns are called 'image'"):
+        names([path])
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+def test_paths_of_any_type_of_text(tmp_path, kind):
+    column = pyarrow.array(["a.jpg", "b.jpg"])
+    made = getattr(pyarrow, kind, None)  # older versions lack views
+    column = (
+        column.dictionary_encode() if kind == "dictionary" else column.cast(made() if made else column.type)
+    )
+    assert names([table(tmp_path / "list.parquet", image=column)]) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view", "fixed"])
+def test_images_of_any_type_of_bytes(tmp_path, kind):
+    content = encoded(1)
+    made = pyarrow.binary(len(content)) if kind == "fixed" else getattr(pyarrow, kind, pyarrow.binary)()
+    path = table(tmp_path / "images.parquet", image=pyarrow.array([content], made))
+    (unit,) = Units([str(path)])
+    (image,) = unit.images(lambda name: False)
+    np.testing.assert_array_equal(image.read(), read_encoded(content, "a.jpg"))
+
+
+def test_bytes_that_are_none_are_no_images(tmp_path):
+    for number, values in enumerate(([{"bytes": "text"}], [{"bytes": 5}], [{"path": "a.jpg"}])):
+        with pytest.raises(InputError, match="no column of images or paths"):
+            names([table(tmp_path / f"{number}.parquet", image=values)])
+    content = encoded(1)
+    path = table(tmp_path / "number.parquet", image=[{"bytes": content, "path": 7}])
+    assert score(path, tmp_path / "out")["image"].tolist() == ["0"]
+
+
+def test_a_small_file_does_not_fill_the_memory(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.parquet"
+    content = [bytes([number]) * 1_000_000 for number in range(4)]
+    pyarrow.parquet.write_table(
+        pyarrow.table({"image": content}), path, compression="zstd", use_dictionary=False
+    )
+    assert path.stat().st_size < 40_000
+    monkeypatch.setattr("grmp_plugin.data.image_tables._MOST_UNPACKED", 1_000_000)
+    frame = score(path, tmp_path / "out")
+    assert frame["image"].tolist() == [str(path)]
+    assert "column 'image' would unpack to 0.0 GB" in frame["error"][0]
+    monkeypatch.setattr("grmp_plugin.data.tars._LARGEST", 1_000_000)
+    archive = tar(tmp_path / "large.tar", [("a.png", bytes(2_000_000)), ("b.jpg", encoded(1))])
+    frame = score(archive, tmp_path / "tar")
+    assert frame["image"].tolist() == ["a", "b"]
+    assert "larger than" in frame["error"][0]
+    assert frame["score"][1] is not None
+
+
+def test_shards_without_images_say_so(tmp_path):
+    archive = tar(tmp_path / "a.tar", [("notes.txt", b"no image")])
+    empty = table(tmp_path / "b.parquet", image=pyarrow.array([], pyarrow.binary()))
+    frame = score([str(archive), str(empty)], tmp_path / "out")
+    assert frame["image"].tolist() == [str(archive), str(empty)]
+    assert frame["error"].tolist() == ["no images in it"] * 2
 
 
 # --- archives and tables ----------------------------------------------------------------------------

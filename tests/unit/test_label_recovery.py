@@ -266,7 +266,7 @@ def test_report_json_and_files(tmp_path) -> None:
 def test_files_that_are_no_single_ratings(tmp_path) -> None:
     for text, words in (
         ("image,mos\na,1\n", "column of the rater"),
-        ("image,rater,rating\na,x,good\n", "line 2: 'good' where a number should be"),
+        ("image,rater,rating\na,x,good\n", "line 2: text where a number should be: 'good'"),
         ("image,rater,rating\na,,3\n", "line 2: nothing in the column 'rater'"),
         ("left,right,rater,better\na,b,x,maybe\n", "'maybe' is none of left, same, right"),
     ):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,34 @@ def test_one_file(photos, uninterrupted, tmp_path):
     assert grmp.score(photos, out=killed, resume=True).scored == IMAGES - 10
     pandas.testing.assert_frame_equal(pandas.read_parquet(killed), frame, check_exact=False, atol=1e-5)
     assert grmp.score(photos, out=killed, resume=True).scored == 0
+
+
+def test_a_complete_file_is_not_taken_for_another(photos, tmp_path, small_network):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    shutil.copy(f"{photos}/1.jpg", folder)
+    out, network = tmp_path / "scores.parquet", small_network()
+    score = partial(grmp.score, str(folder), out=out, resume=True)
+    grmp.score(str(folder), out=out, model=network)
+    before = out.read_bytes()
+    (folder / "twice.jpg").symlink_to("1.jpg")  # the same file has one row
+    assert score(model=network).scored == 0
+    with pytest.raises(InputError, match="was written with backbone 'small', not "):
+        score()
+    shutil.copy(f"{photos}/2.jpg", folder)
+    with pytest.raises(
+        InputError, match=r"is complete, but lacks 1 images that are there now, such as .*2\.jpg"
+    ):
+        score(model=network)
+    assert out.read_bytes() == before
+    for content in (b"", b"PAR1", b"no table"):
+        out.write_bytes(content)
+        with pytest.raises(InputError, match="holds no scores of this package; name another file"):
+            score(model=network)
+        assert out.read_bytes() == content
+    pyarrow.parquet.write_table(pyarrow.table({"image": ["a"], "score": ["b"], "error": ["c"]}), out)
+    with pytest.raises(InputError, match="holds no scores of this package"):
+        score(model=network)
 
 
 def test_other_readers_see_one_data_set(photos, tmp_path, monkeypatch):
