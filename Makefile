@@ -51,6 +51,7 @@ embedded: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo 'installing the dependencies: some minutes, about 8 GB'
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test,docs,onnx,ray]'
 	touch $@
 

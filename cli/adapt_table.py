@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from grmp_plugin.api.adaptation import Adaptation
     from grmp_plugin.api.split_result import Difference, SplitResult
     from grmp_plugin.statistics.agreement import Agreement
+    from grmp_plugin.training.choice import Tried
 
 _STATISTICS = ("srcc", "plcc", "krcc", "rmse")
 
@@ -59,11 +60,13 @@ def _print_tried(adaptation: "Adaptation") -> None:
             "(KRCC), and share of the variance of their ratings that is explained\n"
         )
         print_table(_tried_table(first))
+        if any(each.error is not None for each in first.tried):
+            print_data("\nGradient steps are chosen only if they gain two standard errors (±) more\n")
 
 
 def _tried_table(split: "SplitResult") -> Table:
     table = Table()
-    for title in ("method", "rate", "epochs", "KRCC", "gain", "explained", ""):
+    for title in ("method", "learning\nrate", "epochs", "KRCC", "gain", "explained", ""):
         table.add_column(title, justify="left" if title in ("method", "") else "right", no_wrap=True)
     chosen = best(split.tried)
     for each in split.tried:
@@ -72,11 +75,17 @@ def _tried_table(split: "SplitResult") -> Table:
             "" if each.learning_rate is None else f"{each.learning_rate:g}",
             "" if each.epochs is None else str(each.epochs),
             "undefined" if math.isnan(each.krcc) else f"{each.krcc:.3f}",
-            "undefined" if math.isnan(each.gain) else f"{each.gain:+.3f}",
+            _gain(each),
             "" if each.explained is None or math.isnan(each.explained) else f"{each.explained:.0%}",
             "chosen" if each is chosen else "",
         )
     return table
+
+
+def _gain(tried: "Tried") -> str:
+    if math.isnan(tried.gain):
+        return "undefined"
+    return f"{tried.gain:+.2f}" + ("" if tried.error is None else f" ± {tried.error:.2f}")
 
 
 def _cell(numbers: "Agreement | Difference", name: str, sign: str = "") -> str:

@@ -31,7 +31,8 @@ def print_benchmark(result: "BenchmarkResult") -> None:
         _print_block(block)
     note("SRCC, PLCC: medians over draws; PLCC without a fitted curve")
     note(
-        "= best, or not significantly different from the best (Wilcoxon over draws, Holm-corrected, 5% level)"
+        "= best, or not significantly different from the best (Wilcoxon over draws, Holm-corrected, 5% "
+        "level); no mark: significantly worse, or too few draws to tell"
     )
     others = [entry for block in result.blocks for entry in block.entries[1:]]
     if others and not any(entry.standing.decidable for entry in others):

@@ -23,7 +23,7 @@ _REMEDIES = {
     "deviation_column": "Name the column of standard deviations with --std-column.",
     "image_column": "Name the column of the images with --image-column.",
     "images_folder": "Name the folder of the images with --images FOLDER.",
-    "include_learned": "Use them all the same with --include-learned.",
+    "include_learned": "Use them anyway with --include-learned.",
     "listed": "To rate near-duplicates as well, list the pictures in a file: --list FILE.",
     "lower_better": "Pass --higher-better or --lower-better.",
     "method": "Adapt in any case with --method ridge or --method prompts.",

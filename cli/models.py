@@ -109,6 +109,10 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         # open_clip's own configuration stays in one piece.
         elif isinstance(value, Mapping) and name != "architecture":
             yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            yield full, f"{len(value)} (--format json)"
+        elif isinstance(value, float):
+            yield full, f"{value:.4g}"
         else:
             yield full, value
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
-from grmp_plugin.api.adapt_notes import describe, notes_after, notes_before, notes_on_learned
+from grmp_plugin.api.adapt_notes import (
+    describe,
+    notes_after,
+    notes_before,
+    notes_on_copies,
+    notes_on_learned,
+)
 from grmp_plugin.api.adaptation import Adaptation
 from grmp_plugin.api.configured import names_configuration
 from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
@@ -207,6 +213,7 @@ def adapt(
     }
     with only_run(file):
         results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
+    _pass_on(about_copies := notes_on_copies(few_shot.copies), watch)
     skipped = (*rated.skipped, *few_shot.unreadable)
     details |= {
         "out": None if file is None else str(file),
@@ -216,7 +223,7 @@ def adapt(
         run=RunRecord("adapt", clock.date, used, seed, clock.seconds, details),
         splits=results,
         checkpoint=checkpoint,
-        notes=(*notes, *about_ratings, *about_learned, *notes_after(results, rated)),
+        notes=(*notes, *about_ratings, *about_learned, *about_copies, *notes_after(results, rated)),
         skipped=skipped,
     )
 

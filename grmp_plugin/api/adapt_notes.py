@@ -42,6 +42,17 @@ def describe(rated: Ratings, start: str) -> str:
     return f"{rated.source}: {len(rated.images)} rated images{groups}. Adapting {start}"
 
 
+def notes_on_copies(copies: int) -> list[Note]:
+    """What to say of test images that have the pixels of a shot.
+
+    Args:
+        copies: Their number.
+    """
+    if not copies:
+        return []
+    return [Note(f"not tested: {copies} images with the same pixels as a shot")]
+
+
 def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:
     """What is worth knowing before training."""
     notes = []

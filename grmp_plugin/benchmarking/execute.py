@@ -180,7 +180,10 @@ class _Execution:
     def _split(self, cell: Cell, learned: RatedSet) -> Split:
         experiment = self._experiment
         seed, elsewhere = experiment.seed + cell.draw, experiment.test_on is not None
-        return cell.shots.draw(learned.ratings, experiment.settings, seed, all_shots=elsewhere)
+        split = cell.shots.draw(learned.ratings, experiment.settings, seed, all_shots=elsewhere)
+        if experiment.settings.protocol == "released":
+            return split
+        return split.without_copies(learned.images.digests)
 
     def _cell(
         self, cell: Cell, jobs: Sequence[Job], network: GRMPIQA, learned: RatedSet, tested: RatedSet

@@ -39,7 +39,8 @@ def _caption(blocks: Sequence[Block]) -> str:
     sources = sorted({one.source for block in blocks for one in block.published})
     text = (
         "Agreement with ratings: medians over draws of the shots. Bold: best, or not significantly different "
-        "from it in SRCC (Wilcoxon's signed-rank test over draws, Holm-corrected, 5\\% level)."
+        "from it in SRCC (Wilcoxon's signed-rank test over draws, Holm-corrected, 5\\% level); others are "
+        "significantly worse, or have too few draws to tell."
     )
     return f"{text} Published: {_text('; '.join(sources))}." if sources else text
 

@@ -18,6 +18,7 @@ from grmp_plugin.data.left_out import QUALITY_MAP, left_out_words
 from grmp_plugin.data.map_mark import is_quality_map
 from grmp_plugin.data.walk import Entry, natural_key, visible_names, walk
 from grmp_plugin.errors import InputError
+from grmp_plugin.suggest import did_you_mean
 
 STDIN = "-"
 """The argument that means paths on standard input; a file of that name is `./-`."""
@@ -180,6 +181,9 @@ def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
     if not path:
         raise InputError("An empty path was given. Name a file, a folder or a pattern.")
     if not os.path.isdir(path):
+        # A missing file is a row of the result; without a suffix a folder was meant.
+        if not os.path.lexists(path) and not PurePath(path).suffix and "://" not in path:
+            raise InputError(f"'{path}': no such file or folder.{_siblings(path)}")
         yield path, _map_kind(path)
         return
     found = _search_folder(path, recursive)
@@ -189,6 +193,17 @@ def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
         raise InputError(f"'{path}': no images in this folder. Looked for {_LOOKED_FOR}{where}.")
     yield first
     yield from found
+
+
+def _siblings(path: str) -> str:
+    """A suggestion from what lies beside a path, after a space."""
+    folder, name = os.path.split(path.rstrip(os.sep))
+    try:
+        known = os.listdir(folder or ".")
+    except OSError:
+        return ""
+    found = did_you_mean(name, known)
+    return f" {found}" if found else ""
 
 
 def _search_folder(folder: str, recursive: bool) -> Iterator[_Found]:

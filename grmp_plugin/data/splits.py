@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,24 @@ class Split:
 
     shots: np.ndarray
     test: np.ndarray
+
+    def without_copies(self, digests: Sequence[str | None]) -> "Split":
+        """Without the test images that have the pixels of a shot.
+
+        Args:
+            digests: Digest of the decoded pixels of each rated image; None if unknown.
+
+        Raises:
+            InputError: When too few test images are left.
+        """
+        learned = {digests[i] for i in self.shots} - {None}
+        test = self.test[[digests[i] not in learned for i in self.test]] if len(self.test) else self.test
+        if len(test) < min(LEAST_TEST, len(self.test)):
+            raise InputError(
+                f"{len(self.test) - len(test)} of {len(self.test)} test images have the same pixels as a "
+                "shot, and too few others are left; rate other images"
+            )
+        return Split(self.shots, test)
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,23 @@ class FewShot:
             unseen = np.flatnonzero(~seen)
             self._check_left(len(unseen))
             self.ratings, self.images = self.ratings.subset(unseen), self.images.subset(unseen.tolist())
+        self.copies = 0  # test images that were left out as copies of shots, the most of a split
         self._scorer = RatedScorer(self.images)
         self._scores_of_start: dict[int, float] = {}
 
     def split(self, seed: int) -> Split:
-        """Shots and test images for a seed; raises InputError when there are too few."""
+        """Shots and test images for a seed; raises InputError when there are too few.
+
+        Test images with the pixels of a shot are left out, unless the released code's protocol is followed.
+        """
+        drawn = self._draw(seed)
+        if self._settings.protocol == "released":
+            return drawn
+        split = drawn.without_copies(self.images.digests)
+        self.copies = max(self.copies, len(drawn.test) - len(split.test))
+        return split
+
+    def _draw(self, seed: int) -> Split:
         try:
             return draw_split(
                 self.ratings,

@@ -54,10 +54,11 @@ class SavedState:
         # torch raises many kinds of errors on a damaged file.
         except Exception as error:
             raise self.unusable() from error
-        different = sorted(key for key in run.keys() | self._run.keys() if run.get(key) != self._run.get(key))
+        there, here = _flat(run), _flat(self._run)
+        different = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
         if different:
             found = "; ".join(
-                f"{key}: {_short(run.get(key))} there, {_short(self._run.get(key))} here" for key in different
+                f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in different
             )
             raise TrainingError(
                 f"{self.path} belongs to another run ({found}). Use the settings of that run, or start "
@@ -124,6 +125,14 @@ def _without_digest(data: bytes) -> memoryview:
     if hashlib.sha256(content).digest() != data[max(0, size) :]:
         raise ValueError("the digest differs")
     return content
+
+
+def _flat(run: Mapping[str, Any]) -> dict[str, Any]:
+    """With the entries of mappings in place of them, so that a message names the one that differs."""
+    flat: dict[str, Any] = {}
+    for key, value in run.items():
+        flat.update(value if isinstance(value, Mapping) else {key: value})
+    return flat
 
 
 def _short(value: Any) -> str:

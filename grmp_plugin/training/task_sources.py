@@ -45,7 +45,8 @@ def task_sources(
         known = [DRAWN, *data_set_names()]
         if name not in known:
             raise InputError(
-                f"'{name}' is no source of tasks. {f'{did_you_mean(name, known)} {_USABLE}'.lstrip()}",
+                f"'{name}' is not a known source of tasks. "
+                f"{f'{did_you_mean(name, known)} {_USABLE}'.lstrip()}",
                 argument="data",
                 see=("pristine",),
             )

@@ -323,10 +323,12 @@ def test_a_fault_of_the_configuration_names_its_file(tmp_path):
     """And not the option or argument that was never given."""
     file = tmp_path / "mine.yml"
     file.write_text("data: [kadid11k]\n")
-    with pytest.raises(InputError, match=r"mine\.yml: data: 'kadid11k' is no source of tasks") as caught:
+    with pytest.raises(
+        InputError, match=r"mine\.yml: data: 'kadid11k' is not a known source of tasks"
+    ) as caught:
         pretrain(config=file)
     assert caught.value.argument is None
     assert "--data" not in message(caught.value).splitlines()[0]
-    with pytest.raises(InputError, match="'kadid12k' is no source of tasks") as caught:
+    with pytest.raises(InputError, match="'kadid12k' is not a known source of tasks") as caught:
         pretrain("kadid12k", config=file)
     assert caught.value.argument == "data"
