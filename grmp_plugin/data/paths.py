@@ -139,6 +139,9 @@ def _expand(argument: str, recursive: bool, stdin: TextIO | None) -> Iterator[_F
     elif _has_magic(argument) and not os.path.lexists(argument):
         yield from _expand_pattern(argument, recursive)
     else:
+        # A missing file is a row of the result; without a suffix a folder was meant.
+        if argument and not os.path.lexists(argument) and not PurePath(argument).suffix:
+            raise InputError(f"'{argument}': no such file or folder.{_siblings(argument)}")
         yield from _expand_path(argument, recursive)
 
 
@@ -181,9 +184,6 @@ def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
     if not path:
         raise InputError("An empty path was given. Name a file, a folder or a pattern.")
     if not os.path.isdir(path):
-        # A missing file is a row of the result; without a suffix a folder was meant.
-        if not os.path.lexists(path) and not PurePath(path).suffix and "://" not in path:
-            raise InputError(f"'{path}': no such file or folder.{_siblings(path)}")
         yield path, _map_kind(path)
         return
     found = _search_folder(path, recursive)

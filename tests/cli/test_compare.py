@@ -216,7 +216,7 @@ MISTAKES = [
     (("compare", "ratings.csv", "--metrics", "piqe", "--scores", "ratings.csv"), "is the input"),
     (("compare", "originals", "--metrics", "piqe", "--out", "a.csv", "--scores", "a.csv"), "--out"),
     (("compare", "ratings.csv", "--metrics", "piqe", "--std-column", "gone"), "--std-column"),
-    (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "have no reference"),
+    (("compare", "gone/", "--metrics", "entropy", "--ref", "originals"), "no such file or folder"),
     (("compare", "originals", "--metrics", "piqe", "--scores", "x.doc"), "--scores"),
 ]
 

@@ -140,7 +140,7 @@ def test_wrong_use_says_what_to_do(grmp, photos, tmp_path):
     done = tmp_path / "done"
     done.mkdir()
     (done / "_shard-00000-of-00001.json").write_text(
-        '{"shard": 0, "shards": 1, "complete": false, "settings": {}, "run": null}'
+        '{"format": 1, "shard": 0, "shards": 1, "complete": false, "settings": {}, "run": null}'
     )
     cases = (
         ((photos, "--out", tmp_path / "x", "--shard", "one"), "not I/N"),
