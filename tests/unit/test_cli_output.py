@@ -14,7 +14,7 @@ NAME = "[red]:b:[bold].png"
 @pytest.fixture
 def printed(capsys):
     """A function that returns what was printed since the last call, without folding."""
-    return lambda: capsys.readouterr()
+    return capsys.readouterr
 
 
 def test_messages_and_tables_print_text_as_it_is(printed):
