@@ -104,8 +104,9 @@ class ScoreJob:
             batch_size=batch_size,
             pixel_limit=pixel_limit,
         )
+        self._identity = _identifying(self._judge)
         settings = {
-            **_identifying(self._judge),
+            **self._identity,
             "images": arguments,
             "image_column": image_column,
             "recursive": recursive,
@@ -180,7 +181,7 @@ class ScoreJob:
         from grmp_plugin.jobs.work import files_without_row
 
         images, failed, run = read_merged(self._out)
-        for name, now in json.loads(json.dumps(self._judge.details())).items():
+        for name, now in json.loads(json.dumps(self._identity)).items():
             if name in _SAME_IN_FILE and run.get(name) != now:
                 raise InputError(
                     f"{self._out} was written with {name} {shown(run.get(name))}, not {shown(now)}; name "
@@ -197,6 +198,8 @@ class ScoreJob:
 
     def _record(self, images: int, failed: int) -> RunRecord:
         summary: dict[str, Any] = {"images": images, "failed": failed}
+        # Also of a network in memory, so that the file can be told from one of another network.
+        summary["weights_sha256"] = self._identity["weights_sha256"]
         if self._units.left_out:
             summary["left_out"] = dict(self._units.left_out)
         return self._judge.record(self._watch, summary)

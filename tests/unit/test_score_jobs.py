@@ -202,17 +202,15 @@ def test_a_complete_file_is_not_taken_for_another(photos, tmp_path, small_networ
     folder.mkdir()
     shutil.copy(f"{photos}/1.jpg", folder)
     out, network = tmp_path / "scores.parquet", small_network()
-    score = partial(grmp.score, str(folder), out=out, resume=True)
+    # The same file by two paths has one row.
+    score = partial(grmp.score, [str(folder), f"{folder}/../some/1.jpg"], out=out, resume=True)
     grmp.score(str(folder), out=out, model=network)
     before = out.read_bytes()
-    (folder / "twice.jpg").symlink_to("1.jpg")  # the same file has one row
     assert score(model=network).scored == 0
-    with pytest.raises(InputError, match="was written with backbone 'small', not "):
+    with pytest.raises(InputError, match="was written with weights_sha256 '"):
         score()
     shutil.copy(f"{photos}/2.jpg", folder)
-    with pytest.raises(
-        InputError, match=r"is complete, but lacks 1 images that are there now, such as .*2\.jpg"
-    ):
+    with pytest.raises(InputError, match=r"is complete, but lacks 1 images .* such as .*2\.jpg"):
         score(model=network)
     assert out.read_bytes() == before
     for content in (b"", b"PAR1", b"no table"):

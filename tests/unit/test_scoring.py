@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from grmp_plugin.errors import InputError
 from grmp_plugin.evaluation.quality_map import quality_map
-from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
+from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions, pick_device
 
 IMAGES = 23
 
@@ -107,3 +108,16 @@ def test_scores_are_not_float64_before_they_leave_the_device(small_network, monk
         run()
         assert order[-2:] == ["cpu", "double"]
         assert order.count("double") == 1
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "found"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_the_best_device_is_chosen(monkeypatch, cuda, mps, found):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+    assert pick_device("auto").type == found
+    if not mps:
+        with pytest.raises(InputError, match="'mps' is not available here; available: cpu") as caught:
+            pick_device("mps")
+        assert caught.value.argument == "device"
