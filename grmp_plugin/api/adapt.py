@@ -213,7 +213,7 @@ def adapt(
     }
     with only_run(file):
         results, checkpoint = _adapt_all(few_shot, details, used, seed, file, resume)
-    _pass_on(about_copies := notes_on_copies(few_shot.copies), watch)
+    _pass_on(about_copies := notes_on_copies(few_shot.copies, len(results)), watch)
     skipped = (*rated.skipped, *few_shot.unreadable)
     details |= {
         "out": None if file is None else str(file),

@@ -42,15 +42,18 @@ def describe(rated: Ratings, start: str) -> str:
     return f"{rated.source}: {len(rated.images)} rated images{groups}. Adapting {start}"
 
 
-def notes_on_copies(copies: int) -> list[Note]:
+def notes_on_copies(copies: int, splits: int) -> list[Note]:
     """What to say of test images that have the pixels of a shot.
 
     Args:
-        copies: Their number.
+        copies: Their number, the largest of all splits.
+        splits: Number of splits.
     """
     if not copies:
         return []
-    return [Note(f"not tested: {copies} images with the same pixels as a shot")]
+    images = "1 image" if copies == 1 else f"{copies} images"
+    most = "" if splits == 1 else "up to "
+    return [Note(f"not tested: {most}{images} with the same pixels as a shot")]
 
 
 def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:

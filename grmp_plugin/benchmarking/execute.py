@@ -165,7 +165,7 @@ class _Execution:
         )
         self._skipped.update({row.image: row for row in found.unreadable})
         if found.learned:
-            used = "used all the same" if experiment.include_learned else "left out"
+            used = "used anyway" if experiment.include_learned else "left out"
             self._note(
                 f"{data.name}: {found.learned} images that {experiment.start.source} learned from: {used}"
             )
@@ -181,7 +181,8 @@ class _Execution:
         experiment = self._experiment
         seed, elsewhere = experiment.seed + cell.draw, experiment.test_on is not None
         split = cell.shots.draw(learned.ratings, experiment.settings, seed, all_shots=elsewhere)
-        if experiment.settings.protocol == "released":
+        # Another data set to test on has none of these images; see `without_images_of`.
+        if elsewhere or experiment.settings.protocol == "released":
             return split
         return split.without_copies(learned.images.digests)
 

@@ -47,7 +47,7 @@ class Split:
             InputError: When too few test images are left.
         """
         learned = {digests[i] for i in self.shots} - {None}
-        test = self.test[[digests[i] not in learned for i in self.test]] if len(self.test) else self.test
+        test = np.array([i for i in self.test if digests[i] not in learned], int)
         if len(test) < min(LEAST_TEST, len(self.test)):
             raise InputError(
                 f"{len(self.test) - len(test)} of {len(self.test)} test images have the same pixels as a "

@@ -269,13 +269,12 @@ class GRMPIQA(nn.Module):
     def _visual_keys_values(self, batch: int, numbers: Sequence[int]) -> dict[int, KeysValues]:
         """Keys and values of the prompts in at least the numbered image blocks."""
         blocks = self.clip.visual.transformer.resblocks
-        weights = list(self.visual_prompts.parameters())
-        for block in blocks:
-            weights += [*block.ln_1.parameters(), block.attn.in_proj_weight, block.attn.in_proj_bias]
-
         # With dropout every call draws its own masks, even if only the prompts are in training mode.
         if self.training or self.visual_prompts.training:
             return self.visual_prompts.keys_values(blocks, batch, numbers)
+        weights = list(self.visual_prompts.parameters())
+        for block in blocks:
+            weights += [*block.ln_1.parameters(), block.attn.in_proj_weight, block.attn.in_proj_bias]
         result: dict[int, KeysValues] = self._cache.get(
             "prompts", weights, lambda: self.visual_prompts.keys_values(blocks)
         )

@@ -34,11 +34,12 @@ def estimate_seconds(
     scorer.scores(trainer.net, scored[: len(few)])
     embedding = _timed(lambda: scorer.embed(trainer.net, scored[: len(few)]))
     scoring = _timed(lambda: scorer.scores(trainer.net, scored[: len(few)]))
-    # The first step also embeds the shots; later ones use the cache.
+    # The first step with a view also embeds it; later ones use the cache.
     first, again = (_timed(lambda: trainer.try_gradients(batch)) for _ in range(2))
     times = 2 * splits
     total = embedding * scorer.embeddings_ahead(scored, times) + scoring * times * len(scored)
-    return (total + splits * len(shots) * (first + (epochs - 1) * again)) / len(few)
+    firsts = min(epochs, trainer.frozen.draws or 1)
+    return (total + splits * len(shots) * (firsts * (first - again) + epochs * again)) / len(few)
 
 
 def _timed(work: Callable[[], object]) -> float:

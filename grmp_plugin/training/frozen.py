@@ -48,6 +48,9 @@ class FrozenPart:
         block: Index of the first image block that learns.
         draws: Number of draws per image; None: every step draws anew.
         seed: Random seed of the draws.
+
+    Attributes:
+        draws: As given.
     """
 
     def __init__(
@@ -62,14 +65,14 @@ class FrozenPart:
         self._network = network
         self._teacher = teacher
         self._block = block
-        self._draws = draws
+        self.draws = draws
         self._seed = seed
         self._cached: dict[tuple[int, int | None], Shown] = {}
         self._fits: int | None = None  # entries that fit into the cache; known after the first one
 
     def share(self, other: "FrozenPart") -> None:
         """Use the cache of another training of the same start on the same shots, and fill it."""
-        if (self._block, self._draws, self._seed) == (other._block, other._draws, other._seed):
+        if (self._block, self.draws, self._seed) == (other._block, other.draws, other._seed):
             self._cached = other._cached
 
     @torch.no_grad()
@@ -86,8 +89,8 @@ class FrozenPart:
         """
         images = images if images.ndim == 5 else images.unsqueeze(1)
         config = self._network.config.preprocess
-        if numbers is not None and self._draws is not None:
-            picked = torch.randint(self._draws, (len(images),), generator=generator).tolist()
+        if numbers is not None and self.draws is not None:
+            picked = torch.randint(self.draws, (len(images),), generator=generator).tolist()
             return _stacked(
                 [self._drawn(n, d, views) for n, d, views in zip(numbers, picked, images, strict=True)]
             )

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,8 @@ class SavedState:
         # torch raises many kinds of errors on a damaged file.
         except Exception as error:
             raise self.unusable() from error
-        there, here = _flat(run), _flat(self._run)
-        different = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
-        if different:
-            found = "; ".join(
-                f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in different
-            )
+        found = "; ".join(_differences(run, self._run))
+        if found:
             raise TrainingError(
                 f"{self.path} belongs to another run ({found}). Use the settings of that run, or start "
                 "without resuming",
@@ -127,12 +123,16 @@ def _without_digest(data: bytes) -> memoryview:
     return content
 
 
-def _flat(run: Mapping[str, Any]) -> dict[str, Any]:
-    """With the entries of mappings in place of them, so that a message names the one that differs."""
-    flat: dict[str, Any] = {}
-    for key, value in run.items():
-        flat.update(value if isinstance(value, Mapping) else {key: value})
-    return flat
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two runs, in words; of settings, each that differs."""
+    for key in sorted(there.keys() | here.keys()):
+        one, other = there.get(key), here.get(key)
+        if one == other and (key in there) == (key in here):
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other)
+        else:
+            yield f"{key}: {_short(one)} there, {_short(other)} here"
 
 
 def _short(value: Any) -> str:

@@ -208,10 +208,12 @@ def test_values_that_cannot_be_used(adapt, arguments, argument):
     assert caught.value.argument == argument
 
 
-@pytest.mark.parametrize("argument", ["strength", "learning_rate", "epochs"])
-def test_ridge_takes_no_gradient_steps(adapt, argument):
+@pytest.mark.parametrize(
+    ("argument", "value"), [("strength", 3), ("learning_rate", 3), ("epochs", 3), ("precision", "bf16")]
+)
+def test_ridge_takes_no_gradient_steps(adapt, argument, value):
     with pytest.raises(InputError, match="which method ridge does not take") as problem:
-        adapt(method="ridge", **{argument: 3})
+        adapt(method="ridge", **{argument: value})
     assert problem.value.argument == argument
 
 

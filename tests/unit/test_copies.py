@@ -38,6 +38,21 @@ def test_copies_of_shots_are_not_tested(ratings):
     )
 
 
+def test_neither_by_a_benchmark(ratings, tmp_path):
+    table = grmp.benchmark(
+        ratings, out=tmp_path / "out", shots=[6], splits=3, methods=["ridge"], mos_range=(1, 5)
+    )
+    tested = [row.images for block in table.blocks for entry in block.entries for row in entry.rows]
+    assert len(tested) == 3
+    assert all(12 <= images < 18 for images in tested)
+
+
+def test_the_note_counts_the_most_of_several_splits(ratings):
+    adapted = grmp.adapt(ratings, shots=6, method="ridge", mos_range=(1, 5), splits=3)
+    most = max(18 - len(split.tested) for split in adapted.splits)
+    assert any(f"not tested: up to {most} images with" in note.message for note in adapted.notes)
+
+
 def test_too_few_left(ratings, tmp_path):
     for number in range(2, 12):
         for kind in ("png", "bmp"):

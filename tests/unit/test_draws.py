@@ -5,29 +5,33 @@ import math
 import pytest
 import torch
 
+from grmp_plugin.benchmarking.trainers import TRAINERS
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.learned import first_changed_block
 from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.training import frozen
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
 from grmp_plugin.training.autocast import Autocast
-from grmp_plugin.training.settings import StepSettings
+from grmp_plugin.training.presets import read_config
+from grmp_plugin.training.settings import AdaptConfig, StepSettings
 from grmp_plugin.training.views import pick_views
 
 SHOTS = 4
 
 
+def options(checkpoint, **train):
+    return {
+        "num_gpu": 0,
+        "is_train": True,
+        "dist": False,
+        "manual_seed": 0,
+        "network": {"type": "GRMPIQA", "model": checkpoint},
+        "train": {"optim": {"type": "SGD", "lr": 0.05}, **train},
+    }
+
+
 def make_trainer(checkpoint, **train):
-    return GRMPAdaptModel(
-        {
-            "num_gpu": 0,
-            "is_train": True,
-            "dist": False,
-            "manual_seed": 0,
-            "network": {"type": "GRMPIQA", "model": checkpoint},
-            "train": {"optim": {"type": "SGD", "lr": 0.05}, **train},
-        }
-    )
+    return GRMPAdaptModel(options(checkpoint, **train))
 
 
 def batch(numbers=range(SHOTS), views=1, side=36):
@@ -166,6 +170,21 @@ def test_scene_texts_pass_the_frozen_blocks_once(small_checkpoint):
     )
 
 
+@pytest.mark.parametrize(("name", "block"), [("coop", 2), ("lora", 0), ("finetune", 0)])
+def test_what_a_baseline_learns_is_not_kept(small_checkpoint, name, block):
+    trainer = TRAINERS[name](options(small_checkpoint("vit", "squash"), draws=2, strength=0))
+    assert len(trainer.net.clip.visual.transformer.resblocks) == 3
+    assert first_changed_block(trainer.net, trainer.learned) == block
+    start = trainer.start_values
+    assert not same(train(trainer), start)
+
+
+def test_the_released_protocol_draws_anew():
+    own = read_config(AdaptConfig, None, backbone="grmp-tiny").training
+    released = read_config(AdaptConfig, None, backbone="grmp-tiny", protocol="released").training
+    assert (own.draws, released.draws) == (8, None)
+
+
 # Reduced precision
 
 
@@ -232,10 +251,7 @@ def test_reduced_precision_on_cuda(small_checkpoint, precision):
     checkpoint = small_checkpoint("vit", "squash")
     ends = []
     for name in ("fp32", precision):
-        options = {"num_gpu": 1, "is_train": True, "dist": False, "manual_seed": 0}
-        options["network"] = {"type": "GRMPIQA", "model": checkpoint}
-        options["train"] = {"optim": {"type": "SGD", "lr": 0.05}, "precision": name, "draws": 2}
-        trainer = GRMPAdaptModel(options)
+        trainer = GRMPAdaptModel({**options(checkpoint, precision=name, draws=2), "num_gpu": 1})
         end = train(trainer, 10)
         ends.append(torch.cat([(end[n] - trainer.start_values[n]).flatten().cpu() for n in end]))
     assert torch.nn.functional.cosine_similarity(*ends, dim=0) > 0.99

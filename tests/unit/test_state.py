@@ -49,6 +49,25 @@ def test_a_torn_state_is_noticed(tmp_path, size):
         saved.load()
 
 
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"seed": 1}, "seed: 0 there, 1 here"),
+        ({"settings": {"epochs": 50, "draws": None, "shots": 9}}, r"epochs: 300 there, 50 here\)"),
+        ({"settings": {"epochs": 300, "shots": 9}}, "draws: null there, null here"),
+        ({"settings": {}}, "draws: .*epochs: 300 there, null here.*shots"),
+        ({"prompts": {}}, "prompts: null there, {} here"),
+        ({"settings": None}, "settings: {.*} there, null here"),
+    ],
+)
+def test_only_the_same_run_is_resumed_and_what_differs_is_named(tmp_path, other, words):
+    run = {"seed": 0, "prompts": None, "settings": {"epochs": 300, "draws": None, "shots": 9}}
+    SavedState(tmp_path / "a.state", run).save({})
+    assert SavedState(tmp_path / "a.state", run).load() == {}
+    with pytest.raises(TrainingError, match=rf"belongs to another run \({words}"):
+        SavedState(tmp_path / "a.state", run | other).load()
+
+
 @pytest.fixture
 def full_disk(monkeypatch):
     """Temporary files that lead to a device without room."""
