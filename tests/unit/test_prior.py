@@ -6,11 +6,12 @@ import scipy.linalg
 import torch
 
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.training.embedded import prior
 from grmp_plugin.training.embedded.corpus import Corpus
-from grmp_plugin.training.embedded.prior import with_prior
 from grmp_plugin.training.embedded.settings import PriorSettings
 
 PHOTOGRAPHS, VERSIONS, VIEWS = 30, 4, 2
+FEATURES = 60
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +53,47 @@ def expected_covariance(features, shrinkage):
     return root @ (changes.T @ changes / len(changes)) @ root
 
 
-def test_prior_is_the_distortions_in_units_of_the_contents(checkpoint, corpus):
-    found = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000, shrinkage=0.5))).head_prior
-    trunk = GRMPIQA(checkpoint).clip.visual.conv1
-    with torch.no_grad():
-        seen = trunk.standardized_view(torch.from_numpy(corpus.view).float())
-    expected = expected_covariance(seen.mean(2).numpy(), 0.5)
-    product = (found @ found.T).double().numpy()
+@pytest.fixture(scope="module")
+def features():
+    """(P, Q, D) of fewer features than a trunk has, which would take a minute."""
+    rng = np.random.default_rng(1)
+    photographs = rng.normal(size=(PHOTOGRAPHS, 1, FEATURES)) * np.linspace(0.2, 3, FEATURES)
+    return (photographs + 0.3 * rng.normal(size=(PHOTOGRAPHS, VERSIONS, FEATURES))).astype(np.float32)
+
+
+def test_prior_is_the_distortions_in_units_of_the_contents(features):
+    found = prior._directions(features, PriorSettings(rank=10_000, shrinkage=0.5))
+    expected = expected_covariance(features, 0.5)
+    product = found @ found.T
     np.testing.assert_allclose(product / np.trace(product), expected / np.trace(expected), rtol=0, atol=1e-6)
-    assert found.abs().max() == 1
+    assert np.abs(found).max() == 1
 
 
-def test_largest_directions_are_kept(checkpoint, corpus):
-    whole = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=10_000))).head_prior
-    few = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings(rank=3))).head_prior
-    assert few.shape[1] == 3
-    lengths = whole.norm(dim=0)
-    torch.testing.assert_close(few.norm(dim=0) / few.norm(), lengths[-3:] / lengths[-3:].norm())
-    assert (lengths.diff() >= -1e-6).all()
+def test_largest_directions_are_kept(features):
+    whole = prior._directions(features, PriorSettings(rank=10_000))
+    few = prior._directions(features, PriorSettings(rank=3))
+    assert few.shape == (FEATURES, 3)
+    lengths = np.linalg.norm(whole, axis=0)
+    kept = lengths[-3:] / np.linalg.norm(lengths[-3:])
+    np.testing.assert_allclose(np.linalg.norm(few, axis=0) / np.linalg.norm(few), kept, rtol=1e-9)
+    assert (np.diff(lengths) >= -1e-6).all()
 
 
-def test_scores_do_not_change(checkpoint, corpus):
+def test_of_standardised_statistics_beside_the_network(checkpoint, corpus, monkeypatch):
+    """What the prior is made from, where it is kept, and that scores are as before."""
+    given = []
+
+    def directions(features, settings):
+        given.append((features, settings))
+        return np.linspace(-1, 1, 2 * features.shape[-1]).reshape(-1, 2)
+
+    monkeypatch.setattr(prior, "_directions", directions)
+    network, plain = GRMPIQA(prior.with_prior(checkpoint, corpus, PriorSettings(rank=2))), GRMPIQA(checkpoint)
+    with torch.no_grad():
+        seen = plain.clip.visual.conv1.standardized_view(torch.from_numpy(corpus.view).float())
+    ((features, settings),) = given
+    np.testing.assert_allclose(features, seen.mean(2).numpy(), rtol=0, atol=1e-6)
+    assert settings == PriorSettings(rank=2)
+    np.testing.assert_allclose(network.head_prior, directions(features, settings), rtol=0, atol=1e-6)
     images = torch.rand(2, 3, 40, 60)
-    with_one = GRMPIQA(with_prior(checkpoint, corpus, PriorSettings()))
-    assert torch.equal(with_one(images), GRMPIQA(checkpoint)(images))
+    assert torch.equal(network(images), plain(images))
