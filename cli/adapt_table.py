@@ -57,16 +57,19 @@ def _print_tried(adaptation: "Adaptation") -> None:
         more = "" if len(adaptation.splits) == 1 else ", first split"
         print_data(
             f"\nWhat cross-validation inside the shots compared{more}: order of shots left out "
-            "(KRCC), and share of the variance of their ratings that is explained\n"
+            "(KRCC, and its gain over the start), and share of the variance of their ratings explained (R²)\n"
         )
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
-            print_data("\nGradient steps are chosen only if they gain two standard errors (±) more\n")
+            print_data(
+                "\nGradient steps are chosen only if they gain two standard errors (±) more than the better "
+                "of start and ridge\n"
+            )
 
 
 def _tried_table(split: "SplitResult") -> Table:
     table = Table()
-    for title in ("method", "learning\nrate", "epochs", "KRCC", "gain", "explained", ""):
+    for title in ("method", "learning\nrate", "epochs", "KRCC", "gain", "R²", ""):
         table.add_column(title, justify="left" if title in ("method", "") else "right", no_wrap=True)
     chosen = best(split.tried)
     for each in split.tried:
@@ -76,7 +79,7 @@ def _tried_table(split: "SplitResult") -> Table:
             "" if each.epochs is None else str(each.epochs),
             "undefined" if math.isnan(each.krcc) else f"{each.krcc:.3f}",
             _gain(each),
-            "" if each.explained is None or math.isnan(each.explained) else f"{each.explained:.0%}",
+            "" if each.explained is None or math.isnan(each.explained) else f"{each.explained:.2f}",
             "chosen" if each is chosen else "",
         )
     return table
