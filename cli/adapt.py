@@ -48,6 +48,7 @@ HELP = (
 )
 
 _SOME_SKIPPED = 3
+_NOT_KEPT = "without --out FILE.safetensors, the adapted model is not kept and cannot be resumed"
 
 
 def adapt(
@@ -161,12 +162,11 @@ def adapt(
     from .errors import note_text
     from .progress import ShownProgress
 
-    watch = ShownProgress(tensorboard)
+    kept = out is not None or resume
+    watch = ShownProgress(tensorboard, advice=None if kept else _NOT_KEPT)
     state = KeptState(out, resume)
     try:
         with watch.running():
-            if out is None and not resume:
-                note("without --out FILE.safetensors, the adapted model is not kept and cannot be resumed")
             adapted = adapt_to(
                 ratings,
                 shots,

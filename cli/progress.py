@@ -30,10 +30,12 @@ class ShownProgress(Watch):
     Args:
         tensorboard: Folder for TensorBoard's logs.
         unit: What is counted, `epoch` or `task`.
+        advice: Printed when the training begins: once nothing is wrong with what it was given.
     """
 
-    def __init__(self, tensorboard: Path | None, unit: str = "epoch") -> None:
+    def __init__(self, tensorboard: Path | None, unit: str = "epoch", advice: str | None = None) -> None:
         self._unit = unit
+        self._advice = advice
         self._tensorboard = tensorboard
         self._writer: Any = None
         self._log_folder = ""
@@ -67,6 +69,8 @@ class ShownProgress(Watch):
     def begin(self, description: str) -> None:
         """Print it."""
         self._print(description)
+        if self._advice is not None:
+            self._print(self._advice)
 
     def note(self, note: Note) -> None:
         """Print it, and remember it as printed."""

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/label_selection.py ratings.csv --out selection.csv
     python tests/benchmarks/label_selection.py ratings.csv --plan more --out more.csv
-    python tests/benchmarks/label_selection.py ratings.csv --plan raters --out raters.csv
+    python tests/benchmarks/label_selection.py ratings.csv --plan raters --out raters.csv --picture raters.png
 
 `ratings.csv` has rated photographs (image, mos, std) that the adapted model has not learned from. For each
 seed, half of the photographs are the test, the same for all; a strategy chooses from the other half without
@@ -72,6 +72,32 @@ def main() -> None:
             _write(options.out, rows)
             print(f"{name}, seed {seed}: SRCC {rows[-1]['after']:.4f}", file=sys.stderr)
     _print(rows)
+    if options.picture:
+        _draw(rows, options.picture)
+
+
+def _draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """SRCC over the number of ratings: a curve of the plans with 50 pictures, a point for each other."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    by_pictures: dict[int, list[tuple[int, float, float]]] = {}
+    for pictures, raters in _PLANS:
+        values = np.array([float(r["after"]) for r in rows if r["variant"] == f"{pictures} x {raters}"])
+        half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        by_pictures.setdefault(pictures, []).append((raters, float(values.mean()), float(half)))
+    for pictures, points in by_pictures.items():
+        raters, means, halves = (np.array(part) for part in zip(*points, strict=True))
+        axes.errorbar(pictures * raters, means, halves, marker="o", capsize=3, label=f"{pictures} pictures")
+        for count, mean in zip(raters, means, strict=True):
+            label = "1 rater" if count == 1 else f"{count} raters"
+            axes.annotate(label, (pictures * count, mean), xytext=(6, -12), textcoords="offset points")
+    axes.set(xscale="log", xlabel="ratings given", ylabel="SRCC, mean and 95% interval over draws")
+    ticks = [pictures * raters for pictures, raters in _PLANS]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.minorticks_off()
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=110)
 
 
 def _drawn(
@@ -189,6 +215,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("ratings", type=Path, help="CSV with image, mos and perhaps std")
     parser.add_argument("--out", type=Path, default=Path("selection.csv"), help="rows so far; continued")
     parser.add_argument("--plan", choices=["strategies", "more", "raters"], default="strategies")
+    parser.add_argument("--picture", type=Path, help="picture of SRCC over ratings, for --plan raters")
     parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES))
     parser.add_argument("--shots", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=20)

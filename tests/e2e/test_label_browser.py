@@ -292,6 +292,44 @@ def test_without_a_mouse_and_with_a_screen_reader(browser: Browser, photos: Path
     server.stop()
 
 
+def test_the_next_picture_is_there_before_it_is_needed(
+    browser: Browser, photos: Path, tmp_path: Path
+) -> None:
+    server = Server(str(photos), "--count", "12", "--out", str(tmp_path / "r.csv"))
+    begin(browser, server.url, "Ada")
+    for key in "123":
+        following = browser.run("state.following")
+        browser.until(f"pictures.has('{following}/0')")
+        browser.run(f"pictures.get('{following}/0').then((image) => {{ image.title = 'early'; }})")
+        address = f"picture/{following}/0"
+        assert sum(address in request for request in browser.requests) == 1
+        vote(browser, key)
+        # What is shown is the picture that was loaded while the one before it was judged.
+        browser.until(READY)
+        assert browser.run("state.task") == following
+        assert browser.run("document.querySelector('#stage img').title") == "early"
+        assert sum(address in request for request in browser.requests) == 1
+    server.stop()
+
+
+def test_nothing_is_told_by_colour_alone(browser: Browser, photos: Path, tmp_path: Path) -> None:
+    server = Server(str(photos), "--count", "12", "--out", str(tmp_path / "r.csv"))
+    browser.call("Emulation.setEmulatedVisionDeficiency", type="achromatopsia")
+    begin(browser, server.url, "Ada")
+    looks = """[...document.querySelectorAll("#choices button")].map((one) => {
+        const style = getComputedStyle(one);
+        return [style.color, style.backgroundColor, style.borderColor].join();
+    })"""
+    # The choices differ by their words and keys only, and so do errors.
+    assert len(set(browser.run(looks))) == 1
+    words = browser.run("[...$('choices').children].map((one) => one.textContent)")
+    assert words == ["1 Bad", "2 Poor", "3 Fair", "4 Good", "5 Excellent"]
+    for button in ("undo", "skip", "full", "pause", "help"):
+        assert browser.run(f"$('{button}').textContent.trim()")
+    vote(browser, "3")
+    server.stop()
+
+
 def test_a_break_is_proposed_after_25_minutes(browser: Browser, photos: Path, tmp_path: Path) -> None:
     server = Server(str(photos), "--count", "12", "--out", str(tmp_path / "r.csv"))
     begin(browser, server.url, "Ada")
