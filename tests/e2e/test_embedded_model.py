@@ -37,14 +37,14 @@ RELEASED = {
         "rocket_contrast_decrease": 0.5340,
     },
     "grmp_iqa-tiny-meta": {
-        "astronaut": 0.8803,
-        "astronaut_gaussian_blur": 0.1068,
-        "chelsea": 0.8411,
-        "chelsea_white_noise": 0.1526,
-        "coffee": 0.8065,
-        "coffee_jpeg": 0.0905,
-        "rocket": 0.8044,
-        "rocket_contrast_decrease": 0.4805,
+        "astronaut": 0.9412,
+        "astronaut_gaussian_blur": 0.0558,
+        "chelsea": 0.9155,
+        "chelsea_white_noise": 0.0395,
+        "coffee": 0.8944,
+        "coffee_jpeg": 0.0547,
+        "rocket": 0.9078,
+        "rocket_contrast_decrease": 0.6091,
     },
 }
 

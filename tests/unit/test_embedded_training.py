@@ -28,10 +28,11 @@ from grmp_plugin.training.embedded.imagenet import ImageNetClassifier
 from grmp_plugin.training.embedded.photographs import photographs, scene_of
 from grmp_plugin.training.embedded.rated import RatedViews
 from grmp_plugin.training.embedded.settings import Recipe
-from grmp_plugin.training.embedded.shortcut import with_shortcut
+from grmp_plugin.training.embedded.shortcut import ridge_regression, with_shortcut
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "tiny" / "embedded.yml"
 COMMAND = [sys.executable, "-m", "grmp_plugin.training.embedded"]
+SUMMARY = {f"clip.visual.conv1.summary.{name}" for name in ("0.weight", "0.bias", "2.weight", "2.bias")}
 FILES = ("backbone", "grmp_iqa-tiny-meta", "grmp_iqa-tiny")
 
 
@@ -104,7 +105,9 @@ def changed(first, second):
 def test_each_stage_learns_what_it_should(trained):
     backbone, meta, metric = (tensors(trained, name) for name in FILES)
     assert changed(backbone, meta)
-    assert all(name.startswith(("text_prompt.", "visual_prompts.")) for name in changed(backbone, meta))
+    prompts = changed(backbone, tensors(trained, "prompts"))
+    assert all(name.startswith(("text_prompt.", "visual_prompts.")) for name in prompts)
+    assert changed(tensors(trained, "prompts"), meta) == SUMMARY, "the direction of distortion"
     learned = changed(meta, metric)
     assert {"text_prompt.ctx", "clip.visual.conv1.local.weight", "clip.visual.proj"} <= learned
     assert not any(name.startswith("clip.visual.conv1.net.") for name in learned), "the trunk is frozen"
@@ -335,11 +338,8 @@ def test_shortcut_carries_a_ridge_regression_to_the_score(trained):
     quality = np.linspace(0.05, 0.85, 9)
     views = RatedViews(kept["cells"], kept["view"], kept["view"].shape[1] - 2, quality)
     seen = views.as_scored(np.arange(9))
-    with_it = with_shortcut(start, seen, quality, strength=2.0)
-    differing = changed(start.tensors, with_it.tensors)
-    assert differing == {
-        f"clip.visual.conv1.summary.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")
-    }
+    with_it = with_shortcut(start, ridge_regression(start, seen, quality), seen, strength=2.0)
+    assert changed(start.tensors, with_it.tensors) == SUMMARY
     weight, bias = (with_it.tensors[f"clip.visual.conv1.summary.0.{n}"] for n in ("weight", "bias"))
     (unit,) = (weight != start.tensors["clip.visual.conv1.summary.0.weight"]).any(1).nonzero()[:, 0]
     networks = [GRMPIQA(checkpoint) for checkpoint in (start, with_it)]

@@ -1,4 +1,4 @@
-"""The embedded models from start to end: corpus, backbone, meta-prompts, metric, prior of a head."""
+"""The embedded models from start to end: corpus, backbone, meta-prompts, metric, and what is fitted."""
 
 import dataclasses
 import logging
@@ -11,14 +11,18 @@ from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training.embedded.backbone import train_backbone
-from grmp_plugin.training.embedded.corpus import make_corpus
+from grmp_plugin.training.embedded.corpus import Corpus, make_corpus
+from grmp_plugin.training.embedded.distortion_axis import corpus_statistics, distortion_axis
 from grmp_plugin.training.embedded.learned_from import digests_of, original_digests
 from grmp_plugin.training.embedded.metric import train_metric
 from grmp_plugin.training.embedded.photographs import photographs
 from grmp_plugin.training.embedded.prior import with_prior
 from grmp_plugin.training.embedded.prompts import learn_prompts
 from grmp_plugin.training.embedded.rated import rated_views
-from grmp_plugin.training.embedded.settings import Recipe
+from grmp_plugin.training.embedded.settings import AxisSettings, Recipe
+from grmp_plugin.training.embedded.shortcut import with_shortcut
+
+_PHOTOGRAPHS = 400  # enough to know along which direction the score changes most
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +74,21 @@ def make_models(recipe: Recipe, folder: Path, ratings_file: Path, work: Path, pr
         everything = np.arange(len(ratings.images))
         return _with(train_metric(recipe, meta, corpus, views, everything, state), learned_from=seen)
 
-    released = {
-        work / "grmp_iqa-tiny-meta.safetensors": meta,
-        work / "grmp_iqa-tiny.safetensors": _kept(work / "metric.safetensors", metric),
-    }
-    for file, checkpoint in released.items():
-        _kept(file, lambda state, trained=checkpoint: with_prior(trained, corpus, recipe.prior))  # type: ignore[misc]
-    return list(released)
+    def released(trained: Checkpoint) -> Checkpoint:
+        return _with(with_prior(trained, corpus, recipe.prior), recipe_version=recipe.version)
+
+    taught = _kept(work / "metric.safetensors", metric)
+    files = [work / f"{name}.safetensors" for name in ("grmp_iqa-tiny-meta", "grmp_iqa-tiny")]
+    _kept(files[0], lambda state: released(_by_axis(meta, corpus, recipe.axis)))
+    _kept(files[1], lambda state: released(taught))
+    return files
+
+
+def _by_axis(checkpoint: Checkpoint, corpus: Corpus, settings: AxisSettings) -> Checkpoint:
+    """The checkpoint, whose score also goes by the direction of distortion."""
+    axis = distortion_axis(corpus_statistics(checkpoint, corpus), settings.shrinkage)
+    undistorted = [(photograph, 0, 0) for photograph in range(min(len(corpus.view), _PHOTOGRAPHS))]
+    return with_shortcut(checkpoint, axis, corpus.statistics(undistorted), settings.strength)
 
 
 def _kept(file: Path, make: Callable[[Path], Checkpoint]) -> Checkpoint:

@@ -20,7 +20,7 @@ from grmp_plugin.training.embedded.losses import disagreement, ranking_loss
 from grmp_plugin.training.embedded.rated import RatedViews
 from grmp_plugin.training.embedded.readout import Readout
 from grmp_plugin.training.embedded.settings import Recipe
-from grmp_plugin.training.embedded.shortcut import with_shortcut
+from grmp_plugin.training.embedded.shortcut import ridge_regression, with_shortcut
 from grmp_plugin.training.embedded.steps import run_steps
 from grmp_plugin.training.losses import quality_loss
 
@@ -66,7 +66,8 @@ def train_metric(
     }
     trained = Checkpoint(recipe.network, tensors, info)
     quality = rated.quality[learned_from]
-    return with_shortcut(trained, rated.as_scored(learned_from), quality, settings.shortcut)
+    seen = rated.as_scored(learned_from)
+    return with_shortcut(trained, ridge_regression(trained, seen, quality), seen, settings.shortcut)
 
 
 @torch.no_grad()

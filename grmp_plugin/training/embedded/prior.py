@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training.embedded.corpus import Corpus
+from grmp_plugin.training.embedded.distortion_axis import corpus_statistics
 from grmp_plugin.training.embedded.settings import PriorSettings
 
 
@@ -25,13 +25,8 @@ def with_prior(checkpoint: Checkpoint, corpus: Corpus, settings: PriorSettings) 
         corpus: Distorted versions of photographs; the first of each is the photograph as it is.
         settings: How much of the covariances is kept.
     """
-    trunk = GRMPIQA(checkpoint).clip.visual.conv1
-    with torch.inference_mode():
-        # (P, Q, G): every version, mean over its views.
-        versions = torch.stack(
-            [trunk.standardized_view(torch.from_numpy(view).float()).mean(1) for view in corpus.view]
-        )
-    prior = torch.from_numpy(_directions(versions.numpy(), settings)).float()
+    versions = corpus_statistics(checkpoint, corpus)
+    prior = torch.from_numpy(_directions(versions, settings)).float()
     return dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, "head_prior": prior})
 
 
