@@ -18,19 +18,24 @@ from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import atomic_write, user_cache
-from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
+from grmp_plugin.synthetic.distortions import distort
 from grmp_plugin.synthetic.observer import GRADES, Observer
 from grmp_plugin.synthetic.scenes import draw_scene
 
 NAME = "demo"
 # Increase with any change of pictures or ratings; each version has its own folder.
-_VERSION = 1
+_VERSION = 2
 _FIRST_SEED = 2**33
 _SIDE = 288  # pixels
 
 PICTURES = 90
 VERSIONS = 8
 """Versions of each picture; the first one is pristine."""
+
+# As from one camera or codec: a few kinds of fault at many levels. Fifty ratings cannot tell an observer's
+# taste in thirty kinds.
+_KINDS = ("lens_blur", "white_noise", "jpeg", "darken", "saturation_decrease", "over_sharpening")
+_LEVELS = 5
 
 
 def demo_ratings(
@@ -76,9 +81,9 @@ def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None
         name = f"{scene}_{number:02d}"
         rng = np.random.default_rng([_VERSION, number])
         pristine = draw_scene(scene, _FIRST_SEED + number, _SIDE, _SIDE)
-        kinds = rng.choice(list(DISTORTIONS), VERSIONS - 1, replace=False)
-        for kind in (None, *(str(kind) for kind in kinds)):
-            level = int(rng.integers(1, 6)) if kind else 0
+        faults = [(kind, level) for kind in _KINDS for level in range(1, _LEVELS + 1)]
+        chosen = rng.choice(len(faults), VERSIONS - 1, replace=False)
+        for kind, level in ((None, 0), *(faults[at] for at in chosen)):
             image = distort(pristine, kind, level, seed=number) if kind else pristine
             file = f"{name}_{kind}_{level}.png" if kind else f"{name}.png"
             with atomic_write(root / file) as temporary:
