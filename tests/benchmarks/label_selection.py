@@ -88,12 +88,20 @@ def _draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         by_pictures.setdefault(pictures, []).append((raters, float(values.mean()), float(half)))
     for pictures, points in by_pictures.items():
         raters, means, halves = (np.array(part) for part in zip(*points, strict=True))
-        axes.errorbar(pictures * raters, means, halves, marker="o", capsize=3, label=f"{pictures} pictures")
+        axes.errorbar(
+            pictures * raters,
+            means,
+            halves,
+            marker="o",
+            capsize=3,
+            label=f"{pictures} pictures, 95% interval",
+        )
         for count, mean in zip(raters, means, strict=True):
             label = "1 rater" if count == 1 else f"{count} raters"
             axes.annotate(label, (pictures * count, mean), xytext=(6, -12), textcoords="offset points")
-    axes.set(xscale="log", xlabel="ratings given", ylabel="SRCC, mean and 95% interval over draws")
-    ticks = [pictures * raters for pictures, raters in _PLANS]
+    axes.set(xscale="log", xlabel="ratings given", ylabel="SRCC, mean over draws")
+    axes.margins(x=0.2)
+    ticks = sorted({pictures * raters for pictures, raters in _PLANS})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.minorticks_off()
     axes.legend(loc="lower right")
