@@ -24,6 +24,7 @@ from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
+from grmp_plugin.only_run import only_run
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import check_not_input
@@ -31,7 +32,6 @@ from grmp_plugin.training.checkpoint_file import (
     check_no_input,
     check_out,
     check_written,
-    only_run,
     save_checkpoint,
     state_file,
 )

@@ -9,14 +9,16 @@ import pytest
 import torch
 from grmp_cli.app import app
 from grmp_cli.errors import message
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
+import grmp_plugin as grmp
 from grmp_plugin.api.pretrain import pretrain
 from grmp_plugin.api.start import find_start
 from grmp_plugin.config import BackboneConfig, PromptConfig
-from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, InputError
+from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, GRMPError, InputError
 from grmp_plugin.network import backbone as backbone_module
 from grmp_plugin.network.backbone import backbone_tensors, matching_backbone
 from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
@@ -304,6 +306,70 @@ def test_weights_are_downloaded_only_from_their_repository(monkeypatch, file):
 def test_reading_back_what_was_written(pretrained, tmp_path):
     write_checkpoint(pretrained, tmp_path / "a.safetensors")
     assert read_checkpoint(tmp_path / "a.safetensors").tensors.keys() == pretrained.tensors.keys()
+
+
+# --- from the arguments to the training -----------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What trainings start from, which stop there."""
+    found = []
+
+    def stop(start, *arguments, **options):
+        found.append(start)
+        raise GRMPError("stopped at the start")
+
+    monkeypatch.setattr("grmp_plugin.training.few_shot.FewShot", stop)
+    monkeypatch.setattr("grmp_plugin.training.meta_prompts.pretrain_prompts", stop)
+    return found
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    for number in range(4):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    lines = ["image,mos", *(f"{number}.png,{number}" for number in range(4))]
+    (tmp_path / "ratings.csv").write_text("\n".join(lines))
+    return tmp_path / "ratings.csv"
+
+
+@pytest.mark.parametrize("command", ["adapt", "pretrain"])
+@pytest.mark.parametrize("by", ["argument", "configuration", "option"])
+def test_the_choice_of_weights_reaches_the_training(started, ratings, file, weights, tmp_path, command, by):
+    data = str(ratings) if command == "adapt" else "drawn"
+    if by == "option":
+        data = [data] if command == "adapt" else ["--data", data]
+        given = ["--model", "Small", "--backbone-weights", str(file), "--device", "cpu"]
+        given += ["--out", str(tmp_path / "out.safetensors")]
+        result = CliRunner().invoke(app, [command, *data, *given])
+        assert "stopped at the start" in str(result.exception)
+    else:
+        given = {"backbone_weights": file}
+        if by == "configuration":
+            (tmp_path / "mine.yml").write_text(f"backbone_weights: {file}\n")
+            given = {"config": tmp_path / "mine.yml"}
+        with pytest.raises(GRMPError, match="stopped at the start"):
+            getattr(grmp, command)(data, model="Small", device="cpu", **given)
+    (start,) = started
+    for name, tensor in weights.items():
+        assert torch.equal(start.tensors[f"clip.{name}"], tensor), name
+
+
+@pytest.mark.parametrize("command", ["adapt", "pretrain"])
+def test_prompts_of_a_configuration_make_the_network(started, ratings, file, tmp_path, command):
+    (tmp_path / "mine.yml").write_text(
+        f"model: Small\nbackbone_weights: {file}\n"
+        "prompts: {context_tokens: 6, visual_prompts: 9, quality_texts: [good photo., bad photo.]}\n"
+    )
+    with pytest.raises(GRMPError, match="stopped at the start"):
+        getattr(grmp, command)(
+            str(ratings) if command == "adapt" else "drawn", config=tmp_path / "mine.yml", device="cpu"
+        )
+    (start,) = started
+    assert start.tensors["text_prompt.ctx"].shape == (6, 32)
+    assert start.tensors["visual_prompts.prompt_embeddings"].shape == (1, 9, 48)
+    assert start.config.quality_texts == ("good photo.", "bad photo.")
 
 
 # --- what the user is told ------------------------------------------------------------------------
