@@ -15,7 +15,6 @@ from torch import nn
 from typer.testing import CliRunner
 
 import grmp_plugin as grmp
-from grmp_plugin.api.pretrain import pretrain
 from grmp_plugin.api.start import find_start
 from grmp_plugin.config import BackboneConfig, PromptConfig
 from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, GRMPError, InputError
@@ -385,16 +384,39 @@ def test_the_command_says_which_option_chooses_weights():
         assert "<TAG|FILE>" in shown.output
 
 
-def test_a_fault_of_the_configuration_names_its_file(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "text", "words"),
+    [
+        ("pretrain", "data: [kadid11k]", "'kadid11k' is not a known source of tasks"),
+        ("adapt", "data: koniq11k", "koniq11k"),
+        ("adapt", "model: grmp_iqa-tini", "grmp_iqa-tini"),
+        ("pretrain", "model: grmp_iqa-tini", "grmp_iqa-tini"),
+        ("adapt", "{model: Small, backbone_weights: openay}", "'openay' is neither a file nor"),
+        ("pretrain", "{model: Small, backbone_weights: openay}", "'openay' is neither a file nor"),
+        ("adapt", "training: {shots: 1}", "shots: must be at least 2"),
+        ("pretrain", "training: {outer_steps: 0}", "outer_steps: must be positive"),
+        ("adapt", "training: {protocol: relesed}", "own or released"),
+        ("adapt", "splits: 0", "splits: must be positive"),
+        ("pretrain", "seed: -1", "seed: must be from 0"),
+    ],
+)
+def test_a_fault_of_the_configuration_names_its_file(ratings, tmp_path, command, text, words):
     """And not the option or argument that was never given."""
     file = tmp_path / "mine.yml"
-    file.write_text("data: [kadid11k]\n")
-    with pytest.raises(
-        InputError, match=r"mine\.yml: data: 'kadid11k' is not a known source of tasks"
-    ) as caught:
-        pretrain(config=file)
+    file.write_text(text)
+    data = {"ratings": str(ratings)} if command == "adapt" and "data" not in text else {}
+    with pytest.raises(GRMPError) as caught:
+        getattr(grmp, command)(**data, config=file)
+    assert words in caught.value.message
     assert caught.value.argument is None
-    assert "--data" not in message(caught.value).splitlines()[0]
+    first = message(caught.value).splitlines()[0]
+    assert "mine.yml" in first
+    assert "--" not in first
+
+
+def test_a_fault_of_an_argument_names_no_file(tmp_path):
+    (tmp_path / "mine.yml").write_text("data: [kadid11k]")
     with pytest.raises(InputError, match="'kadid12k' is not a known source of tasks") as caught:
-        pretrain("kadid12k", config=file)
+        grmp.pretrain("kadid12k", config=tmp_path / "mine.yml")
     assert caught.value.argument == "data"
+    assert "mine.yml" not in caught.value.message
