@@ -39,14 +39,16 @@ class PixelRoom:
 
     def __init__(self, pixels: int, processes: BaseContext | None = None) -> None:
         self._pixels = pixels
+        self._used: Any
+        self._changed: Any
         self.clear()
         if processes is not None:
             self._used, self._changed = processes.RawValue("q", 0), processes.Condition()
 
     def clear(self) -> None:
         """Free all room, for a process in which none of the threads is left."""
-        self._used: Any = _Used()
-        self._changed: Any = threading.Condition()
+        self._used = _Used()
+        self._changed = threading.Condition()
 
     @contextmanager
     def entry(self) -> Iterator[Reserve]:

@@ -388,7 +388,8 @@ def test_the_command_says_which_option_chooses_weights():
     ("command", "text", "words"),
     [
         ("pretrain", "data: [kadid11k]", "'kadid11k' is not a known source of tasks"),
-        ("adapt", "data: koniq11k", "koniq11k"),
+        ("adapt", "data: koniq11k", "'koniq11k' is neither a ratings file nor"),
+        ("adapt", "data: gone.csv", "gone.csv: no such file"),
         ("adapt", "model: grmp_iqa-tini", "grmp_iqa-tini"),
         ("pretrain", "model: grmp_iqa-tini", "grmp_iqa-tini"),
         ("adapt", "{model: Small, backbone_weights: openay}", "'openay' is neither a file nor"),
