@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grmp_plugin.errors import GRMPError, InputError
+from grmp_plugin.only_run import only_run
 from grmp_plugin.tables import check_folder_path, check_not_input, check_report_path, check_table_path
 
 from .bars import progress_bar
@@ -129,40 +130,41 @@ def compare(
 
     if maps is not None:
         api.check_maps(metrics, ref)
-    try:
-        with termination_as_interrupt(), progress_bar() as bar:
-            result = api.compare(
-                paths,
-                metrics,
-                references=ref,
-                raters=raters,
-                split_column=split_column,
-                include_learned=include_learned,
-                device=device.value,
-                jobs=jobs,
-                data_root=data_root,
-                progress=bar,
-                images_folder=images,
-                image_column=image_column,
-                mos_column=mos_column,
-                reference_column=reference_column,
-                deviation_column=std_column,
-                raters_column=raters_column,
-                lower_better=lower_better,
-                mos_range=mos_range,
-                raw=raw,
-                skip_bad=skip_bad,
-            )
-            drawn = [] if maps is None else result.draw_maps(maps, progress=bar)
-    except api.ComparisonInterrupted:
-        note("the scores so far are kept: the same command continues from here")
-        raise
-    if out is not None:
-        result.write(out)
-    if scores is not None:
-        result.image_scores().write(scores)
-    if report is not None:
-        result.report(report, maps=drawn)
+    with only_run(out), only_run(scores, "scores"), only_run(report, "report"):
+        try:
+            with termination_as_interrupt(), progress_bar() as bar:
+                result = api.compare(
+                    paths,
+                    metrics,
+                    references=ref,
+                    raters=raters,
+                    split_column=split_column,
+                    include_learned=include_learned,
+                    device=device.value,
+                    jobs=jobs,
+                    data_root=data_root,
+                    progress=bar,
+                    images_folder=images,
+                    image_column=image_column,
+                    mos_column=mos_column,
+                    reference_column=reference_column,
+                    deviation_column=std_column,
+                    raters_column=raters_column,
+                    lower_better=lower_better,
+                    mos_range=mos_range,
+                    raw=raw,
+                    skip_bad=skip_bad,
+                )
+                drawn = [] if maps is None else result.draw_maps(maps, progress=bar)
+        except api.ComparisonInterrupted:
+            note("the scores so far are kept: the same command continues from here")
+            raise
+        if out is not None:
+            result.write(out)
+        if scores is not None:
+            result.image_scores().write(scores)
+        if report is not None:
+            result.report(report, maps=drawn)
     _print(result, output_format or (Format.table if out is None else None))
     print_notes(result)
     _print_map_failures(drawn, maps)

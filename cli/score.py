@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from grmp_plugin.only_run import only_run
 from grmp_plugin.printable import printable
 from grmp_plugin.tables import (
     check_folder_path,
@@ -189,7 +190,7 @@ def score(
         images = find_images(paths, recursive=not flat)
         for path, argument in ((out, "out"), (report, "report")):
             check_not_input(path, [model, *(image.name for image in images.sources)], argument)
-        with termination_as_interrupt():
+        with only_run(out), only_run(report, "report"), termination_as_interrupt():
             scores = _score_at_once(images, model, judging | {"interval": interval}, out, output_format, sort)
             _draw(scores, report, maps)
         failed = scores.failed

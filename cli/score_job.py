@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 import typer
 
 from grmp_plugin.errors import InputError
-from grmp_plugin.tables import TABLE_SUFFIXES, check_not_input
+from grmp_plugin.tables import TABLE_SUFFIXES
 
 from .bars import progress_bar
 from .options import parsed_shard
@@ -154,7 +154,6 @@ def run_job(
     Returns:
         How many images have no score.
     """
-    check_not_input(out, [model, *paths], "out")
     # Not before: it imports numpy and torch.
     from grmp_plugin.api.score_job import ScoreJob
 

@@ -22,8 +22,9 @@ from grmp_plugin.api.split_result import SplitResult, split_result
 from grmp_plugin.data.ratings import Ratings
 from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import DATA_ROOT
+from grmp_plugin.files import DATA_ROOT, existing
 from grmp_plugin.notes import Note
+from grmp_plugin.only_run import only_run
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import check_not_input
@@ -31,7 +32,6 @@ from grmp_plugin.training.checkpoint_file import (
     check_no_input,
     check_out,
     check_written,
-    only_run,
     save_checkpoint,
     state_file,
 )
@@ -143,7 +143,8 @@ def adapt(
     wanted = given.data or DEMO if ratings is None else ratings
     # A mistake in a file or data frame is reported before the imports below, which take seconds.
     at_once = not isinstance(wanted, str) or is_ratings_file(wanted)
-    rated = as_ratings(wanted, **options) if at_once else None
+    named_by = config if ratings is None and given.data is not None else None
+    rated = _ratings(wanted, named_by, **options) if at_once else None
     from grmp_plugin.api.start import configured_start
     from grmp_plugin.training.device import training_device
     from grmp_plugin.training.few_shot import FewShot
@@ -186,7 +187,7 @@ def adapt(
         notes.append(about_demo(is_default=ratings is None))
     _pass_on(notes, watch)
     if rated is None:
-        rated = as_ratings(wanted, data_root=data_root, report=watch.progress, **options)
+        rated = _ratings(wanted, named_by, data_root=data_root, report=watch.progress, **options)
     check_not_input(file, rated.images, "out")
     watch.begin(describe(rated, start.checkpoint.source))
     _pass_on(about_ratings := notes_before(rated, settings), watch)
@@ -226,6 +227,18 @@ def adapt(
         notes=(*notes, *about_ratings, *about_learned, *about_copies, *notes_after(results, rated)),
         skipped=skipped,
     )
+
+
+def _ratings(wanted: Any, config: str | os.PathLike[str] | None, **options: Any) -> Ratings:
+    """The ratings that a caller means, or else those that a configuration names; errors say if it does."""
+    try:
+        return as_ratings(wanted, **options)
+    except InputError as error:
+        if config is None or error.argument is not None or existing(wanted) is not None:
+            raise
+        raise InputError(
+            f"{error.message}; the configuration {os.fspath(config)} names it", see=error.see
+        ) from error
 
 
 def _pass_on(notes: Iterable[Note], watch: Watch) -> None:

@@ -13,13 +13,13 @@ from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
+from grmp_plugin.only_run import only_run
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import Row
 from grmp_plugin.training.checkpoint_file import (
     check_no_input,
     check_out,
-    only_run,
     save_checkpoint,
     state_file,
 )
@@ -159,6 +159,7 @@ def pretrain(
     names = [data] if isinstance(data, str) else list(merged.data if data is None else data)
     used = training_device(device)
     sources = _sources(names, seed, pristine, data_root)
+    check_no_input(file, *(path for source in sources for path in source.files))
     notes += [Note(line) for source in sources for line in left_out_words(source.left_out)]
     for note in notes:
         watch.note(note)

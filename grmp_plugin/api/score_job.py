@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from grmp_plugin.plain_data import shown
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.shard import Shard
-from grmp_plugin.tables import TABLE_SUFFIXES, check_file_path
+from grmp_plugin.tables import TABLE_SUFFIXES, check_file_path, check_not_input
 
 if TYPE_CHECKING:
     from grmp_plugin.api.images import Images
@@ -94,6 +95,10 @@ class ScoreJob:
         if next(iter(self._units), None) is None:
             left_out = "; ".join(left_out_words(self._units.left_out))
             raise InputError(f"no images that can be scored: {left_out}", argument="images")
+        if self._one_file:
+            read = [model] if isinstance(model, str | os.PathLike) else []
+            found = (unit.place.name for unit in self._units)
+            check_not_input(self._out, chain(read, arguments, found), "out")
         self._judge = Judge(
             model,
             scale=scale,

@@ -49,8 +49,7 @@ def pixels_digest(image: np.ndarray) -> str:
 def file_pixels_digest(path: str) -> str | None:
     """The digest of the decoded pixels of a file, to be called in threads; None where it cannot be read."""
     try:
-        with decoding() as reserve:
-            return pixels_digest(read_image(path, reserve=reserve))
+        return pixels_digest(read_in_room(path))
     except ImageError:
         return None
 
@@ -84,6 +83,12 @@ def read_image(
     name = os.fspath(path)
     check_regular_file(name)
     return _read(name, lambda: open(name, "rb"), pixel_limit, reserve)
+
+
+def read_in_room(path: str) -> np.ndarray:
+    """Read an image file as `read_image`, as soon as there is room for its pixels (see `pixel_room`)."""
+    with decoding() as reserve:
+        return read_image(path, reserve=reserve)
 
 
 def read_encoded(

@@ -15,6 +15,7 @@ from grmp_plugin.errors import ImageError
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB = 16  # the colour box's number of sRGB
 _MOST_CHANNELS = 16
+_SILENT = 0  # OpenCV's level of messages
 
 
 def has_deep_colour(image: Image.Image) -> bool:
@@ -82,10 +83,12 @@ def _is_srgb(header: bytes) -> bool:
 def _decode(data: bytes) -> np.ndarray | None:
     import cv2
 
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 5 has these functions in a module, OpenCV 4 has them at the top.
+    logging = getattr(cv2.utils, "logging", cv2)
+    level = logging.getLogLevel()
+    logging.setLogLevel(_SILENT)
     try:
         found: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         return found
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logging.setLogLevel(level)

@@ -1,6 +1,6 @@
 """Kinds of photographs that Pillow reads only with a plugin, or only from some version on."""
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import PIL
 from PIL import ImageFile
@@ -46,13 +46,18 @@ def open_with(plugin: Extra, file: BinaryIO) -> ImageFile.ImageFile:
     """
     if not plugin.installed:
         raise ImageError(plugin.missing)
+    opener: Any  # the packages may be missing, with their types
     if plugin is HEIF:
-        from pillow_heif import HeifImageFile as Opener
+        from pillow_heif import HeifImageFile
+
+        opener = HeifImageFile
     else:
-        from pillow_jxl.JpegXLImagePlugin import JXLImageFile as Opener
+        from pillow_jxl.JpegXLImagePlugin import JXLImageFile
+
+        opener = JXLImageFile
     file.seek(0)
     try:
-        opened: ImageFile.ImageFile = Opener(file, "")
+        opened: ImageFile.ImageFile = opener(file, "")
     except Exception as error:
         raise ImageError(reason(error, plugin.kind)) from error
     return opened

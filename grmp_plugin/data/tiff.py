@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import PIL
 from PIL import Image, ImageFile
 
 from grmp_plugin.errors import ImageError
@@ -14,6 +15,9 @@ _PLANAR_CONFIGURATION, _SEPARATE = 284, 2
 _SAMPLE_FORMAT, _SIGNED = 339, 2
 _REDUCED, _OLD_REDUCED = 1, 2
 _MOST_PAGES = 1000  # that are looked at for a picture behind a preview
+
+# Whether this Pillow tells libtiff's decoder the name of the compression, which the decoder does not use.
+_NAMES_COMPRESSION = int(PIL.__version__.partition(".")[0]) < 13
 
 # Modes whose channels libtiff and Pillow put together rightly from separate planes.
 _FROM_PLANES = ("RGB", "RGBA", "CMYK")
@@ -55,6 +59,9 @@ def prepare(image: Image.Image) -> None:
         return
     if image.mode == "L" and tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
         raise ImageError("signed 8-bit pixels: save it with unsigned ones")
+    if image.mode == "F" and image.use_load_libtiff:  # type: ignore[attr-defined]
+        # Pillow takes what libtiff decodes for big-endian where the file is; libtiff has turned it already.
+        image.tile = [_like(tile, (*tile[:3], ("F;32NF", *tile[3][1:]))) for tile in image.tile]  # type: ignore[attr-defined]
     if tiff_tag(image, _PLANAR_CONFIGURATION) != _SEPARATE or len(image.getbands()) == 1:
         return
     if image.mode not in _FROM_PLANES:
@@ -65,9 +72,16 @@ def prepare(image: Image.Image) -> None:
         # The whole picture as one tile, as it is stored: `size` may be that of the upright one.
         tiles: Any = image.tile  # type: ignore[attr-defined]
         right, bottom = (max(tile[1][side] for tile in tiles) for side in (2, 3))
-        whole = ("libtiff", (0, 0, right, bottom), 0, (rawmode, False, image.tag_v2.offset))  # type: ignore[attr-defined]
-        image.tile = [type(tiles[0])(*whole) if hasattr(tiles[0], "_fields") else whole]  # type: ignore[attr-defined]
+        compression = ("raw",) if _NAMES_COMPRESSION else ()
+        arguments = (rawmode, *compression, False, image.tag_v2.offset)  # type: ignore[attr-defined]
+        whole = _like(tiles[0], ("libtiff", (0, 0, right, bottom), 0, arguments))
+        image.tile = [whole]  # type: ignore[attr-defined]
         image.use_load_libtiff = True  # type: ignore[attr-defined]
+
+
+def _like(tile: Any, parts: tuple[Any, ...]) -> Any:
+    """A tile of the type that this Pillow has: a tuple, named from 11.0 on."""
+    return type(tile)(*parts) if hasattr(tile, "_fields") else parts
 
 
 def _is_preview(image: Image.Image) -> bool:

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grmp_plugin.data.images import read_image
-from grmp_plugin.data.pixel_room import decoding
+from grmp_plugin.data.images import read_image, read_in_room
 from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.comparison import MetricScores
 from grmp_plugin.evaluation.metric_names import MetricSpec
@@ -171,21 +170,16 @@ class _Files:
             self._pixels.take(self.digests[number][0], digest)
 
     def _decode(self, number: int, with_reference: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        image = _read(self.images[number])
+        image = read_in_room(self.images[number])
         if self._pixels is not None:
             self._pixels.add(self.digests[number][0], image)
         reference = None if self.references is None else self.references[number]
         if not with_reference or reference is None:
             return image, None
         try:
-            return image, _read(reference)
+            return image, read_in_room(reference)
         except ImageError as error:
             raise ImageError(f"its reference {reference}: {error}") from error
-
-
-def _read(path: str) -> np.ndarray:
-    with decoding() as reserve:
-        return read_image(path, reserve=reserve)
 
 
 def _why_unreadable(path: str) -> str:

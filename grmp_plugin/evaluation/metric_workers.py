@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import torch
 
-from grmp_plugin.data.images import pixels_digest, read_image
+from grmp_plugin.data.images import pixels_digest, read_in_room
+from grmp_plugin.data.pixel_room import MOST_PIXELS, PixelRoom, share_room
 from grmp_plugin.data.unreadable import NO_MEMORY
 from grmp_plugin.errors import ImageError, MetricError
 from grmp_plugin.evaluation.metric_names import MetricSpec
@@ -55,10 +56,11 @@ class MetricWorkers:
     Args:
         pool: Made with `metric_workers`.
         jobs: Its size.
+        room: What the processes share when they decode images.
     """
 
-    def __init__(self, pool: ProcessPoolExecutor, jobs: int) -> None:
-        self._pool, self._jobs = pool, jobs
+    def __init__(self, pool: ProcessPoolExecutor, jobs: int, room: PixelRoom) -> None:
+        self._pool, self._jobs, self.room = pool, jobs, room
 
     def score(self, spec: MetricSpec, pairs: Sequence[Pair]) -> Iterator[Scored]:
         """Score images with a metric, in the order given.
@@ -93,9 +95,10 @@ def metric_workers(jobs: int) -> Iterator[MetricWorkers]:
     """
     # Not forked: this process has threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _start)
+    room = PixelRoom(MOST_PIXELS, context)
+    pool = ProcessPoolExecutor(jobs, context, _start, (room,))
     try:
-        yield MetricWorkers(pool, jobs)
+        yield MetricWorkers(pool, jobs, room)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -103,7 +106,8 @@ def metric_workers(jobs: int) -> Iterator[MetricWorkers]:
 _open_metric: tuple[str, ScoreImage] | None = None  # of this process
 
 
-def _start() -> None:
+def _start(room: PixelRoom) -> None:
+    share_room(room)
     # Ctrl-C goes to all processes of a terminal; the one that started this one ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -112,10 +116,10 @@ def _start() -> None:
 def _score(spec: MetricSpec, pair: Pair) -> Scored:
     pixels = None
     try:
-        image = read_image(pair.image)
+        image = read_in_room(pair.image)
         pixels = pixels_digest(image)
         try:
-            reference = None if pair.reference is None else read_image(pair.reference)
+            reference = None if pair.reference is None else read_in_room(pair.reference)
         except ImageError as error:
             raise ImageError(f"its reference {pair.reference}: {error}") from error
     except (ImageError, MemoryError) as error:

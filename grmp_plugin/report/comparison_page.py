@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.evaluation.comparison import Comparison
 from grmp_plugin.report import charts, words
 from grmp_plugin.report.comparison_table import metrics_table
@@ -35,6 +36,7 @@ def comparison_report(comparison: Comparison, maps: Maps | None = None) -> str:
         date=date_text(comparison.run.get("date", "")),
         answer=words.answer(comparison),
         judged=words.judged(comparison),
+        not_compared=left_out_words(comparison.run.get("left_out", {})),
         ratings=words.ratings(comparison),
         rated=comparison.mos is not None,
         resampled=words.resampled(comparison),

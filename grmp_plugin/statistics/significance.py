@@ -2,8 +2,8 @@
 
 All metrics are evaluated on the same bootstrap resamples. Two-sided p-values of the differences in SRCC are
 derived from the number of resamples in which the sign of a difference flips (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, section 15.4), and corrected by the procedure of Holm, "A simple
-sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+Introduction to the Bootstrap, 1993), and corrected by the procedure of Holm, "A simple sequentially
+rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
 
 The best metric is chosen on the data that it is tested on. A correction for its M - 1 comparisons ignores
 that choice: among ten equally good metrics it finds a difference in more than one of ten data sets. So all

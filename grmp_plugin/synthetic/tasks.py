@@ -71,11 +71,13 @@ class TaskSource(Protocol):
         name: Name of the source, for messages and records.
         distortions: Names that can be drawn, sorted.
         left_out: Number of files that the search for images left out, by kind.
+        files: Files that the tasks are read from.
     """
 
     name: str
     distortions: tuple[str, ...]
     left_out: Mapping[str, int]
+    files: Sequence[str]
 
     def draw(self, distortion: str, seed: int) -> TaskImages:
         """Draw one task; the same arguments give the same bytes.
@@ -110,7 +112,7 @@ class RatedTasks:
         self.name = name
         self.left_out: Mapping[str, int] = {}
         self._digests: dict[str, str] = {}  # of what was read so far, by path
-        self._paths = ratings.images
+        self.files: Sequence[str] = ratings.images
         self._mos = -ratings.mos if ratings.lower_better else ratings.mos
         groups: dict[str, list[int]] = defaultdict(list)
         for number, path in enumerate(ratings.images):
@@ -148,9 +150,9 @@ class RatedTasks:
     def _read(self, distortion: str) -> TaskImages:
         numbers = self._groups[distortion]
         with decoding_pool() as pool:
-            images = tuple(pool.map(read_named_image, [self._paths[n] for n in numbers]))
+            images = tuple(pool.map(read_named_image, [self.files[n] for n in numbers]))
         learned = self._learned(
-            [self._paths[n] for n in numbers], images, [self._originals[n] for n in numbers]
+            [self.files[n] for n in numbers], images, [self._originals[n] for n in numbers]
         )
         mos = self._mos[numbers]
         # The same arrays are returned again: writing to them would change the next draw.
@@ -208,6 +210,7 @@ class DistortedTasks:
             raise InputError("kinds is empty: name at least one distortion, or omit it for all")
         self.name = name
         self.left_out = left_out or {}
+        self.files: Sequence[str] = pictures.paths if isinstance(pictures, PictureFiles) else ()
         self.distortions = chosen
         self.pictures_per_task = min(pictures_per_task, len(pictures))
         self._pictures = pictures

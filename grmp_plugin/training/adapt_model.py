@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from grmp_plugin.data.learned_images import SECTION, with_learned
@@ -99,12 +100,14 @@ class GRMPAdaptModel(GRMPTrainer):
         parameters = list(self.learned.values())
         with self.autocast.context():
             loss, semantic = self.losses(shown, quality)
-        self.log_dict = OrderedDict(l_quality=loss.item())
         first = self.autocast.gradients(loss, parameters, retain_graph=semantic is not None)
         if semantic is None:
+            self.log_dict = OrderedDict(l_quality=loss.item())
             return regularize(first, [None] * len(first), 0.0)
-        self.log_dict["l_semantic"] = semantic.item()
         second = self.autocast.gradients(semantic, parameters)
+        # In one transfer, and not before both gradients are under way.
+        values = torch.stack([loss.detach(), semantic.detach()]).tolist()
+        self.log_dict = OrderedDict(zip(("l_quality", "l_semantic"), values, strict=True))
         result = regularize(first, second, self.strength)
         self.log_dict["angle"] = result.angle
         self.log_dict["projected"] = result.share_projected

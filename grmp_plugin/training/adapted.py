@@ -13,6 +13,8 @@ from grmp_plugin.data.splits import Split
 from grmp_plugin.training.choice import Tried
 from grmp_plugin.training.interval import PredictionInterval
 
+_NUMBERS = ("seed", "angle", "projected", "skipped", "not_finite", "moved")
+
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
@@ -73,6 +75,9 @@ class Adapted:
         values["tried"] = tuple(Tried(**each) for each in plain["tried"])
         interval = plain["interval"]
         values["interval"] = None if interval is None else from_dict(PredictionInterval, interval, "interval")
+        numbers = [plain[name] for name in _NUMBERS]
+        if not all(isinstance(number, int | float) for number in numbers) or type(plain["method"]) is not str:
+            raise ValueError("a text in place of a number, or the other way round")
         adapted = cls(**values)
         scored = ((adapted.before, adapted.after), (adapted.shots_before, adapted.shots_after))
         for side, scores in zip((adapted.split.test, adapted.split.shots), scored, strict=True):

@@ -1,13 +1,11 @@
 """Where a training writes its checkpoint, and the state from which it can be resumed."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grmp_plugin.errors import InputError, TrainingError
-from grmp_plugin.files import only_writer, sha256
+from grmp_plugin.files import sha256
 from grmp_plugin.notes import Note
 from grmp_plugin.tables import check_file_path, check_not_input
 
@@ -20,29 +18,6 @@ SUFFIX = ".safetensors"
 def state_file(out: Path) -> Path:
     """The file that holds the state until the training is complete."""
     return out.with_name(f"{out.name}.state")
-
-
-@contextmanager
-def only_run(out: Path | None) -> Iterator[None]:
-    """Keep a second run from writing the same checkpoint and state while the block runs.
-
-    Args:
-        out: File for the checkpoint; None: nothing is written.
-
-    Raises:
-        InputError: When another run is writing it.
-    """
-    with ExitStack() as stack:
-        if out is not None:
-            try:
-                stack.enter_context(only_writer(out))
-            except BlockingIOError as error:
-                raise InputError(
-                    f"another run is writing {out}; wait for its end, or name another file", argument="out"
-                ) from error
-            except OSError as error:
-                raise InputError(f"{out}: {error.strerror or error}", argument="out") from error
-        yield
 
 
 def check_checkpoint_path(path: str | os.PathLike[str], argument: str) -> Path:

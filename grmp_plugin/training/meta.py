@@ -43,11 +43,13 @@ def inner_steps(task: Task, loss: Callable[[Batch], Tensor], optimizer: torch.op
         loss: Maps a batch to its loss, a scalar that depends on the optimizer's parameters.
         optimizer: Optimizer of the parameters that learn.
     """
-    losses = InnerLosses([], [])
+    losses = []
     for number, support in enumerate(task.support):
-        losses.support.append(_step(support, loss, optimizer))
-        losses.query.append(_step(task.query[number % len(task.query)], loss, optimizer))
-    return losses
+        losses.append(_step(support, loss, optimizer))
+        losses.append(_step(task.query[number % len(task.query)], loss, optimizer))
+    # All in one transfer: the device need not wait after each step.
+    values = torch.stack(losses).tolist()
+    return InnerLosses(values[0::2], values[1::2])
 
 
 def outer_step(
@@ -75,9 +77,9 @@ def displace(
     return [d + m for d, m in zip(displacement, moved, strict=True)]
 
 
-def _step(batch: Batch, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer) -> float:
+def _step(batch: Batch, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer) -> Tensor:
     optimizer.zero_grad(set_to_none=True)
     value = loss(batch)
     value.backward()
     optimizer.step()
-    return value.item()
+    return value.detach()

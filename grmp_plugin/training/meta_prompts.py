@@ -1,7 +1,7 @@
 """Meta-prompt pre-training from start to end: from sources of tasks to a checkpoint with new prompts."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +62,7 @@ def pretrain_prompts(
     state = saved.load() if saved is not None and resume else None
     if state is not None and saved is not None:
         try:
-            losses.extend(losses_of(state))
+            losses.extend(_losses(state, settings.tasks_per_step))
         except (KeyError, TypeError, ValueError) as error:
             raise saved.unusable() from error
 
@@ -79,7 +79,7 @@ def pretrain_prompts(
         _batches(tasks, total),
         math.ceil(total / len(tasks)),
         total,
-        state=None if state is None else state.get("loop", {}),
+        state=None if state is None else state["loop"],
         save=save,
         on_step=on_step,
         should_stop=watch.should_stop,
@@ -98,6 +98,16 @@ def pretrain_prompts(
         "prompts_moved": round(trainer.moved(), 6),
     }
     return trainer.checkpoint()
+
+
+def _losses(state: Mapping[str, Any], tasks_per_step: int) -> list[dict[str, float]]:
+    """The losses of each task in a saved state; KeyError, TypeError or ValueError for anything else."""
+    log = losses_of(state)
+    complete = all({"l_support", "l_query"} <= losses.keys() for losses in log)
+    ends = all("moved" in losses for losses in log[tasks_per_step - 1 :: tasks_per_step])
+    if not (complete and ends and len(log) == state["loop"]["step"]):
+        raise ValueError("not the losses of its steps")
+    return log
 
 
 def _options(start: Checkpoint, settings: PretrainSettings, seed: int, device: str) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_second_run_creates_no_metric_and_decodes_no_image(first, rated, grmp, c
         "import pyiqa, sys\n"
         "import grmp_plugin.network.grmp_iqa, grmp_plugin.evaluation.metric_scores as scores\n"
         "def never(*arguments, **options): raise SystemExit('created or decoded')\n"
-        "pyiqa.create_metric = scores.read_image = never\n"
+        "pyiqa.create_metric = scores.read_image = scores.read_in_room = never\n"
         "grmp_plugin.network.grmp_iqa.GRMPIQA.__init__ = never\n"
         "from grmp_cli.app import main\n"
         "main()\n"

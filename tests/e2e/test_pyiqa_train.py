@@ -169,17 +169,21 @@ result["elsewhere"] = [name for name in wanted for registry in others[name] if n
 
 # One process for all of them, as `import pyiqa` alone takes seconds; this is what pyiqa.train runs.
 _WRONG = """
+import os
 from pathlib import Path
 from pyiqa.train import train_pipeline
 
 for file in sorted(Path(sys.argv[1]).glob("*.yml")):
     arguments, sys.argv = sys.argv, ["train.py", "-opt", str(file)]
+    if file.stem.startswith("torchrun"):
+        os.environ["WORLD_SIZE"] = "2"  # as each of its processes finds it
     try:
         train_pipeline(str(file.parent))
         result[file.stem] = ["", ""]
     except Exception as error:
         result[file.stem] = [type(error).__module__ + "." + type(error).__name__, str(error)]
     sys.argv = arguments
+    os.environ.pop("WORLD_SIZE", None)
 """
 
 
@@ -215,6 +219,10 @@ def wrong_options(data):
         "scheduler": changed(meta(data), ("train",), scheduler={"type": "StepLR", "step_size": 1}),
         "chained": changed(meta(data), ("train",), protocol="released"),
         "no-tasks": changed(meta(data), ("train",), tasks_per_step=0),
+        "two-gpus": {**few(data), "num_gpu": 2},
+        "two-gpus-meta": {**meta(data), "num_gpu": 2},
+        "torchrun": few(data),
+        "torchrun-meta": meta(data),
     }
 
 
@@ -410,6 +418,10 @@ def test_pyiqa_validates_with_the_scores_that_we_give(runs, scored, data, name, 
         ("misspelled-network", ("network: unknown key 'mdel'", "Did you mean 'model'?")),
         ("no-optimizer", ("train: optim", "SGDD")),
         ("scheduler", ("train: scheduler",)),
+        ("two-gpus", ("one GPU, not 2", "num_gpu: 1")),
+        ("two-gpus-meta", ("one GPU, not 2", "num_gpu: 1")),
+        ("torchrun", ("runs in one process", "without torchrun")),
+        ("torchrun-meta", ("runs in one process", "without torchrun")),
         ("chained", ("protocol: released", "grmp pretrain")),
         ("no-tasks", ("tasks_per_step: must be positive, not 0",)),
     ],

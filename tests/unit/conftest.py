@@ -95,6 +95,21 @@ def fresh():
     return make
 
 
+@pytest.fixture
+def transfers(monkeypatch):
+    """Calls by which values leave tensors, so that a program waits for the device: a list that grows."""
+    found: list[str] = []
+    for name in ("item", "tolist", "__bool__", "__float__"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, original=original):
+            found.append(original.__name__)
+            return original(self)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    return found
+
+
 @pytest.fixture(scope="session")
 def plain_form():
     """The module tests/support/plain_form.py."""

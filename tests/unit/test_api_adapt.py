@@ -410,6 +410,20 @@ def test_splitting_by_image_is_for_the_released_protocol_only(adapt):
     assert caught.value.argument == "split_by"
 
 
+@pytest.mark.parametrize(("arguments", "shared"), [({}, False), ({"split_by": "image"}, True)])
+def test_versions_of_an_original_are_on_both_sides_only_when_split_by_image(adapt, folder, arguments, shared):
+    frame = pandas.read_csv(folder / "ratings.csv")
+    frame["original"] = [f"{number % 4}.png" for number in range(IMAGES)]
+    options = {"images_folder": folder, "reference_column": "original", "protocol": "released"}
+    (split,) = adapt(frame, **options, **arguments).splits
+
+    def originals(images):
+        return {int(Path(image).stem) % 4 for image in images}
+
+    learned = originals(split.learned_from)
+    assert bool(learned & originals(row["image"] for row in split.tested)) == shared
+
+
 def test_pyiqas_configuration_has_the_measured_settings():
     """`configs/pyiqa/adapt.yml` trains the small model as `grmp adapt` does."""
     options = yaml.safe_load(Path(configs.__file__).with_name("pyiqa").joinpath("adapt.yml").read_text())
@@ -423,6 +437,17 @@ def test_pyiqas_configuration_has_the_measured_settings():
     assert train["total_epoch"] == train["scheduler"]["T_max"] == measured.epochs
     assert train["strength"] == measured.strength
     assert options["datasets"]["train"]["shots"] == measured.shots
+
+
+def test_pyiqas_pretraining_has_the_measured_settings():
+    """`configs/pyiqa/pretrain.yml` trains the small model as `grmp pretrain` does."""
+    options = yaml.safe_load(Path(configs.__file__).with_name("pyiqa").joinpath("pretrain.yml").read_text())
+    measured = read_config(PretrainConfig, None, backbone="grmp-tiny").training
+    train = options["train"]
+    assert train["optim"] == {"type": "Adam", "lr": measured.inner_learning_rate}
+    for name in ("outer_learning_rate", "tasks_per_step", "support_batch", "query_batch"):
+        assert train[name] == getattr(measured, name)
+    assert train["total_iter"] == measured.outer_steps * measured.tasks_per_step
 
 
 def test_python_users_get_the_settings_of_the_backbone(folder, small_checkpoint):

@@ -9,14 +9,15 @@ import pytest
 import torch
 from grmp_cli.app import app
 from grmp_cli.errors import message
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from grmp_plugin.api.pretrain import pretrain
+import grmp_plugin as grmp
 from grmp_plugin.api.start import find_start
 from grmp_plugin.config import BackboneConfig, PromptConfig
-from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, InputError
+from grmp_plugin.errors import BackboneError, CheckpointError, ConfigError, GRMPError, InputError
 from grmp_plugin.network import backbone as backbone_module
 from grmp_plugin.network.backbone import backbone_tensors, matching_backbone
 from grmp_plugin.network.checkpoint import read_checkpoint, write_checkpoint
@@ -306,6 +307,70 @@ def test_reading_back_what_was_written(pretrained, tmp_path):
     assert read_checkpoint(tmp_path / "a.safetensors").tensors.keys() == pretrained.tensors.keys()
 
 
+# --- from the arguments to the training -----------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What trainings start from, which stop there."""
+    found = []
+
+    def stop(start, *arguments, **options):
+        found.append(start)
+        raise GRMPError("stopped at the start")
+
+    monkeypatch.setattr("grmp_plugin.training.few_shot.FewShot", stop)
+    monkeypatch.setattr("grmp_plugin.training.meta_prompts.pretrain_prompts", stop)
+    return found
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    for number in range(4):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    lines = ["image,mos", *(f"{number}.png,{number}" for number in range(4))]
+    (tmp_path / "ratings.csv").write_text("\n".join(lines))
+    return tmp_path / "ratings.csv"
+
+
+@pytest.mark.parametrize("command", ["adapt", "pretrain"])
+@pytest.mark.parametrize("by", ["argument", "configuration", "option"])
+def test_the_choice_of_weights_reaches_the_training(started, ratings, file, weights, tmp_path, command, by):
+    data = str(ratings) if command == "adapt" else "drawn"
+    if by == "option":
+        data = [data] if command == "adapt" else ["--data", data]
+        given = ["--model", "Small", "--backbone-weights", str(file), "--device", "cpu"]
+        given += ["--out", str(tmp_path / "out.safetensors")]
+        result = CliRunner().invoke(app, [command, *data, *given])
+        assert "stopped at the start" in str(result.exception)
+    else:
+        given = {"backbone_weights": file}
+        if by == "configuration":
+            (tmp_path / "mine.yml").write_text(f"backbone_weights: {file}\n")
+            given = {"config": tmp_path / "mine.yml"}
+        with pytest.raises(GRMPError, match="stopped at the start"):
+            getattr(grmp, command)(data, model="Small", device="cpu", **given)
+    (start,) = started
+    for name, tensor in weights.items():
+        assert torch.equal(start.tensors[f"clip.{name}"], tensor), name
+
+
+@pytest.mark.parametrize("command", ["adapt", "pretrain"])
+def test_prompts_of_a_configuration_make_the_network(started, ratings, file, tmp_path, command):
+    (tmp_path / "mine.yml").write_text(
+        f"model: Small\nbackbone_weights: {file}\n"
+        "prompts: {context_tokens: 6, visual_prompts: 9, quality_texts: [good photo., bad photo.]}\n"
+    )
+    with pytest.raises(GRMPError, match="stopped at the start"):
+        getattr(grmp, command)(
+            str(ratings) if command == "adapt" else "drawn", config=tmp_path / "mine.yml", device="cpu"
+        )
+    (start,) = started
+    assert start.tensors["text_prompt.ctx"].shape == (6, 32)
+    assert start.tensors["visual_prompts.prompt_embeddings"].shape == (1, 9, 48)
+    assert start.config.quality_texts == ("good photo.", "bad photo.")
+
+
 # --- what the user is told ------------------------------------------------------------------------
 
 
@@ -319,16 +384,40 @@ def test_the_command_says_which_option_chooses_weights():
         assert "<TAG|FILE>" in shown.output
 
 
-def test_a_fault_of_the_configuration_names_its_file(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "text", "words"),
+    [
+        ("pretrain", "data: [kadid11k]", "'kadid11k' is not a known source of tasks"),
+        ("adapt", "data: koniq11k", "'koniq11k' is neither a ratings file nor"),
+        ("adapt", "data: gone.csv", "gone.csv: no such file"),
+        ("adapt", "model: grmp_iqa-tini", "grmp_iqa-tini"),
+        ("pretrain", "model: grmp_iqa-tini", "grmp_iqa-tini"),
+        ("adapt", "{model: Small, backbone_weights: openay}", "'openay' is neither a file nor"),
+        ("pretrain", "{model: Small, backbone_weights: openay}", "'openay' is neither a file nor"),
+        ("adapt", "training: {shots: 1}", "shots: must be at least 2"),
+        ("pretrain", "training: {outer_steps: 0}", "outer_steps: must be positive"),
+        ("adapt", "training: {protocol: relesed}", "own or released"),
+        ("adapt", "splits: 0", "splits: must be positive"),
+        ("pretrain", "seed: -1", "seed: must be from 0"),
+    ],
+)
+def test_a_fault_of_the_configuration_names_its_file(ratings, tmp_path, command, text, words):
     """And not the option or argument that was never given."""
     file = tmp_path / "mine.yml"
-    file.write_text("data: [kadid11k]\n")
-    with pytest.raises(
-        InputError, match=r"mine\.yml: data: 'kadid11k' is not a known source of tasks"
-    ) as caught:
-        pretrain(config=file)
+    file.write_text(text)
+    data = {"ratings": str(ratings)} if command == "adapt" and "data" not in text else {}
+    with pytest.raises(GRMPError) as caught:
+        getattr(grmp, command)(**data, config=file)
+    assert words in caught.value.message
     assert caught.value.argument is None
-    assert "--data" not in message(caught.value).splitlines()[0]
+    first = message(caught.value).splitlines()[0]
+    assert "mine.yml" in first
+    assert "--" not in first
+
+
+def test_a_fault_of_an_argument_names_no_file(tmp_path):
+    (tmp_path / "mine.yml").write_text("data: [kadid11k]")
     with pytest.raises(InputError, match="'kadid12k' is not a known source of tasks") as caught:
-        pretrain("kadid12k", config=file)
+        grmp.pretrain("kadid12k", config=tmp_path / "mine.yml")
     assert caught.value.argument == "data"
+    assert "mine.yml" not in caught.value.message

@@ -3,6 +3,7 @@
 import itertools
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -14,8 +15,16 @@ from grmp_plugin.errors import ImageError
 HEIGHT, WIDTH = 48, 64
 COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}
 EXTRAS = (None, "unspecified", "assocalpha", "unassalpha")
-# zlib is the only compression that tifffile writes by itself; Pillow below writes the others.
-COMPRESSIONS = (None, "zlib")
+# tifffile writes all but zlib with imagecodecs.
+COMPRESSIONS = {
+    "none": {},
+    "zlib": {"compression": "zlib"},
+    "zlib differences": {"compression": "zlib", "predictor": True},
+    "lzw": {"compression": "lzw"},
+    "lzw differences": {"compression": "lzw", "predictor": True},
+    "packbits": {"compression": "packbits"},
+}
+BY_COMPRESSION = pytest.mark.parametrize("compression", COMPRESSIONS.values(), ids=COMPRESSIONS)
 
 
 def samples(dtype, count, seed=0):
@@ -50,7 +59,7 @@ def test_tiff_is_read_rightly_or_refused(tmp_path, dtype, photometric, extra):
             values[..., :-1] = np.minimum(values[..., :-1], values[..., -1:])
         if values.shape[-1] == 1 and planes == "separate":
             continue
-        options = {"photometric": photometric, "compression": compression, "byteorder": order, **layout}
+        options = {"photometric": photometric, "byteorder": order, **COMPRESSIONS[compression], **layout}
         if values.shape[-1] > 1:
             options["planarconfig"] = planes
         if extra is not None:
@@ -67,10 +76,39 @@ def test_tiff_is_read_rightly_or_refused(tmp_path, dtype, photometric, extra):
         difference = np.abs(result - shown(values, photometric, extra)).max()
         assert difference <= tolerance, (planes, order, compression, layout)
     if photometric == "rgb":
-        # Only uncompressed 8-bit planes of which Pillow drops one are refused.
-        assert len(read) == (12 if (dtype, extra) == ("u1", "unspecified") else 16)
+        # Only planes of which Pillow drops one are refused: uncompressed 8-bit ones; all with a Pillow that
+        # calls them RGBX.
+        refused = 4 if (dtype, extra) == ("u1", "unspecified") else 0
+        with Image.open(path) as opened:
+            refused = 4 * len(COMPRESSIONS) if opened.mode == "RGBX" else refused
+        assert len(read) == 8 * len(COMPRESSIONS) - refused
     elif extra is None and (photometric, dtype) != ("miniswhite", "u2"):
-        assert len(read) == 8
+        assert len(read) == 4 * len(COMPRESSIONS)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@BY_COMPRESSION
+def test_floats_of_any_byte_order(tmp_path, photometric, order, compression):
+    values = np.random.default_rng(0).random((HEIGHT, WIDTH), np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric=photometric, byteorder=order, **compression)
+    expected = np.rint((1 - values if photometric == "miniswhite" else values) * 255)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], expected)
+    with Image.open(tmp_path / "a.tif") as opened:
+        np.testing.assert_array_equal(pillow_pixels(opened)[..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "photometric"),
+    [*itertools.product(("i2", "i4", "u4", "f2", "f8"), COLOURS), ("f4", "rgb")],
+)
+def test_depths_without_a_known_white_are_refused(tmp_path, dtype, photometric):
+    values = samples("u1", COLOURS[photometric]).astype(dtype)
+    for order, compression in itertools.product("<>", COMPRESSIONS.values()):
+        stored = values if photometric == "rgb" else values[..., 0]
+        tifffile.imwrite(tmp_path / "a.tif", stored, photometric=photometric, byteorder=order, **compression)
+        with pytest.raises(ImageError):
+            read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate"])
@@ -82,7 +120,7 @@ def test_tiff_compressions(tmp_path, compression, predictor):
     np.testing.assert_array_equal(read_image(path), values)
 
 
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@BY_COMPRESSION
 @pytest.mark.parametrize("factor", [1, 257])
 def test_planes_of_inks(tmp_path, compression, factor):
     """Interleaved CMYK is tested elsewhere; separate planes show the same."""
@@ -90,14 +128,14 @@ def test_planes_of_inks(tmp_path, compression, factor):
     values = inks if factor == 1 else inks.astype("u2") * factor
     results = []
     for planes, stored in (("contig", values), ("separate", np.moveaxis(values, -1, 0))):
-        options = {"photometric": "separated", "planarconfig": planes, "compression": compression}
+        options = {"photometric": "separated", "planarconfig": planes, **compression}
         tifffile.imwrite(tmp_path / "a.tif", stored, **options)
         results.append(read_image(tmp_path / "a.tif"))
     np.testing.assert_array_equal(*results)
 
 
 @pytest.mark.parametrize(("photometric", "count"), [("cielab", 3), ("minisblack", 2)])
-@pytest.mark.parametrize("compression", COMPRESSIONS)
+@BY_COMPRESSION
 def test_planes_that_pillow_puts_together_wrongly_are_refused(tmp_path, photometric, count, compression):
     options = {"extrasamples": ["unassalpha"]} if count == 2 else {}
     stored = np.moveaxis(samples("u1", count), -1, 0)
@@ -106,7 +144,7 @@ def test_planes_that_pillow_puts_together_wrongly_are_refused(tmp_path, photomet
         stored,
         photometric=photometric,
         planarconfig="separate",
-        compression=compression,
+        **compression,
         **options,
     )
     with pytest.raises(ImageError, match="separate planes"):
@@ -160,11 +198,10 @@ def test_jpeg_2000_of_16_bit(tmp_path, count, capfd):
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14])
 def test_jpeg_2000_of_other_depths(tmp_path, bits):
-    codecs = pytest.importorskip("imagecodecs")
     values = samples("u2", 3) >> (16 - bits)
     values[:4] = (1 << bits) - 1
     for codec in ("jp2", "j2k"):
-        content = codecs.jpeg2k_encode(
+        content = imagecodecs.jpeg2k_encode(
             values, level=0, codecformat=codec, bitspersample=bits, reversible=True
         )
         (tmp_path / "a.jp2").write_bytes(content)

@@ -11,8 +11,8 @@ from grmp_plugin.data.sources import FileImage
 from grmp_plugin.errors import InputError
 from grmp_plugin.evaluation import map_files
 from grmp_plugin.files import atomic_write, only_writer
+from grmp_plugin.only_run import only_run
 from grmp_plugin.tables import check_file_path, check_not_input, write_text
-from grmp_plugin.training.checkpoint_file import only_run
 
 
 def test_a_link_stays_a_link_and_its_target_is_written(tmp_path):

@@ -7,9 +7,12 @@ import dataclasses
 import io
 import json
 import math
+import signal
+import time
 import zipfile
 from functools import partial
 
+import hostile_values
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -350,6 +353,14 @@ def test_texts_of_a_checkpoint_are_shown_as_they_are(whole, folder):
         assert "[link=http://a]" in shown.output
         assert "\x1b" not in shown.output
         assert "\x07" not in shown.output
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms")
+def test_what_waits_fails_and_does_not_hang(folder, monkeypatch):
+    """Else a file that makes a program wait would stop these tests for ever."""
+    monkeypatch.setattr(hostile_values, "MOST_SECONDS", 0.1)
+    with pytest.raises(AssertionError, match="still waits"):
+        check(folder / "any", lambda file: time.sleep(60))
 
 
 def test_an_unchanged_file_is_accepted(whole, folder):

@@ -44,13 +44,15 @@ def png(width, height, depth, colour_type, rows, *chunks):
     return b"\x89PNG\r\n\x1a\n" + header + body
 
 
-def tiff(width, height, pixels, *, bits=8, photometric=1, sample_format=1, order="<", samples=1):
-    """Build an uncompressed TIFF of one strip by hand."""
+def tiff(
+    width, height, pixels, *, bits=8, photometric=1, sample_format=1, order="<", samples=1, compression=1
+):
+    """Build a TIFF of one strip by hand, uncompressed unless the pixels are compressed."""
     entries = [
         (256, 3, width),
         (257, 3, height),
         (258, 3, bits),
-        (259, 3, 1),
+        (259, 3, compression),
         (262, 3, photometric),
         (273, 4, 8),
         (277, 3, samples),
@@ -435,8 +437,10 @@ def test_16_bit_grey_with_white_zero(save):
     assert read_image(path)[0, :, 0].tolist() == [255, 0, 155]
 
 
-def test_12_bit_tiff(save):
-    path = save(tiff(2, 1, b"\xff\xf8\x00", bits=12), "a.tif")  # 4095, 2048
+@pytest.mark.parametrize(("compression", "encode"), [(1, bytes), (8, zlib.compress)])
+def test_12_bit_tiff(save, compression, encode):
+    pixels = b"\xff\xf8\x00"  # 4095, 2048
+    path = save(tiff(2, 1, encode(pixels), bits=12, compression=compression), "a.tif")
     assert read_image(path)[0, :, 0].tolist() == [255, 128]
 
 

@@ -1,11 +1,14 @@
 """The memory that large photographs take: bounded, whatever a folder holds, without changing their scores."""
 
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -138,7 +141,7 @@ def room(monkeypatch):
         def _take(self, pixels):
             super()._take(pixels)
             self.taken.append(pixels)
-            self.most = max(self.most, self._used)
+            self.most = max(self.most, self._used.value)
             time.sleep(0.002)
 
     Recording.taken = []
@@ -306,6 +309,33 @@ def test_views_of_nothing():
 
 
 # --- bytes a pixel --------------------------------------------------------------------------------
+
+
+def peak_of(work):
+    """Bytes by which the memory of this process grows at most."""
+    process = Path("/proc/self")
+    process.joinpath("clear_refs").write_text("5")  # forgets the peak so far
+
+    def status(name):
+        return int(re.search(rf"{name}:\s+(\d+) kB", process.joinpath("status").read_text())[1]) * 1024
+
+    before = status("VmRSS")
+    work()
+    return status("VmHWM") - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_what_is_decoded_at_once_takes_about_a_gigabyte(tmp_path, name):
+    """The room in pixels, times what a pixel takes while it is decoded and reduced."""
+    height, width = 4000, 6000
+    rows = np.tile(np.arange(200, dtype=np.uint8)[:, None, None], (height // 200, width, 3))
+    Image.fromarray(rows).save(tmp_path / name)
+    make_pixel_views(read_image(tmp_path / name), CONFIGS["squash"])  # what is loaded once
+    taken = peak_of(lambda: make_pixel_views(read_image(tmp_path / name), CONFIGS["squash"]))
+    a_pixel = taken / (height * width)
+    assert 3 < a_pixel < 11
+    assert a_pixel * pixel_room.MOST_PIXELS < 1.1e9
 
 
 @pytest.mark.skipif(not hasattr(Image.core, "get_block_size"), reason="Pillow without blocks")

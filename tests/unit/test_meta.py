@@ -158,3 +158,10 @@ def test_tensors_must_correspond():
         displace(None, [torch.zeros(1), torch.zeros(1)], [torch.zeros(1)])
     with pytest.raises(ValueError, match="argument 2"):
         outer_step([torch.zeros(1), torch.zeros(1)], [torch.zeros(1)], 1, 1.0)
+
+
+def test_losses_of_all_inner_steps_leave_the_device_together(linear, transfers):
+    task = as_task(batches(4, 1), batches(2, 2))
+    losses = inner_steps(task, squared_error(linear), torch.optim.SGD(linear.parameters(), RATE))
+    assert len(losses.support) == len(losses.query) == 4
+    assert transfers == ["tolist"]

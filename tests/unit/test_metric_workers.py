@@ -1,10 +1,15 @@
 """Metrics in other processes: the same scores, errors and digests as in this one."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import grmp_plugin as grmp
+from grmp_plugin.data import pixel_room
+from grmp_plugin.data.pixel_room import MOST_PIXELS, PixelRoom
 from grmp_plugin.errors import InputError, MetricError
 from grmp_plugin.evaluation import metric_workers as workers
 from grmp_plugin.evaluation.metric_names import find_metrics
@@ -59,6 +64,38 @@ def test_a_metric_that_cannot_be_created_costs_only_itself(images, tmp_path):
         with pytest.raises(MetricError):
             list(pool.score(unknown, pairs))
         assert [one.number for one in pool.score(psnr, pairs)] == [0, 1, 2]
+
+
+def test_workers_read_within_one_room(images):
+    """However many there are: what one of them may decode depends on what all of them do."""
+    (spec,) = find_metrics(["psnr"], references=True).metrics
+    pair = workers.Pair(0, images[0], images[-2])  # of a broken reference: no metric is created
+    with workers.metric_workers(2) as pool, ThreadPoolExecutor(1) as thread:
+        (first,) = pool.score(spec, [pair])  # a process has started
+        with pool.room.entry() as reserve:
+            reserve(MOST_PIXELS)
+            second = thread.submit(list, pool.score(spec, [pair]))
+            time.sleep(0.5)
+            assert not second.done()
+        assert second.result(30) == [first]
+    assert "its reference" in first.unreadable
+
+
+def test_a_worker_reserves_image_and_reference(images, monkeypatch):
+    """One after the other, as two of them could each wait for what the other has."""
+    taken = []
+
+    class Recording(PixelRoom):
+        def _take(self, pixels):
+            assert self._used.value == 0
+            super()._take(pixels)
+            taken.append(pixels)
+
+    monkeypatch.setattr(pixel_room, "_room", Recording(MOST_PIXELS))
+    monkeypatch.setattr(workers, "_opened", lambda spec: (lambda image, reference: 0.5, False))
+    (spec,) = find_metrics(["psnr"], references=True).metrics
+    assert workers._score(spec, workers.Pair(0, images[0], images[3])).score.score == 0.5
+    assert taken == [80 * 100, 70 * 90]
 
 
 def test_wrong_numbers_of_jobs(images):

@@ -1,6 +1,8 @@
 """Files that state versions, requirements and names of tests agree with one another."""
 
 import ast
+import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -45,10 +47,24 @@ def test_constraints_satisfy_the_requirements(requirement):
     assert pins("constraints.txt")[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-@pytest.mark.parametrize("requirement", requirements("test", "embedded", "label"), ids=by_name)
+@pytest.mark.parametrize(
+    "requirement", requirements("test", "embedded", "heif", "jxl", "label", "raw"), ids=by_name
+)
 def test_oldest_constraints_are_the_lower_bounds(requirement):
     (lower,) = (Version(s.version) for s in requirement.specifier if s.operator == ">=")
     assert pins("constraints-oldest.txt")[canonicalize_name(requirement.name)] == lower
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="continuous integration installs all of them")
+@pytest.mark.parametrize("module", ["imagecodecs", "openpyxl", "pillow_heif", "pillow_jxl", "rawpy"])
+def test_optional_readers_are_installed_where_tests_must_not_be_skipped(module):
+    assert importlib.util.find_spec(module) is not None
+
+
+def test_the_tests_install_all_optional_readers():
+    (own,) = (Requirement(line) for line in EXTRAS["test"] if line.startswith(PROJECT["name"]))
+    assert {"heif", "jxl", "raw"} <= own.extras
+    assert {"imagecodecs", "openpyxl"} <= {requirement.name for requirement in requirements("test")}
 
 
 def test_citation_states_the_version():

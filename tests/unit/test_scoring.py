@@ -111,6 +111,18 @@ def test_scores_are_not_float64_before_they_leave_the_device(small_network, monk
 
 
 @pytest.mark.parametrize(
+    ("precision", "advice"), [("fp32", "the weights overflow"), ("bf16", "use fp32"), ("fp16", "use fp32")]
+)
+def test_advice_about_scores_that_are_not_finite(scorer, files, monkeypatch, precision, advice):
+    """In fp32, nobody is told to use fp32."""
+    prepared = scorer(precision=precision)
+    monkeypatch.setattr(prepared.network, "score_views", lambda views: torch.full((len(views), 1), np.nan))
+    (row,) = prepared.score([files[7]])
+    assert row.score is None
+    assert row.error == f"the network's score in {precision} is nan: {advice}"
+
+
+@pytest.mark.parametrize(
     ("cuda", "mps", "found"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
 def test_the_best_device_is_chosen(monkeypatch, cuda, mps, found):

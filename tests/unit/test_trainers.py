@@ -1,6 +1,7 @@
 """Both trainers and their data sets, on a small random network."""
 
 import dataclasses
+import functools
 import io
 import itertools
 import math
@@ -24,6 +25,7 @@ from grmp_plugin.network.initial import initial_prompts, untrained_backbone
 from grmp_plugin.network.learned import adaptation_names, learn_only
 from grmp_plugin.network.preprocess import make_training_views, make_views, normalize
 from grmp_plugin.network.tensors import read_tensors
+from grmp_plugin.network.texts import tokenize
 from grmp_plugin.synthetic.tasks import TaskImages, pristine_tasks
 from grmp_plugin.training import frozen, pretrain_model, rated_views
 from grmp_plugin.training.adapt_model import GRMPAdaptModel
@@ -522,6 +524,20 @@ def test_steps_with_non_finite_gradients_are_skipped(small_checkpoint, value):
     with pytest.raises(TrainingError, match=r"10 steps in a row .* learning rate smaller than 0\.05"):
         step(trainer, 21, bad)
     assert same(values(trainer), before)
+
+
+def test_a_step_waits_for_the_device_three_times(small_checkpoint, transfers, monkeypatch):
+    """For both losses, for the products of all gradients, and to know whether a change overflowed."""
+    trainer = make_trainer(GRMPAdaptModel, small_checkpoint())
+    # Texts are encoded on the CPU.
+    monkeypatch.setattr("grmp_plugin.network.grmp_iqa.tokenize", functools.cache(tokenize))
+    trainer.feed_data(shots())
+    shown = trainer._show(0)
+    trainer.regularized_gradients(shown, trainer.gt_mos[:, 0])
+    transfers.clear()
+    trainer.regularized_gradients(shown, trainer.gt_mos[:, 0])
+    assert len(transfers) == 3, transfers
+    assert trainer.log_dict["l_semantic"] > 0
 
 
 # Checkpoints of a trainer
