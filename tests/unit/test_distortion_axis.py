@@ -12,7 +12,7 @@ PHOTOGRAPHS, VERSIONS, FEATURES = 400, 3, 12
 
 @pytest.fixture(scope="module")
 def versions():
-    """(P, Q, G): contents vary most along the first features; distortion, by its level, along one direction."""
+    """(P, Q, G): contents vary most along the first features; distortion moves all by its level."""
     rng = np.random.default_rng(0)
     contents = rng.normal(size=(PHOTOGRAPHS, 1, FEATURES)) * np.linspace(12, 0.3, FEATURES)
     level = np.concatenate([np.zeros((PHOTOGRAPHS, 1)), rng.uniform(0.5, 2, (PHOTOGRAPHS, VERSIONS - 1))], 1)
