@@ -63,8 +63,8 @@ def _print_tried(adaptation: "Adaptation") -> None:
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
             print_data(
-                "\nGradient steps (prompts) are chosen only if they gain two standard errors (±) more than the "
-                "better of start and ridge\n"
+                "\nGradient steps (prompts) are chosen only if they gain two standard errors (±) more "
+                "than the better of start and ridge\n"
             )
 
 
