@@ -87,7 +87,8 @@ def adapt(
         str | None,
         typer.Option(
             help="How to adapt. auto: as cross-validation inside the shots finds best. ridge: a linear head "
-            "on the frozen features. prompts: gradient steps, as published. [dim]default: auto[/]",
+            "on the frozen features. prompts: gradient steps on prompts and last blocks, as published. "
+            "[dim]default: auto[/]",
             show_default=False,
         ),
     ] = None,

@@ -57,13 +57,14 @@ def _print_tried(adaptation: "Adaptation") -> None:
         more = "" if len(adaptation.splits) == 1 else ", first split"
         print_data(
             f"\nWhat cross-validation inside the shots compared{more}: order of shots left out "
-            "(KRCC, and its gain over the start), and share of the variance of their ratings explained (R²)\n"
+            "(KRCC, and its gain over start), and share of the variance of their ratings explained (R²). "
+            "start: the model as it was\n"
         )
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
             print_data(
-                "\nGradient steps are chosen only if they gain two standard errors (±) more than the better "
-                "of start and ridge\n"
+                "\nGradient steps (prompts) are chosen only if they gain two standard errors (±) more "
+                "than the better of start and ridge\n"
             )
 
 

@@ -1,4 +1,4 @@
-"""`grmp benchmark`: methods of learning from a few ratings, compared on the same draws, resumable."""
+"""`grmp benchmark`: methods of learning from a few ratings, compared on the same splits, resumable."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ from .ratings import (
 
 HELP = (
     "Compare ways of learning from a few ratings: every method learns from the same shots and is judged on "
-    "the same other images, over several draws.\n\n"
+    "the same other images, over several random splits.\n\n"
     "DATA is one of pyiqa's data sets (livec, koniq10k, ...), a ratings file, or demo; several are judged in "
     "turn. Without DATA: print the table of a folder.\n\n"
     "Each row is kept in --out as it is done. The same command continues where it was stopped, other methods "
@@ -55,7 +55,9 @@ def benchmark(
         str,
         typer.Option(help="Comma-separated numbers of rated images to learn from, or shares such as 20%."),
     ] = "50",
-    splits: Annotated[int, typer.Option(min=1, help="Number of draws of the shots.")] = 10,
+    splits: Annotated[
+        int, typer.Option(min=1, help="Number of random splits into shots and test images.")
+    ] = 10,
     methods: Annotated[str, typer.Option(help="Comma-separated methods, or all.")] = ",".join(
         DEFAULT_METHODS
     ),
@@ -117,7 +119,7 @@ def benchmark(
     device: TrainingDeviceOption = Device.auto,
     output_format: FormatOption = Format.table,
 ) -> None:
-    """Compare methods over draws (see `HELP`)."""
+    """Compare methods over splits (see `HELP`)."""
     # Not before: the help needs neither numpy nor scipy.
     from grmp_plugin.api.benchmark import benchmark as compare_methods
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from grmp_plugin.api.benchmark import BenchmarkResult
     from grmp_plugin.benchmarking.table import Block, Entry, Summary
 
-_TITLES = ("SRCC", "mean ± std", "PLCC", "p", "draws", "s/draw")
-_DISPENSABLE = ("s/draw", "draws", "PLCC")  # dropped in this order
+_TITLES = ("SRCC", "mean ± std", "PLCC", "p", "splits", "s/split")
+_DISPENSABLE = ("s/split", "splits", "PLCC")  # dropped in this order
 
 
 def print_benchmark(result: "BenchmarkResult") -> None:
@@ -29,14 +29,14 @@ def print_benchmark(result: "BenchmarkResult") -> None:
         title = f"{printable(block.title)}: {printable(block.model)}, tested on {tested} images"
         print_data(("\n" if number else "") + title + "\n")
         _print_block(block)
-    note("SRCC, PLCC: medians over draws; PLCC without a fitted curve")
+    note("SRCC, PLCC: medians over splits; PLCC without a fitted curve")
     note(
-        "= best, or not significantly different from the best (Wilcoxon over draws, Holm-corrected, 5% "
-        "level); no mark: significantly worse, or too few draws to tell"
+        "= best, or not significantly different from the best (Wilcoxon over splits, Holm-corrected, 5% "
+        "level); no mark: significantly worse, or too few splits to tell"
     )
     others = [entry for block in result.blocks for entry in block.entries[1:]]
     if others and not any(entry.standing.decidable for entry in others):
-        note("with so few draws of so many methods no difference can be significant; see --splits")
+        note("with so few splits of so many methods no difference can be significant; see --splits")
     for source in dict.fromkeys(one.source for block in result.blocks for one in block.published):
         note(f"* published, on other splits: {source}")
 
@@ -75,8 +75,8 @@ def _cells(entry: "Entry") -> dict[str, str]:
         "mean ± std": _spread(entry.srcc),
         "PLCC": _number(entry.plcc.median),
         "p": "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}",
-        "draws": str(len(entry.rows)),
-        "s/draw": f"{entry.seconds:.1f}",
+        "splits": str(len(entry.rows)),
+        "s/split": f"{entry.seconds:.1f}",
     }
 
 

@@ -104,7 +104,7 @@ def adapt(
         splits: Number of splits, each with other shots; 1 by default.
         seed: Random seed of the first split; each further split adds 1. 0 by default.
         config: A YAML file, or a preset such as `paper/livec`.
-        method: `auto` (default) chooses by cross-validation inside the shots between the start as it is,
+        method: `auto` (default) chooses by cross-validation inside the shots between the model as it was,
             ridge regression, gradient steps, and both together; `prompts` takes gradient steps on prompts and
             last blocks, as published; `ridge` fits a linear head to the frozen features.
         strength: Lambda, the strength of the gradient regularization; 0 for none.

@@ -219,7 +219,9 @@ def _about_steps(splits: Sequence[SplitResult]) -> list[Note]:
     notes = []
     if splits[0].best_epoch is not None:
         epochs = ", ".join(str(split.best_epoch) for split in splits)
-        notes.append(Note(f"best epoch on the test images: {epochs} (0: no epoch was better than the start)"))
+        notes.append(
+            Note(f"best epoch on the test images: {epochs} (0: none was better than the model as it was)")
+        )
     if skipped := sum(split.skipped_steps for split in splits):
         notes.append(
             Note(f"{skipped} steps were skipped, as gradients were not finite; use a smaller learning rate")

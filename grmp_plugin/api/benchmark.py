@@ -1,4 +1,4 @@
-"""Compare ways of learning from a few ratings on the same draws: the experiments of few-shot papers."""
+"""Compare ways of learning from a few ratings on the same splits: the experiments of few-shot papers."""
 
 import contextlib
 import dataclasses
@@ -65,7 +65,7 @@ def benchmark(
     progress: bool | ProgressCallback | Watch = False,
     **options: Unpack[RatingsOptions],
 ) -> "BenchmarkResult":
-    """Compare methods of learning from a few ratings, over data sets, numbers of shots and draws.
+    """Compare methods of learning from a few ratings, over data sets, numbers of shots and splits.
 
     Every method learns from the same shots and is judged on the same test images. Each row is written to
     `out` as it is done: the same call continues where one was stopped, and calls with other methods add to
@@ -76,7 +76,7 @@ def benchmark(
         out: Folder of the rows and tables; created if it does not exist.
         shots: Numbers of rated images to learn from, or shares such as `20%` (of the originals, if there are
             any), where all others are the test.
-        splits: Number of draws, with the seeds `seed`, `seed` + 1, ...
+        splits: Number of random splits into shots and test images, with the seeds `seed`, `seed` + 1, ...
         methods: Names of methods; `grmp_plugin.benchmarking.methods.METHODS` describes them.
         strengths: Values of lambda for the methods with regularization; that of the settings by default.
         metrics: pyiqa's no-reference metrics as fixed lines.
@@ -88,7 +88,7 @@ def benchmark(
             are not used.
         learning_rate: Learning rate of the gradient steps.
         epochs: Passes over the shots in gradient steps.
-        seed: Random seed of the first draw; 0 by default.
+        seed: Random seed of the first split; 0 by default.
         include_learned: Whether to use images that the model learned from before.
         device: `auto`, `cpu` or `cuda`.
         data_root: Folder of pyiqa's data sets, also where they are downloaded to.
@@ -96,7 +96,7 @@ def benchmark(
         **options: How to read ratings files; see `RatingsOptions`.
 
     Returns:
-        Medians, means and standard deviations over draws, with paired tests against the best method.
+        Medians, means and standard deviations over splits, with paired tests against the best method.
 
     Raises:
         InputError: When ratings, methods, metrics or an argument cannot be used.
@@ -172,7 +172,7 @@ def benchmark(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BenchmarkResult(Result):
-    """Methods over draws, with the record of the run.
+    """Methods over splits, with the record of the run.
 
     Attributes:
         run: What produced the table; each row has a record of its own.
@@ -201,12 +201,12 @@ class BenchmarkResult(Result):
         return entry_rows(self.blocks)
 
     @property
-    def draws(self) -> tuple[BenchmarkRow, ...]:
-        """The single rows, one for each draw and method."""
+    def split_rows(self) -> tuple[BenchmarkRow, ...]:
+        """The single rows, one for each split and method."""
         return tuple(row for block in self.blocks for entry in block.entries for row in entry.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """`run`, `missing` and `results`: as `rows`, with the values of each draw."""
+        """`run`, `missing` and `results`: as `rows`, with the values of each split."""
         document = {
             "run": self.run.to_dict(),
             "missing": self.missing,
@@ -247,7 +247,7 @@ class BenchmarkResult(Result):
         self.report(place / REPORT)
 
     def __repr__(self) -> str:
-        return f"<BenchmarkResult of {len(self.draws)} rows in {len(self.blocks)} settings>"
+        return f"<BenchmarkResult of {len(self.split_rows)} rows in {len(self.blocks)} settings>"
 
 
 def _listed(data: Any) -> list[Any]:
@@ -376,7 +376,7 @@ def _details(
         "data": [one.name for one in experiment.data],
         "test_on": None if experiment.test_on is None else experiment.test_on.name,
         "shots": list(dict.fromkeys(cell.shots.label for cell in cells)),
-        "splits": 1 + max(cell.draw for cell in cells),
+        "splits": 1 + max(cell.split for cell in cells),
         "settings": dataclasses.asdict(experiment.settings),
         "include_learned": experiment.include_learned,
         "shard": f"{part.number}/{part.count}",

@@ -10,7 +10,7 @@ from grmp_plugin.benchmarking.table import Block, Entry
 _STATISTICS = ("srcc", "plcc", "krcc")
 _KINDS = ("median", "mean", "std")
 COLUMNS = (
-    *("data", "test_on", "shots", "model", "setting", "method", "lambda", "variant", "draws"),
+    *("data", "test_on", "shots", "model", "setting", "method", "lambda", "variant", "splits"),
     *(f"{statistic}_{kind}" for statistic in _STATISTICS for kind in _KINDS),
     *("p_value", "best", "images", "seconds", "published"),
 )
@@ -29,11 +29,11 @@ def entry_rows(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 
 def blocks_document(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """The same with the values of every draw."""
+    """The same with the values of every split."""
     found = []
     for block in blocks:
         results = [
-            {**_of_block(block), **_flat(entry), "values": [_draw(row) for row in entry.rows]}
+            {**_of_block(block), **_flat(entry), "values": [_of_split(row) for row in entry.rows]}
             for entry in block.entries
         ]
         found += [*results, *({**_of_block(block), **_published(one)} for one in block.published)]
@@ -55,7 +55,7 @@ def _flat(entry: Entry) -> dict[str, Any]:
         "method": entry.method,
         "lambda": entry.strength,
         "variant": entry.variant or None,
-        "draws": len(entry.rows),
+        "splits": len(entry.rows),
     }
     for statistic in _STATISTICS:
         summary = getattr(entry, statistic)
@@ -80,7 +80,7 @@ def _published(one: Published) -> dict[str, Any]:
     }
 
 
-def _draw(row: Any) -> dict[str, Any]:
+def _of_split(row: Any) -> dict[str, Any]:
     return {
         "seed": row.seed,
         "shots": row.learned,

@@ -1,1 +1,1 @@
-"""The experiments of few-shot papers: methods x shots x draws x data sets, one row each, as tables."""
+"""The experiments of few-shot papers: methods x shots x splits x data sets, one row each, as tables."""

@@ -11,7 +11,7 @@ from grmp_plugin.benchmarking.fixed import FixedScores
 from grmp_plugin.benchmarking.plan import Cell, Job, identity_of
 from grmp_plugin.benchmarking.rated_set import RatedSet, read_set, without_images_of
 from grmp_plugin.benchmarking.rows import BenchmarkRow, RowFolder
-from grmp_plugin.benchmarking.run import DrawRun, Predicted
+from grmp_plugin.benchmarking.run import MethodsRun, Predicted
 from grmp_plugin.data.ratings import BadRow, Ratings
 from grmp_plugin.data.splits import Split
 from grmp_plugin.errors import MetricError, TrainingError
@@ -45,7 +45,7 @@ class Experiment:
         start: The model that all methods start from.
         model_sha256: Its digest.
         settings: Settings of the training.
-        seed: Seed of the first draw; each further draw adds 1.
+        seed: Seed of the first split; each further split adds 1.
         metrics: Fixed metrics by name.
         device: `cpu` or `cuda`.
         skip_bad: Whether to leave out images that cannot be read.
@@ -72,7 +72,7 @@ class Experiment:
             data=self.data[cell.data].sha256,
             tested=None if self.test_on is None else self.test_on.sha256,
             shots=cell.shots,
-            seed=self.seed + cell.draw,
+            seed=self.seed + cell.split,
             model=self.model_sha256,
             learned=self.include_learned,
             settings=self.settings,
@@ -112,7 +112,7 @@ def execute(experiment: Experiment, cells: Sequence[Cell], folder: RowFolder, wa
         watch: Receives the progress; a row that it stops is lost, all others are kept.
 
     Raises:
-        InputError: When images cannot be read, or are too few for a draw.
+        InputError: When images cannot be read, or are too few for a split.
         TrainingInterrupted: When the watch asked to stop.
         GRMPError: When a row cannot be written.
     """
@@ -148,7 +148,7 @@ class _Execution:
                 learned = self._read(self._experiment.data[cell.data])
                 tested = learned if other is None else without_images_of(other, learned)
                 current = cell.data
-                self._check_draws(cell.data, learned)
+                self._check_splits(cell.data, learned)
             self._cell(cell, jobs, network, learned, tested)
         return Done(self._written, tuple(self._notes.values()), self._failed, tuple(self._skipped.values()))
 
@@ -171,7 +171,7 @@ class _Execution:
             )
         return found
 
-    def _check_draws(self, data: int, learned: RatedSet) -> None:
+    def _check_splits(self, data: int, learned: RatedSet) -> None:
         """Find out about too few ratings before any work is done on a data set."""
         for cell, _ in self._missing:
             if cell.data == data:
@@ -179,7 +179,7 @@ class _Execution:
 
     def _split(self, cell: Cell, learned: RatedSet) -> Split:
         experiment = self._experiment
-        seed, elsewhere = experiment.seed + cell.draw, experiment.test_on is not None
+        seed, elsewhere = experiment.seed + cell.split, experiment.test_on is not None
         split = cell.shots.draw(learned.ratings, experiment.settings, seed, all_shots=elsewhere)
         # Another data set to test on has none of these images; see `without_images_of`.
         if elsewhere or experiment.settings.protocol == "released":
@@ -193,8 +193,8 @@ class _Execution:
         split = self._split(cell, learned)
         if tested is not learned:
             split = Split(split.shots, np.arange(len(tested.ratings.images)))
-        seed = experiment.seed + cell.draw
-        run = DrawRun(
+        seed = experiment.seed + cell.split
+        run = MethodsRun(
             *(experiment.start, network, learned, tested, split, experiment.settings, seed),
             experiment.device,
             self._watch,
@@ -203,7 +203,7 @@ class _Execution:
         for job in jobs:
             identity = experiment.identity(cell, job)
             words = job.method + ("" if job.strength is None else f", lambda {job.strength:g}")
-            where = f"{name}, {cell.shots.label} shots, draw {cell.draw + 1}: {words}"
+            where = f"{name}, {cell.shots.label} shots, split {cell.split + 1}: {words}"
             # Another process may have been asked for the same.
             if not self._folder.has(identity):
                 self._row(job, run, where, identity, cell, split, tested)
@@ -212,7 +212,7 @@ class _Execution:
     def _row(
         self,
         job: Job,
-        run: DrawRun,
+        run: MethodsRun,
         where: str,
         identity: dict[str, Any],
         cell: Cell,
@@ -249,7 +249,7 @@ class _Execution:
         )
         self._written += 1
 
-    def _predict(self, run: DrawRun, job: Job, tested: RatedSet, split: Split) -> Predicted:
+    def _predict(self, run: MethodsRun, job: Job, tested: RatedSet, split: Split) -> Predicted:
         if not job.fixed:
             return run.predict(job)
         spec = self._experiment.metrics[job.method]

@@ -23,7 +23,7 @@ def latex_table(blocks: Sequence[Block]) -> str:
         f"\\caption{{{_caption(blocks)}}}",
         "\\begin{tabular}{lrrrrr}",
         "\\toprule",
-        "Method & SRCC & mean $\\pm$ std & PLCC & $p$ & draws \\\\",
+        "Method & SRCC & mean $\\pm$ std & PLCC & $p$ & splits \\\\",
     ]
     for block in blocks:
         lines += ["\\midrule", f"\\multicolumn{{6}}{{l}}{{\\textit{{{_text(block.title)}}}}} \\\\"]
@@ -38,9 +38,9 @@ def latex_table(blocks: Sequence[Block]) -> str:
 def _caption(blocks: Sequence[Block]) -> str:
     sources = sorted({one.source for block in blocks for one in block.published})
     text = (
-        "Agreement with ratings: medians over draws of the shots. Bold: best, or not significantly different "
-        "from it in SRCC (Wilcoxon's signed-rank test over draws, Holm-corrected, 5\\% level); others are "
-        "significantly worse, or have too few draws to tell."
+        "Agreement with ratings: medians over random splits into shots and test images. Bold: best, or not "
+        "significantly different from it in SRCC (Wilcoxon's signed-rank test over splits, Holm-corrected, "
+        "5\\% level); others are significantly worse, or have too few splits to tell."
     )
     return f"{text} Published: {_text('; '.join(sources))}." if sources else text
 

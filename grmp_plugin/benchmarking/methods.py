@@ -28,7 +28,7 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("zero-shot", "the start as it is"),
+        Method("zero-shot", "the start model as it is"),
         Method("grmp", "GRMP-IQA: gradient steps with regularization", True, True),
         Method("no-meta", "GRMP-IQA from new, random prompts instead of meta-prompts", True, True),
         Method("no-qgr", "GRMP-IQA without gradient regularization (lambda 0)", True),

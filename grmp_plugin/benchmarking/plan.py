@@ -1,4 +1,4 @@
-"""What a benchmark runs: a job for each row, in cells that share a draw, divided among processes."""
+"""What a benchmark runs: a job for each row, in cells that share a split, divided among processes."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ FORMAT = 1
 """Number of the form of rows; rows of another form are computed again."""
 
 _REALS = ("strength", "test_share", "learning_rate", "weight_decay")
-# Settings that decide the draw, and those that only gradient steps depend on.
-_OF_THE_DRAW = ("sampling", "test_share", "split_by")
+# Settings that decide the split, and those that only gradient steps depend on.
+_OF_THE_SPLIT = ("sampling", "test_share", "split_by")
 _OF_STEPS = ("views", "protocol", "epochs", "batch_size", "learning_rate", "weight_decay")
 
 
@@ -111,23 +111,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """The jobs of one draw of shots.
+    """The jobs of one split into shots and test images.
 
     Attributes:
         data: Number of the data set.
         shots: How many images are learned from.
-        draw: Number of the draw, from 0.
+        split: Number of the split, from 0.
         jobs: What is computed on it.
     """
 
     data: int
     shots: Shots
-    draw: int
+    split: int
     jobs: tuple[Job, ...]
 
 
 def jobs_of(methods: Iterable[str], strengths: Sequence[float], metrics: Iterable[str]) -> tuple[Job, ...]:
-    """The jobs of each draw, each once: GRMP-IQA with lambda 0 is `no-qgr`."""
+    """The jobs of each split, each once: GRMP-IQA with lambda 0 is `no-qgr`."""
     jobs = []
     for name in methods:
         if METHODS[name].regularized:
@@ -142,15 +142,18 @@ def _regularized(name: str, strength: float) -> Job:
     return Job("no-qgr" if name == "grmp" and strength == 0 else name, float(strength))
 
 
-def cells_of(data_sets: int, shots: Sequence[Shots], draws: int, jobs: tuple[Job, ...]) -> list[Cell]:
+def cells_of(data_sets: int, shots: Sequence[Shots], splits: int, jobs: tuple[Job, ...]) -> list[Cell]:
     """All cells in order."""
     return [
-        Cell(data, each, draw, jobs) for data in range(data_sets) for each in shots for draw in range(draws)
+        Cell(data, each, split, jobs)
+        for data in range(data_sets)
+        for each in shots
+        for split in range(splits)
     ]
 
 
 def own_cells(shard: Shard, cells: Sequence[Cell]) -> Sequence[Cell]:
-    """Every n-th cell: neighbours differ by their draw only, so all shards take about as long."""
+    """Every n-th cell: neighbours differ by their split only, so all shards take about as long."""
     return cells[shard.number :: shard.count]
 
 
@@ -172,12 +175,12 @@ def identity_of(
         data: Digest of the ratings that are learned from.
         tested: Digest of the ratings that are tested on; None: the rest of the same.
         shots: How many images are learned from.
-        seed: Seed of draw and training.
+        seed: Seed of split and training.
         model: Digest of the start, which decides for fixed metrics, too, which images are left out.
         learned: Whether images that the start learned from are used.
         settings: Settings of the training.
     """
-    names: tuple[str, ...] = _OF_THE_DRAW
+    names: tuple[str, ...] = _OF_THE_SPLIT
     if not job.fixed and METHODS[job.method].by_gradients:
         names += _OF_STEPS
     if job.method == "auto":

@@ -24,7 +24,7 @@ _ROOM = 2**30
 
 
 class RatedSet:
-    """Rated images, and what the start makes of them, shared by all methods and draws.
+    """Rated images, and what the start makes of them, shared by all methods and splits.
 
     Args:
         ratings: The ratings that are used.

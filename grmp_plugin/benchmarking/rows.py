@@ -47,7 +47,7 @@ _IDENTITY: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One method on one draw.
+    """One method on one split.
 
     Attributes:
         identity: What decides the numbers; see `identity_of`.
@@ -95,7 +95,7 @@ class BenchmarkRow:
 
     @property
     def seed(self) -> int:
-        """Seed of the draw."""
+        """Seed of the split."""
         return int(self.identity["seed"])
 
 

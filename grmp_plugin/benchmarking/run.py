@@ -1,4 +1,4 @@
-"""Predictions of the test images of one draw, by each method."""
+"""Predictions of the test images of one split, by each method."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class Predicted:
     chosen: str | None = None
 
 
-class DrawRun:
-    """All methods on one draw; what they share is computed once.
+class MethodsRun:
+    """All methods on one split; what they share is computed once.
 
     Args:
         start: The model that all start from.
@@ -50,7 +50,7 @@ class DrawRun:
         tested: The data set that is tested on; may be the same.
         split: Numbers of the shots in the former, and of the test images in the latter.
         settings: Settings of the training.
-        seed: Seed of the draw.
+        seed: Seed of the split.
         device: `cpu` or `cuda`.
         watch: Receives the progress.
     """

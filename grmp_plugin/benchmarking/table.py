@@ -1,4 +1,4 @@
-"""Rows of a benchmark as tables: a block for each setting, an entry for each method, over all draws."""
+"""Rows of a benchmark as tables: a block for each setting, an entry for each method, over all splits."""
 
 import json
 import math
@@ -13,17 +13,17 @@ from grmp_plugin.benchmarking.published import Published, published_for
 from grmp_plugin.benchmarking.rows import BenchmarkRow
 from grmp_plugin.statistics.repeated import Standing, standings
 
-_OF_THE_DRAW = ("sampling", "test_share", "split_by")
+_OF_THE_SPLIT = ("sampling", "test_share", "split_by")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One statistic over draws; NaN where undefined.
+    """One statistic over splits; NaN where undefined.
 
     Attributes:
         median: Median.
         mean: Mean.
-        deviation: Standard deviation (of a sample); NaN for fewer than two draws.
+        deviation: Standard deviation (of a sample); NaN for fewer than two splits.
     """
 
     median: float
@@ -50,11 +50,11 @@ class Entry:
         variant: Settings in which it differs from another entry of the same name, such as `epochs 4`.
         fixed: Whether it is a metric that learns nothing.
         rows: Its rows, by seed.
-        srcc: Over draws, as the other two.
+        srcc: Over splits, as the other two.
         plcc: Pearson's correlation.
         krcc: Kendall's correlation.
         standing: Its SRCC beside that of the best.
-        seconds: Median time of a draw.
+        seconds: Median time of a split.
     """
 
     method: str
@@ -84,7 +84,7 @@ class Block:
         tested: Data set that was tested on; None: the rest of the same.
         shots: Number of shots, or their share.
         model: The start.
-        setting: How the draws differ from those of another block with these names; usually empty.
+        setting: How the splits differ from those of another block with these names; usually empty.
         group: What blocks that differ in shots alone have in common.
         entries: The methods.
         published: Published numbers for the setting.
@@ -131,8 +131,8 @@ def shots_order(label: str) -> tuple[bool, float]:
 def _group(row: BenchmarkRow) -> Hashable:
     identity = row.identity
     names = ("data_sha256", "tested_sha256", "model_sha256", "include_learned")
-    draw = {name: identity["settings"].get(name) for name in _OF_THE_DRAW}
-    return (*(identity[name] for name in names), json.dumps(draw, sort_keys=True))
+    split = {name: identity["settings"].get(name) for name in _OF_THE_SPLIT}
+    return (*(identity[name] for name in names), json.dumps(split, sort_keys=True))
 
 
 def _setting(row: BenchmarkRow, rows: Sequence[BenchmarkRow]) -> str:
@@ -151,7 +151,7 @@ def _setting(row: BenchmarkRow, rows: Sequence[BenchmarkRow]) -> str:
         parts.append(f"test ratings {row.identity['tested_sha256'][:8]}")
     if len({one.identity["include_learned"] for one in same}) > 1:
         parts.append("learned images used" if row.identity["include_learned"] else "learned images left out")
-    return ", ".join([*parts, *_differing(row, same, _OF_THE_DRAW)])
+    return ", ".join([*parts, *_differing(row, same, _OF_THE_SPLIT)])
 
 
 def _differing(row: BenchmarkRow, rows: Sequence[BenchmarkRow], names: Iterable[str]) -> list[str]:

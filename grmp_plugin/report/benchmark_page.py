@@ -20,7 +20,7 @@ _COLUMNS = (
     Column("PLCC median"),
     Column("KRCC median"),
     Column("p", first="ascending"),
-    Column("Draws"),
+    Column("Splits"),
     Column("Seconds", first="ascending"),
 )
 
@@ -36,14 +36,14 @@ def benchmark_report(blocks: Sequence[Block], run: Mapping[str, Any], missing: i
     methods = list(dict.fromkeys(entry.label for block in blocks for entry in block.entries))
     places = list(dict.fromkeys(block.place for block in blocks))
     models = list(dict.fromkeys(block.model for block in blocks))
-    draws = max(len(entry.rows) for block in blocks for entry in block.entries)
+    splits = max(len(entry.rows) for block in blocks for entry in block.entries)
     return render(
         "benchmark.html.j2",
         title=f"{counted(len(methods), 'method')} on {listed(places)}",
         date=date_text(run.get("date", "")),
         answer=_answer(blocks),
         models=listed(models),
-        draws=f"up to {counted(draws, 'draw')} of the shots",
+        splits=f"up to {counted(splits, 'random split')}",
         missing=missing,
         methods=_methods(blocks),
         figures=_curves(blocks),
@@ -64,7 +64,7 @@ def _answer(blocks: Sequence[Block]) -> str:
         words = f"{block.title}: {leading.label} leads with a median SRCC of {number(leading.srcc.median, 3)}"
         others = block.entries[1:]
         if others and not any(entry.standing.decidable for entry in others):
-            words += f"; with {counted(len(leading.rows), 'draw')} no difference can be significant"
+            words += f"; with {counted(len(leading.rows), 'split')} no difference can be significant"
         elif tied:
             words += f"; not significantly different: {listed(tied, 12)}"
         sentences.append(f"{words}.")
@@ -102,8 +102,8 @@ def _section(number: int, block: Block) -> tuple[Table, Figure]:
         )
         for entry in block.entries
     ]
-    words = "SRCC: median, with the lowest and the highest draw"
-    return Table(block.title, _COLUMNS, rows), Figure(charts.intervals(f"draws-{number}", estimates, words))
+    words = "SRCC: median, lowest and highest over splits"
+    return Table(block.title, _COLUMNS, rows), Figure(charts.intervals(f"splits-{number}", estimates, words))
 
 
 def _row(entry: Entry, *, first: bool) -> tuple[Cell, ...]:

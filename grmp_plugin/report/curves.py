@@ -24,8 +24,8 @@ class Curve:
         name: Its name.
         colour: Number of its colour.
         values: A value for each place on the axis; NaN where there is none.
-        low: Lowest value of a draw, as `values`.
-        high: Highest value of a draw.
+        low: Lowest value of a split, as `values`.
+        high: Highest value of a split.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Curve:
 
 
 def curves(name: str, title: str, places: Sequence[str], lines: Sequence[Curve]) -> Markup:
-    """Medians over shots, with whiskers from the lowest to the highest draw.
+    """Medians over shots, with whiskers from the lowest to the highest over the splits.
 
     Args:
         name: Id of the element, unique on the page.
@@ -83,7 +83,7 @@ def _draw(drawing: Drawing, line: Curve, across: Sequence[float], up: Scale, asi
         drawing.path(f"{kind} curve-line", [(x, up(value)) for x, value, _, _ in known])
     for x, value, low, high in known:
         if low < high:
-            drawing.line(f"{kind} draws", x, up(low), x, up(high))
+            drawing.line(f"{kind} splits", x, up(low), x, up(high))
         drawing.circle(f"{kind} dot", x, up(value), 3.5)
 
 

@@ -1,9 +1,9 @@
-"""Methods compared over repeated draws of one data set.
+"""Methods compared over repeated splits of one data set.
 
-Every method is judged on the same draws, so differences are paired. They are tested by Wilcoxon's signed-rank
-test, "Individual Comparisons by Ranking Methods", Biometrics Bulletin 1, 1945, corrected by Holm's procedure
-for the number of comparisons with the best. Draws of one data set share images: a p-value says whether a
-difference outlasts the choice of the draw, not whether it holds for other images.
+Every method is judged on the same splits, so differences are paired. They are tested by Wilcoxon's
+signed-rank test, "Individual Comparisons by Ranking Methods", Biometrics Bulletin 1, 1945, corrected by
+Holm's procedure for the number of comparisons with the best. Splits of one data set share images: a p-value
+says whether a difference outlasts the choice of the split, not whether it holds for other images.
 """
 
 import math
@@ -23,15 +23,15 @@ class Standing:
     """One method beside the best.
 
     Attributes:
-        p_value: Two-sided and corrected; NaN for the best itself, and with fewer than two common draws.
-        draws: Number of draws that it has in common with the best.
-        best: Whether it is the best, or not significantly different from it at the 5% level, where the draws
+        p_value: Two-sided and corrected; NaN for the best itself, and with fewer than two common splits.
+        splits: Number of splits that it has in common with the best.
+        best: Whether it is the best, or not significantly different from it at the 5% level, where the splits
             are enough to tell.
-        decidable: Whether they are: with n draws no p-value is below 2 / 2**n, before it is corrected.
+        decidable: Whether they are: with n splits no p-value is below 2 / 2**n, before it is corrected.
     """
 
     p_value: float
-    draws: int
+    splits: int
     best: bool
     decidable: bool
 
@@ -40,7 +40,7 @@ def standings(values: Sequence[Sequence[float]]) -> list[Standing]:
     """Compare methods with the one of the highest median.
 
     Args:
-        values: M lists of K values, one for each draw; NaN where a method has none.
+        values: M lists of K values, one for each split; NaN where a method has none.
 
     Returns:
         M entries. Methods without any value are never best.
@@ -64,9 +64,9 @@ def standings(values: Sequence[Sequence[float]]) -> list[Standing]:
     ]
 
 
-def _standing(p_value: float, draws: int, comparisons: int, *, leads: bool) -> Standing:
-    decidable = not math.isnan(p_value) and comparisons * 2.0 ** (1 - draws) <= _LEVEL
-    return Standing(p_value, draws, leads or (decidable and p_value > _LEVEL), leads or decidable)
+def _standing(p_value: float, splits: int, comparisons: int, *, leads: bool) -> Standing:
+    decidable = not math.isnan(p_value) and comparisons * 2.0 ** (1 - splits) <= _LEVEL
+    return Standing(p_value, splits, leads or (decidable and p_value > _LEVEL), leads or decidable)
 
 
 def _median(row: np.ndarray) -> float:

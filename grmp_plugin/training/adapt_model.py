@@ -52,7 +52,9 @@ class GRMPAdaptModel(GRMPTrainer):
         super().init_training_settings()
         self.teacher = Teacher(self.net, self.learned) if self.strength else None
         block = first_changed_block(self.net, self.learned)
-        self.frozen = FrozenPart(self.net, self.teacher, block=block, draws=settings.draws, seed=self.seed)
+        self.frozen = FrozenPart(
+            self.net, self.teacher, block=block, kept_views=settings.kept_views, seed=self.seed
+        )
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """See `GRMPTrainer`; paths and digests of images, if any, are recorded once they are learned from."""

@@ -1,4 +1,4 @@
-"""The outcome of adapting to one draw of shots."""
+"""The outcome of adapting to one split into shots and test images."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -38,7 +38,7 @@ def estimate_seconds(
     first, again = (_timed(lambda: trainer.try_gradients(batch)) for _ in range(2))
     times = 2 * splits
     total = embedding * scorer.embeddings_ahead(scored, times) + scoring * times * len(scored)
-    firsts = min(epochs, trainer.frozen.draws or 1)
+    firsts = min(epochs, trainer.frozen.kept_views or 1)
     return (total + splits * len(shots) * (firsts * (first - again) + epochs * again)) / len(few)
 
 

@@ -348,6 +348,6 @@ class FewShot:
             "epochs": settings.epochs if chosen is None else chosen.epochs,
             "learning_rate": settings.learning_rate if chosen is None else chosen.learning_rate,
             "strength": settings.strength,
-            "draws": settings.draws,
+            "kept_views": settings.kept_views,
             "precision": settings.precision,
         }

@@ -4,8 +4,8 @@ Patch embedding and teacher do not change during few-shot adaptation. Where the 
 crops of each shot, their tokens and the teacher's scene logits are the same each time a crop is drawn.
 
 The image blocks before the first one that learns do not change either, but the prompts' dropout does, with
-every step. With a fixed number of draws per image, of view and dropout in these blocks together, the tokens
-that enter the first block that learns are the same each time a draw is picked.
+every step. With a fixed number of kept views per image, each with its dropout in these blocks, the tokens
+that enter the first block that learns are the same each time a view is picked.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from grmp_plugin.network.preprocess import normalize
 from grmp_plugin.training.teacher import Teacher
 from grmp_plugin.training.views import draw_crops, pick_views
 
-# Bytes of cached tokens; further ones are computed each time. 16 draws of 50 images take 0.48 GB at ViT-B/16.
+# Bytes of cached tokens; further ones are computed each time. 16 views of 50 images take 0.48 GB at ViT-B/16.
 _ROOM = 2**30
-# Apart enough that different images and draws never have the same seed.
+# Apart enough that different images and views never have the same seed.
 _SEEDS_APART = 1_000_003
 
 
@@ -40,17 +40,17 @@ class Shown(NamedTuple):
 
 
 class FrozenPart:
-    """Patch embedding and teacher; with a fixed number of draws also the image blocks that do not learn.
+    """Patch embedding and teacher; with kept views also the image blocks that do not learn.
 
     Args:
         network: The student.
         teacher: None without regularization.
         block: Index of the first image block that learns.
-        draws: Number of draws per image; None: every step draws anew.
-        seed: Random seed of the draws.
+        kept_views: Number of views per image, each with its dropout; None: new ones in every step.
+        seed: Random seed of the kept views.
 
     Attributes:
-        draws: As given.
+        kept_views: As given.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class FrozenPart:
         teacher: Teacher | None,
         *,
         block: int = 0,
-        draws: int | None = None,
+        kept_views: int | None = None,
         seed: int = 0,
     ) -> None:
         self._network = network
         self._teacher = teacher
         self._block = block
-        self.draws = draws
+        self.kept_views = kept_views
         self._seed = seed
         self._cached: dict[tuple[int, int | None], Shown] = {}
         self._fits: int | None = None  # entries that fit into the cache; known after the first one
 
     def share(self, other: "FrozenPart") -> None:
         """Use the cache of another training of the same start on the same shots, and fill it."""
-        if (self._block, self.draws, self._seed) == (other._block, other.draws, other._seed):
+        if (self._block, self.kept_views, self._seed) == (other._block, other.kept_views, other._seed):
             self._cached = other._cached
 
     @torch.no_grad()
@@ -89,10 +89,10 @@ class FrozenPart:
         """
         images = images if images.ndim == 5 else images.unsqueeze(1)
         config = self._network.config.preprocess
-        if numbers is not None and self.draws is not None:
-            picked = torch.randint(self.draws, (len(images),), generator=generator).tolist()
+        if numbers is not None and self.kept_views is not None:
+            picked = torch.randint(self.kept_views, (len(images),), generator=generator).tolist()
             return _stacked(
-                [self._drawn(n, d, views) for n, d, views in zip(numbers, picked, images, strict=True)]
+                [self._kept_view(n, v, views) for n, v, views in zip(numbers, picked, images, strict=True)]
             )
         if numbers is None or config.kind != "crops":
             return self._compute(pick_views(images, config, generator))
@@ -111,12 +111,12 @@ class FrozenPart:
             self._keep((number, None), found)
         return found
 
-    def _drawn(self, number: int, draw: int, views: Tensor) -> Shown:
+    def _kept_view(self, number: int, view: int, views: Tensor) -> Shown:
         """One view of one image, passed through the blocks that do not learn with dropout of its own."""
-        found = self._cached.get((number, draw))
+        found = self._cached.get((number, view))
         if found is None:
             # One by one, so that nothing depends on the rest of the batch.
-            seed = ((self._seed * _SEEDS_APART + number) * _SEEDS_APART + draw) % 2**63
+            seed = ((self._seed * _SEEDS_APART + number) * _SEEDS_APART + view) % 2**63
             generator = torch.Generator().manual_seed(seed)
             found = self._compute(pick_views(views[None], self._network.config.preprocess, generator))
             device = found.tokens.device
@@ -125,7 +125,7 @@ class FrozenPart:
                 self._network.visual_prompts.train()
                 tokens = self._network.pass_first_blocks(found.tokens, self._block)
             found = _at(Shown(tokens, found.scenes, self._block), 0)
-            self._keep((number, draw), found)
+            self._keep((number, view), found)
         return found
 
     def _keep(self, key: tuple[int, int | None], shown: Shown) -> None:

@@ -137,7 +137,7 @@ def trainer_options(start: Checkpoint, settings: AdaptSettings, seed: int, devic
     train: dict[str, Any] = {
         "optim": {"type": "SGD", "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
         "strength": settings.strength,
-        "draws": settings.draws,
+        "kept_views": settings.kept_views,
         "precision": settings.precision,
     }
     if settings.protocol == "own":

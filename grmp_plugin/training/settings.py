@@ -37,7 +37,7 @@ class ShotsSettings(_Checked):
     # Share of the images, or of the originals, kept for testing. null: all images that are no shots; half if
     # the shots are spread or there are originals; protocol released: 0.2.
     test_share: float | None = None
-    views: int = 16  # random crops kept of each shot, for models that look at crops
+    views: int = 16  # random crops prepared of each shot, for models that look at crops
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
@@ -52,9 +52,9 @@ class StepSettings(_Checked):
     """A step of gradient adaptation; `GRMPAdaptModel` reads it from pyiqa's section `train`."""
 
     strength: float = 5.0  # lambda of the gradient regularization; 0: none
-    # Views of each shot, drawn once together with the prompts' dropout in the blocks that do not learn, whose
-    # results are kept: faster. null: every step draws anew, as the authors' code does.
-    draws: int | None = None
+    # Random views of each shot, each with a dropout mask of the prompts; what the blocks that do not learn
+    # make of them is computed once and kept: faster. null: new ones in every step, as in the authors' code.
+    kept_views: int | None = None
     precision: str = "fp32"  # or bf16, fp16: autocast, with the losses scaled in fp16; for GPUs
 
     def __post_init__(self) -> None:
@@ -62,8 +62,8 @@ class StepSettings(_Checked):
         super().__post_init__()
         _not_negative(self, "strength")
         _one_of("precision", self.precision, TRAINING_PRECISIONS)
-        if self.draws is not None:
-            _positive(self, "draws")
+        if self.kept_views is not None:
+            _positive(self, "kept_views")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class AdaptSettings(ShotsSettings, StepSettings):
     """Few-shot adaptation.
 
     Method `prompts` adapts prompts and last blocks by gradients, as published; `ridge` fits a linear head to
-    the frozen features; `auto` chooses between them, both together and the start itself by cross-validation
-    inside the shots. Protocol `released` has method `prompts` only.
+    the frozen features; `auto` chooses between them, both together and the model as it was by
+    cross-validation inside the shots. Protocol `released` has method `prompts` only.
 
     The learning rate falls to zero in a half cosine over the epochs. Protocol `released` follows the
     authors' released code instead: it evaluates on the test images every five epochs, keeps the best epoch,

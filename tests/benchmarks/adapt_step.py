@@ -1,6 +1,6 @@
 """Seconds of one step of few-shot adaptation, against the plain form of the released code.
 
-    python tests/benchmarks/adapt_step.py [--shots 50] [--rounds 3] [--draws 16] [--threads 2]
+    python tests/benchmarks/adapt_step.py [--shots 50] [--rounds 3] [--kept-views 16] [--threads 2]
 
 ViT-B/16 with random weights, one step on all shots, lambda 5. Each round times all forms, one after another,
 so that a drift of the machine touches them alike; ratios are taken within a round.
@@ -9,9 +9,9 @@ The plain form passes the prompts through all blocks as tokens, encodes texts of
 the teacher every step, and takes two backward passes over the whole graph. `plain` needs gradients for the
 last third of both towers and the context only, as the released code; `plain, all` for every weight.
 
-`ours` draws views and dropout anew, as the released code does: the method is the same. `ours, draws` picks
-among fixed draws, whose tokens and teacher's distributions are kept; it is timed once they are. What filling
-the cache takes is printed beside it.
+`ours` takes new views and dropout masks, as the released code does: the method is the same. `ours, N kept
+views` picks among N fixed ones, whose tokens and teacher's distributions are kept; it is timed once they are.
+What filling the cache takes is printed beside it.
 """
 
 import argparse
@@ -89,22 +89,22 @@ class OurStep:
 
     Args:
         checkpoint: The start.
-        draws: See `AdaptSettings`.
+        kept_views: See `AdaptSettings`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, draws: int | None) -> None:
-        settings = AdaptSettings(method="prompts", draws=draws)
+    def __init__(self, checkpoint: Checkpoint, kept_views: int | None) -> None:
+        settings = AdaptSettings(method="prompts", kept_views=kept_views)
         self.trainer = GRMPAdaptModel(trainer_options(checkpoint, settings, 0, "cpu"))
-        self.draws = draws
+        self.kept_views = kept_views
         self.steps = 0
 
     def fill(self, batch: dict[str, torch.Tensor]) -> float:
-        """Seconds until all draws of all shots are kept."""
+        """Seconds until all views of all shots are kept."""
         start = time.perf_counter()
         for number, views in zip(batch["index"].tolist(), batch["img"], strict=True):
-            for draw in range(self.draws or 0):
+            for view in range(self.kept_views or 0):
                 with torch.no_grad():
-                    self.trainer.frozen._drawn(number, draw, views)
+                    self.trainer.frozen._kept_view(number, view, views)
         return time.perf_counter() - start
 
     def __call__(self, batch: dict[str, torch.Tensor]) -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     )
     parser.add_argument("--shots", type=int, default=50, help="images in the step (50)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
-    parser.add_argument("--draws", type=int, default=16, help="draws per shot (16)")
+    parser.add_argument("--kept-views", type=int, default=16, help="kept views of each shot (16)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads (torch's)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -134,15 +134,15 @@ def main() -> None:
         "mos_label": torch.rand(arguments.shots, 1, generator=generator),
         "index": torch.arange(arguments.shots),
     }
-    drawn = OurStep(checkpoint, arguments.draws)
+    keeping = OurStep(checkpoint, arguments.kept_views)
     forms: dict[str, Callable[[dict[str, torch.Tensor]], None]] = {
         "plain": PlainStep(checkpoint, everything=False),
         "plain, all": PlainStep(checkpoint, everything=True),
         "ours": OurStep(checkpoint, None),
-        f"ours, {arguments.draws} draws": drawn,
+        f"ours, {arguments.kept_views} kept views": keeping,
     }
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.shots} shots")
-    print(f"filling the cache of draws: {drawn.fill(batch):.1f} s", flush=True)
+    print(f"filling the cache of views: {keeping.fill(batch):.1f} s", flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(arguments.rounds):
         for name, run in forms.items():

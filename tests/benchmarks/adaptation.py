@@ -11,7 +11,7 @@ on. `tuning` are drawn pictures with three simulated observers of other tastes t
 learning rate and epochs were chosen (--learning-rate, --epochs try others). Images that a model of the
 variants learned from are left out.
 
-Variants, all on the same draws of shots and on all other images:
+Variants, all on the same splits: the same shots, and all other images:
   zero-shot             backbone of grmp_iqa-tiny-meta, read through hand-written texts; no rating
   meta-start            grmp_iqa-tiny-meta as it is; no rating
   meta, meta-1, meta-0  adapted by gradients with lambda 5, 1, 0
@@ -56,13 +56,13 @@ _USUAL = (
 _FACTS = (("shots", ".3f"), ("moved", ".2%"), ("angle", ".1f"), ("projected", ".0%"))
 
 Results = dict[str, list[Row]]
-"""Rows of each variant, one for each draw."""
+"""Rows of each variant, one for each split."""
 
 
 def report(name: str, shots: int, results: Results) -> None:
     """Print the table of one set at one number of shots."""
-    draws = len(next(iter(results.values())))
-    print(f"\n{name}, {shots} shots, {draws} draw(s): medians with 95% bootstrap intervals over draws\n")
+    splits = len(next(iter(results.values())))
+    print(f"\n{name}, {shots} shots, {splits} split(s): medians with 95% bootstrap intervals over splits\n")
     print(
         "| variant | SRCC before | after | change | minus ridge | PLCC | shots, after | moved | angle | "
         "projected |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -106,7 +106,7 @@ def draw_curve(file: Path, name: str, results: dict[int, Results]) -> None:
 
 
 def _column(rows: list[Row], key: str | None, statistic: str = "srcc") -> np.ndarray:
-    """Values of all draws, nan where there are none; without a key the statistic as it is in the end."""
+    """Values of all splits, nan where there are none; without a key the statistic as it is in the end."""
     if key is not None:
         return np.array([row.get(key, np.nan) for row in rows], float)
     return np.array([row.get(statistic, row.get(f"{statistic} before")) for row in rows], float)
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("set", help=f"ratings file (CSV), or {', '.join(SETS)}")
     parser.add_argument("--mos-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of a ratings file")
-    parser.add_argument("--seeds", type=int, default=10, help="how many draws (10)")
+    parser.add_argument("--seeds", type=int, default=10, help="how many splits (10)")
     parser.add_argument("--shots", type=int, nargs="+", default=[50])
     parser.add_argument("--variants", type=_variants, default=",".join(_USUAL), help="which rows, by comma")
     parser.add_argument("--learning-rate", type=float)
@@ -162,7 +162,7 @@ def main() -> None:
         bench = Bench(ratings, settings, grid, arguments.work / "results" / name)
         results: dict[int, Results] = {}
         for shots in arguments.shots:
-            # Draw by draw: the variants share what they compute on one.
+            # Split by split: the variants share what they compute on one.
             rows = [{v: bench.row(v, shots, seed) for v in variants} for seed in range(arguments.seeds)]
             results[shots] = {v: [row[v] for row in rows] for v in variants}
             print(file=sys.stderr)

@@ -1,7 +1,7 @@
 """What few ratings buy in one way or another: the variants that `adaptation.py` compares.
 
-Every variant learns from the same shots of a draw and is tested on the same other images. Variants that start
-from one backbone share what its frozen part makes of an image.
+In a split every variant learns from the same shots and is tested on the same other images. Variants that
+start from one backbone share what its frozen part makes of an image.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ _FIRST_WEIGHT = 0.7  # of the image features beside the trunk's statistics; 0.5 
 _IMAGE_FEATURES = 192
 
 Row = dict[str, Any]
-"""What a variant gave on a draw: `srcc` and `plcc` on the test images, with ` before` of the start; facts."""
+"""What a variant gave on a split: `srcc` and `plcc` on its test images, ` before` of the start; facts."""
 
 
 Cached = dict[tuple[int, int | None], Shown]
@@ -95,7 +95,7 @@ class Trained:
     facts: dict[str, Any]
 
 
-class Draw:
+class SplitWork:
     """Shots and test images of one seed, and what was computed on them."""
 
     def __init__(self, ratings: Ratings, shots: int, seed: int, settings: AdaptSettings) -> None:
@@ -133,70 +133,70 @@ class Bench:
         self.mos = -ratings.mos if ratings.lower_better else ratings.mos
         self._scorers: dict[str, RatedScorer] = {}
         self._features: dict[str, dict[str, np.ndarray]] = {}
-        self._draw: tuple[tuple[int, int], Draw] | None = None
+        self._split: tuple[tuple[int, int], SplitWork] | None = None
         kept.mkdir(parents=True, exist_ok=True)
 
     def row(self, variant: str, shots: int, seed: int) -> Row:
-        """What a variant gives on a draw."""
+        """What a variant gives on a split."""
         learned = [] if variant in WITHOUT_TRAINING else [self.settings]
         learned += [self.grid] if "cv" in variant else []
         weights = _digest(METRIC if variant.startswith("metric") else HONEST)
-        drawn = (self.settings.sampling, self.settings.test_share)
-        identity = f"{self.ratings.digest()} {weights} {drawn} {learned}"
+        choice = (self.settings.sampling, self.settings.test_share)
+        identity = f"{self.ratings.digest()} {weights} {choice} {learned}"
         key = hashlib.sha256(identity.encode()).hexdigest()[:12]
         file = self.kept / f"{variant} {shots} {seed} {key}.json"
         if not file.exists():
-            found = VARIANTS[variant](self, self._drawn(shots, seed))
+            found = VARIANTS[variant](self, self._work_on(shots, seed))
             file.write_text(json.dumps(found))
             print(".", end="", file=sys.stderr, flush=True)
         return json.loads(file.read_text())
 
-    def measured(self, draw: Draw, scores: np.ndarray, when: str = "") -> Row:
+    def measured(self, split: SplitWork, scores: np.ndarray, when: str = "") -> Row:
         """Agreement of scores of the test images."""
-        mos = self.mos[draw.test]
+        mos = self.mos[split.test]
         return {f"srcc{when}": srcc(scores, mos), f"plcc{when}": plcc(scores, mos)}
 
-    def start_scores(self, start: Start, draw: Draw) -> np.ndarray:
+    def start_scores(self, start: Start, split: SplitWork) -> np.ndarray:
         """Scores by the start, of test images and then shots."""
         key = (start.model, start.random)
-        if key not in draw.before:
-            network = GRMPIQA(self._checkpoint(start, draw.seed))
-            draw.before[key] = self._scores(network, start, draw, draw.all)
-        return draw.before[key]
+        if key not in split.before:
+            network = GRMPIQA(self._checkpoint(start, split.seed))
+            split.before[key] = self._scores(network, start, split, split.all)
+        return split.before[key]
 
-    def trained(self, name: str, draw: Draw) -> Trained:
+    def trained(self, name: str, split: SplitWork) -> Trained:
         """What adaptation with the settings gives."""
-        if name not in draw.trained:
-            draw.trained[name] = self._trained(TRAINED[name], draw, self.settings)
-        return draw.trained[name]
+        if name not in split.trained:
+            split.trained[name] = self._trained(TRAINED[name], split, self.settings)
+        return split.trained[name]
 
-    def cross_validated(self, name: str, draw: Draw) -> tuple[Trained, np.ndarray]:
+    def cross_validated(self, name: str, split: SplitWork) -> tuple[Trained, np.ndarray]:
         """Adaptation as cross-validation chooses, and scores of the shots by networks that did not see them.
 
         Learning rate and epochs are those with the largest PLCC + SRCC over the scores of all folds; the
         start itself, where none is better.
         """
-        if name not in draw.chosen:
-            draw.chosen[name] = self._choose(name, draw)
-        return draw.chosen[name]
+        if name not in split.chosen:
+            split.chosen[name] = self._choose(name, split)
+        return split.chosen[name]
 
-    def _choose(self, name: str, draw: Draw) -> tuple[Trained, np.ndarray]:
-        start, count = TRAINED[name], len(draw.shots)
-        before = self.start_scores(start, draw)
-        best = (_judge(before[-count:], self.mos[draw.shots]), None, before[-count:])
+    def _choose(self, name: str, split: SplitWork) -> tuple[Trained, np.ndarray]:
+        start, count = TRAINED[name], len(split.shots)
+        before = self.start_scores(start, split)
+        best = (_judge(before[-count:], self.mos[split.shots]), None, before[-count:])
         for rate in self.grid.learning_rates:
             for epochs in self.grid.epochs:
                 settings = dataclasses.replace(self.settings, learning_rate=rate, epochs=epochs)
                 try:
-                    unseen = self._out_of_fold(start, draw, settings)
+                    unseen = self._out_of_fold(start, split, settings)
                 except TrainingError:  # too large a learning rate
                     continue
-                found = (_judge(unseen, self.mos[draw.shots]), settings, unseen)
+                found = (_judge(unseen, self.mos[split.shots]), settings, unseen)
                 best = max(best, found, key=lambda each: each[0])
         _, settings, unseen = best
         if settings is None:
             return Trained(before, before, before, {"moved": 0.0, "chosen": "start"}), unseen
-        result = self._trained(start, draw, settings)
+        result = self._trained(start, split, settings)
         result.facts["chosen"] = f"{settings.learning_rate:g} x {settings.epochs}"
         return result, unseen
 
@@ -234,48 +234,48 @@ class Bench:
                     found.setdefault(name, []).append(value.numpy())
         return {name: np.array(values) for name, values in found.items()}
 
-    def _out_of_fold(self, start: Start, draw: Draw, settings: AdaptSettings) -> np.ndarray:
+    def _out_of_fold(self, start: Start, split: SplitWork, settings: AdaptSettings) -> np.ndarray:
         """Score of each shot by a network that was adapted to the other folds: (S,)."""
-        count = len(draw.shots)
-        order = np.random.default_rng([draw.seed, 5]).permutation(count)
+        count = len(split.shots)
+        order = np.random.default_rng([split.seed, 5]).permutation(count)
         scores = np.empty(count)
         for fold in np.array_split(order, self.grid.folds):
             others = np.setdiff1d(np.arange(count), fold)
-            trainer = self._adapted(start, draw, settings, others, [])
-            scores[fold] = self._scores(trainer.net, start, draw, draw.shots[fold].tolist())
+            trainer = self._adapted(start, split, settings, others, [])
+            scores[fold] = self._scores(trainer.net, start, split, split.shots[fold].tolist())
         return scores
 
-    def _trained(self, start: Start, draw: Draw, settings: AdaptSettings) -> Trained:
+    def _trained(self, start: Start, split: SplitWork, settings: AdaptSettings) -> Trained:
         log: list[dict[str, float]] = []
-        trainer = self._adapted(start, draw, settings, np.arange(len(draw.shots)), log)
-        after = self._scores(trainer.net, start, draw, draw.all)
+        trainer = self._adapted(start, split, settings, np.arange(len(split.shots)), log)
+        after = self._scores(trainer.net, start, split, split.all)
         facts = {name: _mean(log, name) for name in ("angle", "projected")} | {"moved": trainer.moved()}
         trainer.set_learned({n: (p + trainer.start_values[n]) / 2 for n, p in trainer.learned.items()})
-        averaged = self._scores(trainer.net, start, draw, draw.all)
-        return Trained(self.start_scores(start, draw), after, averaged, facts)
+        averaged = self._scores(trainer.net, start, split, split.all)
+        return Trained(self.start_scores(start, split), after, averaged, facts)
 
     def _adapted(
         self,
         start: Start,
-        draw: Draw,
+        split: SplitWork,
         settings: AdaptSettings,
         numbers: np.ndarray,
         log: list[dict[str, float]],
     ) -> GRMPAdaptModel:
         """Adapted to some of the shots."""
         settings = dataclasses.replace(settings, strength=start.strength)
-        checkpoint = self._checkpoint(start, draw.seed)
-        trainer = GRMPAdaptModel(trainer_options(checkpoint, settings, draw.seed, "cpu"))
+        checkpoint = self._checkpoint(start, split.seed)
+        trainer = GRMPAdaptModel(trainer_options(checkpoint, settings, split.seed, "cpu"))
         # All starts of one model have the same embedding, and the same teacher.
-        trainer.frozen._cached = draw.remembered(start.model, trainer.teacher is not None)
-        if start.model not in draw.views:
-            scale = self.ratings.scale(draw.shots)
-            draw.views[start.model] = RatedViews(
-                [self.ratings.images[i] for i in draw.shots],
-                scale.to_quality(self.ratings.mos[draw.shots]).clip(0, 1),
+        trainer.frozen._cached = split.remembered(start.model, trainer.teacher is not None)
+        if start.model not in split.views:
+            scale = self.ratings.scale(split.shots)
+            split.views[start.model] = RatedViews(
+                [self.ratings.images[i] for i in split.shots],
+                scale.to_quality(self.ratings.mos[split.shots]).clip(0, 1),
                 trainer.net.config.preprocess,
                 training_views=settings.views,
-                seed=draw.seed,
+                seed=split.seed,
             )
 
         def on_step(step: Step) -> None:
@@ -283,7 +283,7 @@ class Bench:
 
         run(
             trainer,
-            shuffled_batches(draw.views[start.model], numbers, settings.batch_size, draw.seed),
+            shuffled_batches(split.views[start.model], numbers, settings.batch_size, split.seed),
             settings.epochs,
             settings.epochs * math.ceil(len(numbers) / settings.batch_size),
             on_step=on_step,
@@ -294,56 +294,56 @@ class Bench:
         checkpoint = starting_checkpoint(start.model, 0)
         return with_new_prompts(checkpoint, seed) if start.random else checkpoint
 
-    def _scores(self, network: GRMPIQA, start: Start, draw: Draw, indices: Sequence[int]) -> np.ndarray:
-        # Random prompts are others in every draw, and what is remembered of an image depends on prompts.
-        scorers = draw.scorers if start.random else self._scorers
+    def _scores(self, network: GRMPIQA, start: Start, split: SplitWork, indices: Sequence[int]) -> np.ndarray:
+        # Random prompts are others in every split, and what is remembered of an image depends on prompts.
+        scorers = split.scorers if start.random else self._scorers
         if start.model not in scorers:
             count = len(self.ratings.images)
             images = RatedViews(self.ratings.images, np.zeros(count), network.config.preprocess)
             scorers[start.model] = RatedScorer(images)
         return scorers[start.model].scores(network, indices)
 
-    def _drawn(self, shots: int, seed: int) -> Draw:
-        if self._draw is None or self._draw[0] != (shots, seed):
-            self._draw = (shots, seed), Draw(self.ratings, shots, seed, self.settings)
-        return self._draw[1]
+    def _work_on(self, shots: int, seed: int) -> SplitWork:
+        if self._split is None or self._split[0] != (shots, seed):
+            self._split = (shots, seed), SplitWork(self.ratings, shots, seed, self.settings)
+        return self._split[1]
 
 
-def zero_shot(bench: Bench, draw: Draw) -> Row:
+def zero_shot(bench: Bench, split: SplitWork) -> Row:
     """Hand-written texts on the backbone."""
     scores = bench.features(HONEST)["zero"].mean(1)
-    return bench.measured(draw, scores[draw.test], " before")
+    return bench.measured(split, scores[split.test], " before")
 
 
-def unadapted(name: str) -> Callable[[Bench, Draw], Row]:
+def unadapted(name: str) -> Callable[[Bench, SplitWork], Row]:
     """A start, without any rating."""
 
-    def measure(bench: Bench, draw: Draw) -> Row:
-        return bench.measured(draw, bench.start_scores(TRAINED[name], draw)[: len(draw.test)], " before")
+    def measure(bench: Bench, split: SplitWork) -> Row:
+        return bench.measured(split, bench.start_scores(TRAINED[name], split)[: len(split.test)], " before")
 
     return measure
 
 
-def adapted(name: str) -> Callable[[Bench, Draw], Row]:
+def adapted(name: str) -> Callable[[Bench, SplitWork], Row]:
     """A start, adapted by gradients with the settings."""
-    return lambda bench, draw: _row_of_training(bench, draw, bench.trained(name, draw))
+    return lambda bench, split: _row_of_training(bench, split, bench.trained(name, split))
 
 
-def cross_validated(name: str) -> Callable[[Bench, Draw], Row]:
+def cross_validated(name: str) -> Callable[[Bench, SplitWork], Row]:
     """A start, adapted by gradients as cross-validation inside the shots chooses."""
-    return lambda bench, draw: _row_of_training(bench, draw, bench.cross_validated(name, draw)[0])
+    return lambda bench, split: _row_of_training(bench, split, bench.cross_validated(name, split)[0])
 
 
-def averaged(name: str, what: str) -> Callable[[Bench, Draw], Row]:
+def averaged(name: str, what: str) -> Callable[[Bench, SplitWork], Row]:
     """The mean of the start and the adapted network: of `weights`, or of `logits`."""
 
-    def measure(bench: Bench, draw: Draw) -> Row:
-        found = bench.trained(name, draw)
+    def measure(bench: Bench, split: SplitWork) -> Row:
+        found = bench.trained(name, split)
         logits = (_logit(found.before) + _logit(found.after)) / 2
         scores = found.averaged if what == "weights" else logits
-        test = len(draw.test)
-        before = bench.measured(draw, found.before[:test], " before")
-        return before | bench.measured(draw, scores[:test])
+        test = len(split.test)
+        before = bench.measured(split, found.before[:test], " before")
+        return before | bench.measured(split, scores[:test])
 
     return measure
 
@@ -357,16 +357,18 @@ def on_features(model: str, pooling: str, regression: Callable[[np.ndarray], Any
         regression: makes it, from the ratings of the shots.
     """
 
-    def measure(bench: Bench, draw: Draw) -> Row:
+    def measure(bench: Bench, split: SplitWork) -> Row:
         features = pooled(bench, model, pooling)
-        mos = bench.mos[draw.shots]
-        fitted = regression(mos).fit(features[draw.shots], mos)
-        return bench.measured(draw, fitted.predict(features[draw.test]))
+        mos = bench.mos[split.shots]
+        fitted = regression(mos).fit(features[split.shots], mos)
+        return bench.measured(split, fitted.predict(features[split.test]))
 
     return measure
 
 
-def beside_prompts(model: str, name: str, kind: str, pooling: str = "mean") -> Callable[[Bench, Draw], Row]:
+def beside_prompts(
+    model: str, name: str, kind: str, pooling: str = "mean"
+) -> Callable[[Bench, SplitWork], Row]:
     """Ridge on frozen features beside the prompts' logit.
 
     Args:
@@ -378,27 +380,27 @@ def beside_prompts(model: str, name: str, kind: str, pooling: str = "mean") -> C
         pooling: of the features.
     """
 
-    def measure(bench: Bench, draw: Draw) -> Row:
+    def measure(bench: Bench, split: SplitWork) -> Row:
         unseen = None
         if kind == "cv":
-            found, unseen = bench.cross_validated(name, draw)
+            found, unseen = bench.cross_validated(name, split)
             scores = found.after
         else:
             adapt = kind == "adapted"
             start = TRAINED[name]
-            scores = bench.trained(name, draw).after if adapt else bench.start_scores(start, draw)
-        test = len(draw.test)
+            scores = bench.trained(name, split).after if adapt else bench.start_scores(start, split)
+        test = len(split.test)
         on_test = _logit(scores[:test])[:, None]
         on_shots = _logit(scores[test:] if unseen is None else unseen)[:, None]
         features = pooled(bench, model, pooling)
-        mos = bench.mos[draw.shots]
+        mos = bench.mos[split.shots]
         if kind == "feature":
-            ridge = _standardised(mos).fit(np.hstack([features[draw.shots], on_shots]), mos)
-            return bench.measured(draw, ridge.predict(np.hstack([features[draw.test], on_test])))
+            ridge = _standardised(mos).fit(np.hstack([features[split.shots], on_shots]), mos)
+            return bench.measured(split, ridge.predict(np.hstack([features[split.test], on_test])))
         # A high score is never a bad sign, whatever a few shots say.
         line = LinearRegression(positive=True).fit(on_shots, mos)
-        ridge = _standardised(mos).fit(features[draw.shots], mos - line.predict(on_shots))
-        return bench.measured(draw, line.predict(on_test) + ridge.predict(features[draw.test]))
+        ridge = _standardised(mos).fit(features[split.shots], mos - line.predict(on_shots))
+        return bench.measured(split, line.predict(on_test) + ridge.predict(features[split.test]))
 
     return measure
 
@@ -465,10 +467,10 @@ def _svr(mos: np.ndarray) -> Any:
     return make_pipeline(StandardScaler(), SVR(C=10 * float(mos.std())))
 
 
-def _row_of_training(bench: Bench, draw: Draw, found: Trained) -> Row:
-    test = len(draw.test)
-    row = bench.measured(draw, found.before[:test], " before") | bench.measured(draw, found.after[:test])
-    return row | {"shots": srcc(found.after[test:], bench.mos[draw.shots])} | found.facts
+def _row_of_training(bench: Bench, split: SplitWork, found: Trained) -> Row:
+    test = len(split.test)
+    row = bench.measured(split, found.before[:test], " before") | bench.measured(split, found.after[:test])
+    return row | {"shots": srcc(found.after[test:], bench.mos[split.shots])} | found.facts
 
 
 def _judge(scores: np.ndarray, mos: np.ndarray) -> float:
@@ -490,7 +492,7 @@ def _digest(model: str) -> str:
     return weights_digest(model)[:8]
 
 
-def _variants_of(name: str, model: str, prefix: str) -> dict[str, Callable[[Bench, Draw], Row]]:
+def _variants_of(name: str, model: str, prefix: str) -> dict[str, Callable[[Bench, SplitWork], Row]]:
     return {
         f"{name}-start": unadapted(name),
         f"{prefix}ridge": on_features(model, "mean", _small_ridge),
@@ -507,7 +509,7 @@ def _variants_of(name: str, model: str, prefix: str) -> dict[str, Callable[[Benc
     }
 
 
-VARIANTS: dict[str, Callable[[Bench, Draw], Row]] = {
+VARIANTS: dict[str, Callable[[Bench, SplitWork], Row]] = {
     "zero-shot": zero_shot,
     **{name: adapted(name) for name in TRAINED},
     **_variants_of("meta", HONEST, ""),

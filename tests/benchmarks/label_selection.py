@@ -99,7 +99,7 @@ def _draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         for count, mean in zip(raters, means, strict=True):
             label = "1 rater" if count == 1 else f"{count} raters"
             axes.annotate(label, (pictures * count, mean), xytext=(6, -12), textcoords="offset points")
-    axes.set(xscale="log", xlabel="ratings given", ylabel="SRCC, mean over draws")
+    axes.set(xscale="log", xlabel="ratings given", ylabel="SRCC, mean over random halves")
     axes.margins(x=0.2)
     ticks = sorted({pictures * raters for pictures, raters in _PLANS})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)

@@ -59,6 +59,7 @@ def test_without_data_the_folder_is_shown(grmp, done):
         ("benchmark", "--out", out, "--format", "csv"), ("benchmark", "--out", out, "-f", "json")
     )
     assert [row["method"] for row in as_csv.csv_rows].count("ridge") == 2
+    assert {row["splits"] for row in as_csv.csv_rows} == {"2"}
     assert len(as_json.json["results"]) == 6
     assert len(as_json.json["results"][0]["values"]) == 2
     assert time.monotonic() - started < 100

@@ -70,7 +70,7 @@ def files(out):
     return {file.name: file.stat().st_mtime_ns for file in (out / "rows").iterdir()}
 
 
-def test_all_methods_on_the_same_draws(benchmark, tmp_path):
+def test_all_methods_on_the_same_splits(benchmark, tmp_path):
     found = benchmark(
         out=tmp_path / "out", methods=list(METHODS), strengths=[0, 5], metrics=["piqe"], splits=1
     )
@@ -230,7 +230,7 @@ def test_testing_on_another_data_set(benchmark, folder, tmp_path):
     assert caught.value.argument == "test_on"
 
 
-def test_fixed_metrics_are_judged_on_each_draw(benchmark, folder, tmp_path):
+def test_fixed_metrics_are_judged_on_each_split(benchmark, folder, tmp_path):
     found = benchmark(out=tmp_path, methods=[], metrics=["piqe"])
     scores = grmp.compare(folder / "noise" / "noise.csv", "piqe").image_scores().rows
     rated = grmp.read_ratings(folder / "noise" / "noise.csv")
@@ -262,7 +262,7 @@ def test_a_training_that_fails_costs_only_its_row(benchmark, tmp_path, monkeypat
     monkeypatch.setattr(trainers.CoOpTrainer, "optimize_parameters", fail, raising=False)
     found = benchmark(out=tmp_path, methods=["coop", "zero-shot"], splits=1)
     assert (found.failed, found.missing) == (1, 1)
-    assert "draw 1: coop: not finite" in found.notes[0].message
+    assert "split 1: coop: not finite" in found.notes[0].message
 
 
 def test_stopping_loses_one_row(benchmark, tmp_path):

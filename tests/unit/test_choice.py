@@ -78,7 +78,7 @@ def test_equal_ratings_make_no_pair():
     assert within_parts([np.arange(3)], np.array([1.0, 3.0, 2.0]), np.array([1.0, 2.0, 2.0])) == 1
 
 
-def test_standard_error_is_the_spread_over_draws():
+def test_standard_error_is_the_spread_over_samples():
     rng = np.random.default_rng(0)
     divided = [np.arange(start, start + 10) for start in (0, 10, 20)]
     differences, errors = [], []

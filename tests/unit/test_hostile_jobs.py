@@ -439,4 +439,4 @@ def test_everything_unchanged_is_accepted(job, home, session, shards, tmp_path):
     go_on(home / "ratings.session.sqlite")
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / f"{digest_of(IDENTITY)}.json").write_text(json.dumps(ROW))
-    assert len(grmp.benchmark(out=tmp_path).draws) == 1
+    assert len(grmp.benchmark(out=tmp_path).split_rows) == 1

@@ -1,4 +1,4 @@
-"""Methods over draws: paired tests against the best."""
+"""Methods over splits: paired tests against the best."""
 
 import math
 
@@ -23,11 +23,11 @@ def test_p_values_are_wilcoxons_corrected_by_holm():
     assert [found[number].best for number in others] == [p > 0.05 for p in expected]
 
 
-def test_draws_that_one_method_lacks_are_left_out():
+def test_splits_that_one_method_lacks_are_left_out():
     first = [0.9, 0.8, 0.7, math.nan, 0.9]
     second = [0.8, 0.7, math.nan, 0.9, 0.8]
     found = standings([first, second])
-    assert found[1].draws == 3
+    assert found[1].splits == 3
     assert found[1].p_value == stats.wilcoxon([0.1, 0.1, 0.1]).pvalue
 
 
@@ -40,10 +40,10 @@ def test_nothing_to_test():
     assert not any(one.best for one in standings([[math.nan], [math.nan]]))
 
 
-@pytest.mark.parametrize(("draws", "methods", "decidable"), [(5, 2, False), (6, 2, True), (6, 3, False)])
-def test_too_few_draws_decide_nothing(draws, methods, decidable):
+@pytest.mark.parametrize(("splits", "methods", "decidable"), [(5, 2, False), (6, 2, True), (6, 3, False)])
+def test_too_few_splits_decide_nothing(splits, methods, decidable):
     rng = np.random.default_rng(0)
-    table = [(0.9 - number / 10 + rng.normal(0, 0.001, draws)).tolist() for number in range(methods)]
+    table = [(0.9 - number / 10 + rng.normal(0, 0.001, splits)).tolist() for number in range(methods)]
     found = standings(table)
     assert [one.decidable for one in found[1:]] == [decidable] * (methods - 1)
     assert [one.best for one in found] == [True] + [False] * (methods - 1)
@@ -56,5 +56,5 @@ def test_equal_methods_are_seldom_told_apart():
     for _ in range(200):
         table = rng.normal(0.7, 0.03, (5, 10))
         different += any(not one.best for one in standings(table.tolist()))
-    # The best is chosen on the draws that it is tested on: somewhat more than 5%.
+    # The best is chosen on the splits that it is tested on: somewhat more than 5%.
     assert different < 0.25 * 200

@@ -53,15 +53,15 @@ def test_a_torn_state_is_noticed(tmp_path, size):
     ("other", "words"),
     [
         ({"seed": 1}, "seed: 0 there, 1 here"),
-        ({"settings": {"epochs": 50, "draws": None, "shots": 9}}, r"epochs: 300 there, 50 here\)"),
-        ({"settings": {"epochs": 300, "shots": 9}}, "draws: null there, null here"),
-        ({"settings": {}}, "draws: .*epochs: 300 there, null here.*shots"),
+        ({"settings": {"epochs": 50, "kept_views": None, "shots": 9}}, r"epochs: 300 there, 50 here\)"),
+        ({"settings": {"epochs": 300, "shots": 9}}, "kept_views: null there, null here"),
+        ({"settings": {}}, "epochs: 300 there, null here; kept_views: .*shots"),
         ({"prompts": {}}, "prompts: null there, {} here"),
         ({"settings": None}, "settings: {.*} there, null here"),
     ],
 )
 def test_only_the_same_run_is_resumed_and_what_differs_is_named(tmp_path, other, words):
-    run = {"seed": 0, "prompts": None, "settings": {"epochs": 300, "draws": None, "shots": 9}}
+    run = {"seed": 0, "prompts": None, "settings": {"epochs": 300, "kept_views": None, "shots": 9}}
     SavedState(tmp_path / "a.state", run).save({})
     assert SavedState(tmp_path / "a.state", run).load() == {}
     with pytest.raises(TrainingError, match=rf"belongs to another run \({words}"):

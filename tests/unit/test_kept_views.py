@@ -1,4 +1,4 @@
-"""Few-shot adaptation with a fixed number of draws per shot, and in reduced precision."""
+"""Few-shot adaptation with a fixed number of kept views of each shot, and in reduced precision."""
 
 import math
 
@@ -57,22 +57,22 @@ KINDS = [("squash", {}), ("crops", {"views": 3, "side": 32})]
 
 
 @pytest.mark.parametrize(("kind", "shape"), KINDS)
-def test_a_draw_is_a_view_with_dropout_of_its_own(small_checkpoint, kind, shape):
-    trainer = make_trainer(small_checkpoint("vit", kind), draws=3)
+def test_a_kept_view_has_dropout_of_its_own(small_checkpoint, kind, shape):
+    trainer = make_trainer(small_checkpoint("vit", kind), kept_views=3)
     block = first_changed_block(trainer.net, trainer.learned)
     assert block > 0
     images = batch(**shape)["img"]
     seen = set()
     for number in range(SHOTS):
-        for draw in range(3):
-            found = trainer.frozen._drawn(number, draw, images[number])
+        for view in range(3):
+            found = trainer.frozen._kept_view(number, view, images[number])
             assert found.block == block
             # The same by the network itself.
-            seed = number * 1_000_003 + draw
-            view = pick_views(
+            seed = number * 1_000_003 + view
+            picked = pick_views(
                 images[number][None], trainer.net.config.preprocess, torch.Generator().manual_seed(seed)
             )
-            tokens = trainer.net.tokens(normalize(view.float() / 255, trainer.net.config.preprocess))
+            tokens = trainer.net.tokens(normalize(picked.float() / 255, trainer.net.config.preprocess))
             torch.testing.assert_close(found.scenes, trainer.teacher(tokens)[0])
             torch.manual_seed(seed)
             trainer.net.visual_prompts.train()
@@ -89,7 +89,7 @@ def test_nothing_depends_on_what_is_kept(small_checkpoint, monkeypatch, kind, sh
     room = frozen._ROOM
     for bytes_ in (room, 0):
         monkeypatch.setattr(frozen, "_ROOM", bytes_)
-        trainer = make_trainer(checkpoint, draws=2)
+        trainer = make_trainer(checkpoint, kept_views=2)
         embedded, embed = [], trainer.net.tokens
 
         def tokens(pixels, embedded=embedded, embed=embed):
@@ -101,19 +101,19 @@ def test_nothing_depends_on_what_is_kept(small_checkpoint, monkeypatch, kind, sh
         calls.append(len(embedded))
     assert same(*ends)
     assert calls[1] == 6 * SHOTS
-    assert SHOTS < calls[0] <= 2 * SHOTS  # each draw once
+    assert SHOTS < calls[0] <= 2 * SHOTS  # each view once
 
 
-def test_a_draw_does_not_depend_on_order_or_batch(small_checkpoint):
+def test_a_kept_view_does_not_depend_on_order_or_batch(small_checkpoint):
     checkpoint = small_checkpoint("vit", "squash")
-    one, other = make_trainer(checkpoint, draws=2), make_trainer(checkpoint, draws=2)
+    one, other = make_trainer(checkpoint, kept_views=2), make_trainer(checkpoint, kept_views=2)
     train(one, 3)
     one.set_learned(one.start_values)
     assert same(train(one, 4, numbers=(2, 0)), train(other, 4, numbers=(2, 0)))
 
 
-def test_drawing_leaves_the_random_numbers_of_the_step_alone(small_checkpoint):
-    trainer = make_trainer(small_checkpoint("vit", "squash"), draws=2)
+def test_keeping_views_leaves_the_random_numbers_of_the_step_alone(small_checkpoint):
+    trainer = make_trainer(small_checkpoint("vit", "squash"), kept_views=2)
     numbers = []
     for _ in range(2):  # the second time from the cache
         generator = trainer.reseed(3)
@@ -122,22 +122,22 @@ def test_drawing_leaves_the_random_numbers_of_the_step_alone(small_checkpoint):
     assert numbers[0] == numbers[1]
 
 
-def test_another_training_with_other_draws_shares_nothing(small_checkpoint):
+def test_another_training_with_other_views_shares_nothing(small_checkpoint):
     checkpoint = small_checkpoint("vit", "squash")
-    one, same_draws, other = (make_trainer(checkpoint, draws=draws) for draws in (2, 2, 3))
+    one, alike, other = (make_trainer(checkpoint, kept_views=count) for count in (2, 2, 3))
     train(one, 2)
-    for trainer in (same_draws, other):
+    for trainer in (alike, other):
         trainer.frozen.share(one.frozen)
-    assert same_draws.frozen._cached is one.frozen._cached
+    assert alike.frozen._cached is one.frozen._cached
     assert not other.frozen._cached
 
 
-def test_many_draws_teach_what_new_ones_teach(small_checkpoint):
-    """Gradients over draws agree with gradients over new views and masks, in the mean."""
+def test_many_kept_views_teach_what_new_ones_teach(small_checkpoint):
+    """Gradients over kept views agree with gradients over new views and masks, in the mean."""
     checkpoint = small_checkpoint("vit", "squash")
     means = []
-    for draws in (None, 64):
-        trainer = make_trainer(checkpoint, draws=draws, strength=0)
+    for count in (None, 64):
+        trainer = make_trainer(checkpoint, kept_views=count, strength=0)
         total = 0
         for number in range(150):
             trainer.feed_data(batch())
@@ -172,17 +172,17 @@ def test_scene_texts_pass_the_frozen_blocks_once(small_checkpoint):
 
 @pytest.mark.parametrize(("name", "block"), [("coop", 2), ("lora", 0), ("finetune", 0)])
 def test_what_a_baseline_learns_is_not_kept(small_checkpoint, name, block):
-    trainer = TRAINERS[name](options(small_checkpoint("vit", "squash"), draws=2, strength=0))
+    trainer = TRAINERS[name](options(small_checkpoint("vit", "squash"), kept_views=2, strength=0))
     assert len(trainer.net.clip.visual.transformer.resblocks) == 3
     assert first_changed_block(trainer.net, trainer.learned) == block
     start = trainer.start_values
     assert not same(train(trainer), start)
 
 
-def test_the_released_protocol_draws_anew():
+def test_the_released_protocol_keeps_no_views():
     own = read_config(AdaptConfig, None, backbone="grmp-tiny").training
     released = read_config(AdaptConfig, None, backbone="grmp-tiny", protocol="released").training
-    assert (own.draws, released.draws) == (8, None)
+    assert (own.kept_views, released.kept_views) == (8, None)
 
 
 # Reduced precision
@@ -251,7 +251,7 @@ def test_reduced_precision_on_cuda(small_checkpoint, precision):
     checkpoint = small_checkpoint("vit", "squash")
     ends = []
     for name in ("fp32", precision):
-        trainer = GRMPAdaptModel({**options(checkpoint, precision=name, draws=2), "num_gpu": 1})
+        trainer = GRMPAdaptModel({**options(checkpoint, precision=name, kept_views=2), "num_gpu": 1})
         end = train(trainer, 10)
         ends.append(torch.cat([(end[n] - trainer.start_values[n]).flatten().cpu() for n in end]))
     assert torch.nn.functional.cosine_similarity(*ends, dim=0) > 0.99
@@ -259,7 +259,11 @@ def test_reduced_precision_on_cuda(small_checkpoint, precision):
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"draws": 0}, "draws"), ({"draws": -1}, "draws"), ({"precision": "fp8"}, "precision")],
+    [
+        ({"kept_views": 0}, "kept_views"),
+        ({"kept_views": -1}, "kept_views"),
+        ({"precision": "fp8"}, "precision"),
+    ],
 )
 def test_settings_that_cannot_work(settings, named):
     with pytest.raises(ConfigError) as caught:
