@@ -81,14 +81,15 @@ def collect(
     ),
     count: Annotated[int, typer.Option(min=2, help="Number of pictures to rate.")] = 50,
     strategy: Annotated[
-        Strategy,
+        Strategy | None,
         typer.Option(
             help="How to choose pictures. random: without looking at others. clusters: typical ones of "
             "clusters of image features. maxherding: all pictures resemble a chosen one. spread: over the "
             "predicted quality. both: typical ones at each level of quality. uncertainty: so that ridge "
-            "regression becomes most certain."
+            "regression becomes most certain. [dim]default: random; uncertainty with --more[/]",
+            show_default=False,
         ),
-    ] = Strategy.random,
+    ] = None,
     listed: Annotated[
         Path | None,
         typer.Option(
@@ -130,7 +131,7 @@ def collect(
             paths or None,
             out,
             count=count,
-            strategy=strategy.value,
+            strategy=None if strategy is None else strategy.value,
             listed=listed,
             more=more,
             pairs=pairs,

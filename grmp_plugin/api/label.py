@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grmp_plugin.api.images import Images
-from grmp_plugin.api.label_pictures import DEFAULT_STRATEGY, STRATEGIES, Wanted, choose_pictures
+from grmp_plugin.api.label_pictures import (
+    DEFAULT_STRATEGY,
+    STRATEGIES,
+    STRATEGY_OF_MORE,
+    Wanted,
+    choose_pictures,
+)
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import only_writer
 from grmp_plugin.progress import ProgressCallback
@@ -65,7 +71,7 @@ def label(
     out: str | os.PathLike[str] = "ratings.csv",
     *,
     count: int = 50,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     listed: str | os.PathLike[str] | None = None,
     more: int = 0,
     pairs: bool = False,
@@ -91,6 +97,7 @@ def label(
             over the predicted quality; `both`, typical members at each level of it; `uncertainty`, so that
             ridge regression becomes most certain of all pictures. All but `random` look at 1000 random
             pictures with the model, or at all where there are fewer; the last three use the ratings so far.
+            None: `random` in a new session, `uncertainty` for `more`.
         listed: File with one path per line, relative to that file: the pictures to rate, all of them.
         more: Add this many pictures to a session that has begun.
         pairs: Compare pictures in pairs instead of rating them from 1 to 5.
@@ -152,7 +159,7 @@ def open_labelling(
     out: str | os.PathLike[str],
     *,
     count: int = 50,
-    strategy: str = DEFAULT_STRATEGY,
+    strategy: str | None = None,
     listed: str | os.PathLike[str] | None = None,
     more: int = 0,
     pairs: bool = False,
@@ -162,6 +169,8 @@ def open_labelling(
     progress: bool | ProgressCallback = False,
 ) -> Iterator[Labelling]:
     """Begin or continue a session; arguments and errors as for `label`."""
+    if strategy is None:
+        strategy = STRATEGY_OF_MORE if more else DEFAULT_STRATEGY
     target = _checked(out, count, strategy, more, images, listed)
     wanted = Wanted(images, listed, more or count, strategy, seed, model, recursive)
     from grmp_plugin.labelling.export import session_file

@@ -26,7 +26,7 @@ _NAMED = 20  # most unreadable pictures that are named
 # a strategy gains was measured with 289.
 _LOOKED_AT = 1000
 _TIMES_WANTED = 4
-DEFAULT_STRATEGY = "random"
+DEFAULT_STRATEGY, STRATEGY_OF_MORE = "random", "uncertainty"
 STRATEGIES = ("random", "clusters", "maxherding", "spread", "both", "uncertainty")
 
 

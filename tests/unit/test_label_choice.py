@@ -13,6 +13,7 @@ from PIL import Image
 from grmp_plugin.api import label_pictures
 from grmp_plugin.api.label import open_labelling
 from grmp_plugin.errors import InputError
+from grmp_plugin.labelling import selection
 from grmp_plugin.labelling.near_duplicates import Distinct, thumbprint
 from grmp_plugin.labelling.pool import read_pool
 from grmp_plugin.labelling.reading import read_some
@@ -159,6 +160,32 @@ def test_more_pictures_depend_on_the_ratings_so_far(tmp_path: Path, small_networ
             assert labelling.added == 9
             added.append(set(labelling.store.pictures().values()) - first)
     assert added[0] != added[1]
+
+
+def test_more_pictures_are_chosen_by_the_model_unless_told_otherwise(
+    folder: Path, tmp_path: Path, small_network, monkeypatch
+) -> None:
+    """A new session takes random pictures; what is added makes ridge regression most certain."""
+    asked: list[str] = []
+    choose = selection.choose
+
+    def spied(strategy: str, *arguments):
+        asked.append(strategy)
+        return choose(strategy, *arguments)
+
+    monkeypatch.setattr(selection, "choose", spied)
+    seen: list[Progress] = []
+    model = small_network("vit", "squash")
+    out = tmp_path / "r.csv"
+    with open_labelling(str(folder), out, count=4, model=model, progress=seen.append):
+        assert (asked, seen) == ([], [])
+    with open_labelling(str(folder), out, more=3, model=model, progress=seen.append) as labelling:
+        assert labelling.added == 3
+    assert asked[0] == "uncertainty"
+    assert seen[-1].stage == "looking at pictures"
+    asked.clear()
+    with open_labelling(str(folder), out, more=2, model=model, strategy="random"):
+        assert asked == []
 
 
 def test_a_large_folder_is_not_read_to_its_end(
