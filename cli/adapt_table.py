@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from grmp_plugin.printable import printable
-from grmp_plugin.training.choice import best
+from grmp_plugin.training.choice import best, best_without_gradients
 
 from .output import print_data, print_table
 
@@ -56,9 +56,9 @@ def _print_tried(adaptation: "Adaptation") -> None:
     if first.tried:
         more = "" if len(adaptation.splits) == 1 else ", first split"
         print_data(
-            f"\nWhat cross-validation inside the shots compared{more}: order of shots left out "
-            "(KRCC, and its gain over start), and share of the variance of their ratings explained (R²). "
-            "start: the model as it was\n"
+            f"\nCross-validation inside the shots{more}. start: the model as it was. KRCC: rank agreement on "
+            "shots left out; gain: over start or, of gradient steps, over the better of start and ridge. R²: "
+            "share of the variance of their ratings explained, by which ridge replaces start\n"
         )
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
@@ -72,24 +72,26 @@ def _tried_table(split: "SplitResult") -> Table:
     table = Table()
     for title in ("method", "learning\nrate", "epochs", "KRCC", "gain", "R²", ""):
         table.add_column(title, justify="left" if title in ("method", "") else "right", no_wrap=True)
-    chosen = best(split.tried)
+    chosen, base = best(split.tried), best_without_gradients(split.tried)
     for each in split.tried:
         table.add_row(
             each.method,
             "" if each.learning_rate is None else f"{each.learning_rate:g}",
             "" if each.epochs is None else str(each.epochs),
             "undefined" if math.isnan(each.krcc) else f"{each.krcc:.3f}",
-            _gain(each),
+            _gain(each, base),
             "" if each.explained is None or math.isnan(each.explained) else f"{each.explained:.2f}",
             "chosen" if each is chosen else "",
         )
     return table
 
 
-def _gain(tried: "Tried") -> str:
-    if math.isnan(tried.gain):
-        return "undefined"
-    return f"{tried.gain:+.2f}" + ("" if tried.error is None else f" ± {tried.error:.2f}")
+def _gain(tried: "Tried", base: "Tried") -> str:
+    """Gain in KRCC over the start, or of gradient steps over what they would replace, with its error."""
+    if tried.error is None:
+        return "undefined" if math.isnan(tried.gain) else f"{tried.gain:+.2f}"
+    over = tried.krcc - base.krcc
+    return "undefined" if math.isnan(over) else f"{over:+.2f} ± {tried.error:.2f}"
 
 
 def _cell(numbers: "Agreement | Difference", name: str, sign: str = "") -> str:

@@ -36,7 +36,7 @@ def print_benchmark(result: "BenchmarkResult") -> None:
     )
     others = [entry for block in result.blocks for entry in block.entries[1:]]
     if others and not any(entry.standing.decidable for entry in others):
-        note("with so few splits of so many methods no difference can be significant; see --splits")
+        note("too few splits for any difference between so many methods to be significant; see --splits")
     for source in dict.fromkeys(one.source for block in result.blocks for one in block.published):
         note(f"* published, on other splits: {source}")
 

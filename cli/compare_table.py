@@ -43,7 +43,7 @@ def _learned(comparison: "Comparison") -> str:
     names = printable(", ".join(comparison.learners()))
     if comparison.include_learned:
         return f", {learned} of which {names} learned from: too good"
-    return f"; not on {learned} that {names} learned from"
+    return f"; excluding {learned} that {names} learned from"
 
 
 def _print_agreement(comparison: "Comparison") -> None:

@@ -35,5 +35,5 @@ def export(
     """Write the file (see `HELP`)."""
     from grmp_plugin.api.export import export as export_model
 
-    note("Exporting takes half a minute")
+    note("Exporting takes about a minute")
     note(f"written to {export_model(path, model, image_size=image_size)}")

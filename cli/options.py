@@ -41,7 +41,7 @@ ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config",
-        help="YAML file or bundled preset, such as paper/livec. Command-line options override it.",
+        help="YAML file or bundled preset, such as tiny/adapt or tiny/pretrain. Options override it.",
         show_default=False,
     ),
 ]

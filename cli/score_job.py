@@ -128,7 +128,7 @@ def check_options(options: JobOptions, out: Path | None, all_rows: Mapping[str, 
         for name in JobOptions._fields:
             if getattr(options, name) != getattr(unused, name):
                 raise InputError(
-                    "only where rows are written as they come: --out FOLDER, or --out FILE.parquet without "
+                    "needs rows that are written as they come: --out FOLDER, or --out FILE.parquet without "
                     "--format, --sort, --report, --maps and --interval",
                     argument=name,
                 )

@@ -184,7 +184,7 @@ def _about_training(splits: Sequence[SplitResult], difference: Difference) -> li
     if len(splits) == 1 and not math.isnan(difference.srcc_interval.low):
         notes.append(
             Note(
-                "the interval is about the test images; several splits show how much depends on the shots",
+                "the interval covers the choice of test images; several splits show what the shots matter",
                 see=("splits",),
             )
         )

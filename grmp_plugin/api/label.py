@@ -17,6 +17,7 @@ from grmp_plugin.api.label_pictures import (
     STRATEGY_OF_MORE,
     Wanted,
     choose_pictures,
+    in_common,
 )
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.files import only_writer
@@ -188,6 +189,12 @@ def open_labelling(
         remarks = () if resumed else _begin(file, target, wanted, pairs, progress)
         store = held.enter_context(closing(Store(file)))
         before = len(store.pictures()) if resumed else 0
+        if resumed and images is not None and not more and not in_common(wanted, store.pictures().values()):
+            raise InputError(
+                f"the session of {target} has other pictures, and none of these: name another file for them, "
+                "or add some of them with more",
+                argument="out",
+            )
         if pairs and not store.pairs:
             raise InputError(
                 f"the pictures of {target} are rated one by one; name another file", argument="out"

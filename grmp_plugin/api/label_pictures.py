@@ -1,7 +1,7 @@
 """Which pictures `label` shows: of folders by a strategy, or of a list."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,16 @@ class Wanted:
     seed: int
     model: "Model"
     recursive: bool
+
+
+def in_common(wanted: Wanted, taken: Iterable[str]) -> bool:
+    """Whether any of the wanted images is among those that were taken before.
+
+    Raises:
+        InputError: When there are no such images.
+    """
+    assert wanted.images is not None
+    return not set(_paths(wanted.images, wanted.recursive)[0]).isdisjoint(taken)
 
 
 def choose_pictures(

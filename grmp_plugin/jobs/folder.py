@@ -136,8 +136,8 @@ class JobFolder:
             state = "is complete" if started.complete else "was started"
             which = f"shard {self._shard.number} of " if self._shard.count > 1 else ""
             raise InputError(
-                f"{which}{self.folder} {state}. Name another folder, or go on with this one, which scores "
-                "what is missing or has changed",
+                f"{which}{self.folder} {state}. Name another folder, or continue this one, to score "
+                "new and changed images only",
                 argument="out",
                 see=("resume",),
             )

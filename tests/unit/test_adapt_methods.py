@@ -185,6 +185,12 @@ def test_the_interval_is_in_units_of_the_ratings(adapt):
     assert split.coverage == pytest.approx(held)
 
 
+def test_the_same_head_has_the_same_interval_however_it_was_chosen(adapt, monkeypatch):
+    choosing(monkeypatch, "ridge")
+    (chosen,), (wanted,) = adapt().splits, adapt(method="ridge").splits
+    assert chosen.interval == wanted.interval
+
+
 def test_lambda_rate_and_epochs_are_settings(adapt):
     found = adapt(method="prompts", strength=0.0, learning_rate=0.02, epochs=3)
     info = found.checkpoint.info

@@ -188,6 +188,25 @@ def test_more_pictures_are_chosen_by_the_model_unless_told_otherwise(
         assert asked == []
 
 
+def test_pictures_of_another_folder_are_not_ignored(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(_scene(99)).save(other / "99.jpg")
+    out = tmp_path / "r.csv"
+    with open_labelling(str(folder), out, count=4):
+        pass
+    with (
+        pytest.raises(InputError, match=r"r\.csv has other pictures, and none of these") as caught,
+        open_labelling(str(other), out),
+    ):
+        pass
+    assert caught.value.argument == "out"
+    with pytest.raises(InputError, match="no such"), open_labelling(str(tmp_path / "nowhere"), out):
+        pass
+    with open_labelling(str(folder), out) as labelling:
+        assert len(labelling.store.pictures()) == 4
+
+
 def test_a_large_folder_is_not_read_to_its_end(
     folder: Path, tmp_path: Path, small_network, monkeypatch
 ) -> None:

@@ -346,7 +346,7 @@ def test_command(adapted, folder, tmp_path, monkeypatch):
     ]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0
-    assert f"on {IMAGES - SHOTS} of {IMAGES} images with ratings; not on {SHOTS} that mine" in done.stdout
+    assert f"on {IMAGES - SHOTS} of {IMAGES} images with ratings; excluding {SHOTS} that mine" in done.stdout
     assert "--include-learned" in done.stderr
     done = CliRunner().invoke(app, [*command, "--include-learned"])
     assert f"on {IMAGES} of {IMAGES} images with ratings, {SHOTS} of which mine" in done.stdout
