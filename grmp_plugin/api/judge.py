@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.config import from_dict
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
-from grmp_plugin.data.ratings import DECLARED, MosScale
+from grmp_plugin.data.ratings import DECLARED, MosScale, range_ends
 from grmp_plugin.errors import CheckpointError, ConfigError, InputError
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.training.interval import PredictionInterval
@@ -88,7 +88,9 @@ def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> Mo
     known = _recorded_scale(model)
     if mos_range is not None:
         try:
-            return MosScale(*mos_range, lower_better=bool(known and known.lower_better), source=DECLARED)
+            return MosScale(
+                *range_ends(mos_range), lower_better=bool(known and known.lower_better), source=DECLARED
+            )
         except ConfigError as error:
             raise InputError(error.message, argument="mos_range") from error
     if known is None:

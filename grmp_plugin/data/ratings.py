@@ -3,17 +3,33 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
 from grmp_plugin.data.ratings_numbers import LARGEST
 from grmp_plugin.errors import ConfigError, InputError
+from grmp_plugin.plain_data import shown
 
 DECLARED = "declared"
 KNOWN_RANGE = "known range of the data set"
 SHOTS_RANGE = "the shots' min and max"
+
+
+def range_ends(mos_range: object) -> tuple[float, float]:
+    """The two ends of a rating scale that a caller declared.
+
+    Raises:
+        InputError: When it is not two numbers.
+    """
+    ends = list(mos_range) if isinstance(mos_range, Iterable) else []
+    if len(ends) != 2 or not all(isinstance(end, Real) for end in ends):
+        raise InputError(
+            f"must be a low and a high number, such as (1, 5), not {shown(mos_range)}", argument="mos_range"
+        )
+    return float(ends[0]), float(ends[1])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from grmp_plugin.data.ratings import BadRow, Ratings
+from grmp_plugin.data.ratings import BadRow, Ratings, range_ends
 from grmp_plugin.data.ratings_columns import RATER_NAMES, Columns, NamedColumns, candidates, find_columns
 from grmp_plugin.data.ratings_numbers import with_decimal_points
 from grmp_plugin.data.ratings_rows import (
@@ -98,13 +98,12 @@ def read_ratings(
         InputError: When the file, a column, an argument or a row is wrong, or when nothing can be learned
             from what is left: no rows, or one MOS for all.
     """
-    if mos_range is not None and not (
-        all(math.isfinite(end) for end in mos_range) and mos_range[0] < mos_range[1]
-    ):
-        raise InputError(
-            f"must be a low and a high number, not {mos_range[0]} and {mos_range[1]}",
-            argument="mos_range",
-        )
+    if mos_range is not None:
+        low, high = range_ends(mos_range)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(
+                f"must be a low and a high number, not {low:g} and {high:g}", argument="mos_range"
+            )
     if images_folder is not None and not os.path.isdir(images_folder):
         raise InputError(f"{os.fspath(images_folder)} is not a folder", argument="images_folder")
     named = NamedColumns(image_column, mos_column, reference_column, deviation_column, raters_column)

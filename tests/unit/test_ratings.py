@@ -630,3 +630,11 @@ def test_a_column_of_raters_means_single_ratings(make, column):
     ratings = read_ratings(make(f"image,{column},rating\n{rows}", ABC[:2]))
     assert ratings.mos.tolist() == [1.5, 4]
     assert ratings.raters.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("ends", [5, (1,), (1, 2, 3), ("low", "high"), "15", object()])
+def test_a_range_that_is_no_pair_of_numbers(tmp_path, ends):
+    (tmp_path / "ratings.csv").write_text("image,mos\na.png,1\nb.png,5\n")
+    with pytest.raises(InputError, match=r"a low and a high number, such as \(1, 5\), not") as caught:
+        read_ratings(tmp_path / "ratings.csv", mos_range=ends)
+    assert caught.value.argument == "mos_range"
