@@ -146,7 +146,7 @@ def test_wrong_use_says_what_to_do(grmp, photos, tmp_path):
         ((photos, "--out", tmp_path / "x", "--shard", "one"), "not I/N"),
         ((photos, "--out", tmp_path / "x", "--sort", "worst"), "--sort: not with a folder"),
         ((photos, "--resume"), "--resume: needs rows that are written as they come"),
-        ((photos, "--out", tmp_path / "x.csv", "--shard", "0/2"), "--shard: only where"),
+        ((photos, "--out", tmp_path / "x.csv", "--shard", "0/2"), "--shard: needs rows"),
         ((photos, "--out", done), "started with"),
     )
     for result, (arguments, words) in zip(

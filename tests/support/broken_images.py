@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def make_broken_folder(path: Path) -> dict[str, str]:
     grey16 = Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21)
     rgba = picture.copy()
     rgba.putalpha(128)
+    # A photograph of a phone, broken off: whether its kind is read depends on the extra.
+    phone = "damaged" if find_spec("pillow_heif") else "unsupported"
     contents = {
         "good.jpg": ("ok", jpeg),
         "GOOD2.PNG": ("ok", png),
@@ -68,7 +71,10 @@ def make_broken_folder(path: Path) -> dict[str, str]:
         "empty.png": ("empty", b""),
         "text.jpg": ("not an image", b"this is only text\n"),
         "page.jpg": ("unsupported", b"<!DOCTYPE html><title>404</title>"),
-        "phone.jpg": ("unsupported", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        "phone.jpg": (
+            "damaged" if find_spec("pillow_heif") else "unsupported",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        ),
         "huge.png": ("too large", _huge_png()),
         "notes.txt": ("ignored", b"no image\n"),
         ".hidden.png": ("ignored", png),
