@@ -71,10 +71,7 @@ def make_broken_folder(path: Path) -> dict[str, str]:
         "empty.png": ("empty", b""),
         "text.jpg": ("not an image", b"this is only text\n"),
         "page.jpg": ("unsupported", b"<!DOCTYPE html><title>404</title>"),
-        "phone.jpg": (
-            "damaged" if find_spec("pillow_heif") else "unsupported",
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-        ),
+        "phone.jpg": (phone, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
         "huge.png": ("too large", _huge_png()),
         "notes.txt": ("ignored", b"no image\n"),
         ".hidden.png": ("ignored", png),
