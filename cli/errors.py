@@ -28,6 +28,7 @@ _REMEDIES = {
     "lower_better": "Pass --higher-better or --lower-better.",
     "method": "Adapt in any case with --method ridge or --method prompts.",
     "model": "Name another model with --model.",
+    "more": "Add pictures to the session with --more N.",
     "mos_column": "Name the column of the ratings with --mos-column.",
     "mos_range": "Declare the scale with --mos-range LOW HIGH.",
     "out": "Name it with --out FILE.safetensors.",

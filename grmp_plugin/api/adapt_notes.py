@@ -184,7 +184,8 @@ def _about_training(splits: Sequence[SplitResult], difference: Difference) -> li
     if len(splits) == 1 and not math.isnan(difference.srcc_interval.low):
         notes.append(
             Note(
-                "the interval covers the choice of test images; several splits show what the shots matter",
+                "the interval covers the choice of test images only; several splits show how much the choice "
+                "of shots matters",
                 see=("splits",),
             )
         )

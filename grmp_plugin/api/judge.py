@@ -95,8 +95,8 @@ def mos_scale(model: "LoadedModel", mos_range: tuple[float, float] | None) -> Mo
             raise InputError(error.message, argument="mos_range") from error
     if known is None:
         raise InputError(
-            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS: only "
-            "models that grmp adapt made do",
+            f"{model.name} does not record the scale of its ratings, so it cannot predict MOS; "
+            "models made by grmp adapt record it",
             see=("mos_range",),
         )
     return known

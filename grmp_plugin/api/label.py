@@ -189,11 +189,11 @@ def open_labelling(
         remarks = () if resumed else _begin(file, target, wanted, pairs, progress)
         store = held.enter_context(closing(Store(file)))
         before = len(store.pictures()) if resumed else 0
-        if resumed and images is not None and not more and not in_common(wanted, store.pictures().values()):
+        if resumed and not more and not in_common(wanted, store.pictures().values()):
             raise InputError(
-                f"the session of {target} has other pictures, and none of these: name another file for them, "
-                "or add some of them with more",
+                f"the session of {target} has other pictures, and none of these; name another file",
                 argument="out",
+                see=("more",),
             )
         if pairs and not store.pairs:
             raise InputError(

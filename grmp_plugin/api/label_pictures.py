@@ -44,13 +44,18 @@ class Wanted:
 
 
 def in_common(wanted: Wanted, taken: Iterable[str]) -> bool:
-    """Whether any of the wanted images is among those that were taken before.
+    """Whether any of the wanted images, or none in particular, is among those that were taken before.
 
     Raises:
-        InputError: When there are no such images.
+        InputError: When there are no such images, or the list cannot be read.
     """
-    assert wanted.images is not None
-    return not set(_paths(wanted.images, wanted.recursive)[0]).isdisjoint(taken)
+    if wanted.listed is not None:
+        paths = _paths_in(wanted.listed)
+    elif wanted.images is not None:
+        paths = _paths(wanted.images, wanted.recursive)[0]
+    else:
+        return True
+    return not set(paths).isdisjoint(taken)
 
 
 def choose_pictures(
@@ -115,6 +120,15 @@ def _listed_pictures(
 ) -> tuple[list[str], list[str], tuple[str, ...]]:
     from grmp_plugin.labelling.reading import LeftOut, read_some
 
+    paths = _paths_in(file)
+    _, left_out = read_some(paths, len(paths))
+    bad = dict(left_out.unreadable)
+    chosen = [path for path in paths if path not in bad]
+    return chosen, chosen[:practice], tuple(_words(LeftOut(left_out.unreadable), len(chosen), len(paths)))
+
+
+def _paths_in(file: str | os.PathLike[str]) -> list[str]:
+    """Absolute paths of the pictures that a list names, each once."""
     folder = os.path.dirname(os.path.abspath(file))
     try:
         lines = [line.strip() for line in text_lines(LocalPlace(os.fspath(file)))]
@@ -124,11 +138,7 @@ def _listed_pictures(
         raise InputError(f"{file}: {unread_reason(error)}", argument="listed") from error
     if not all(map(_is_text, lines)):
         raise InputError(f"{file}: not a text file in UTF-8, one path per line", argument="listed")
-    paths = list(dict.fromkeys(os.path.abspath(os.path.join(folder, line)) for line in lines if line))
-    _, left_out = read_some(paths, len(paths))
-    bad = dict(left_out.unreadable)
-    chosen = [path for path in paths if path not in bad]
-    return chosen, chosen[:practice], tuple(_words(LeftOut(left_out.unreadable), len(chosen), len(paths)))
+    return list(dict.fromkeys(os.path.abspath(os.path.join(folder, line)) for line in lines if line))
 
 
 def _paths(images: Images, recursive: bool) -> tuple[list[str], list[str]]:

@@ -80,7 +80,7 @@ def _require_column(
             )
         hint = "" if len(header) > 1 else ". Columns are separated by a comma, a semicolon or a tab"
         raise InputError(
-            f"{source}: no column is named as {kind} columns usually are. {_present(header)}{hint}",
+            f"{source}: no column has one of the usual names of the {kind} column. {_present(header)}{hint}",
             see=(_argument(kind),),
         )
     return index

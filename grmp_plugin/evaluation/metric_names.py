@@ -156,7 +156,7 @@ def _one(word: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
     sentences = (
         f"{word}: neither a metric of pyiqa nor a model of this package.",
         did_you_mean(word.lower(), [*known, *GROUPS], count=3),
-        f"Give metrics ('pyiqa -ls' lists pyiqa's), checkpoint files, wildcards, or {', '.join(GROUPS)}.",
+        f"Use names ('pyiqa -ls' lists pyiqa's), checkpoint files, wildcards, or {', '.join(GROUPS)}.",
     )
     raise InputError(" ".join(sentence for sentence in sentences if sentence), argument="metrics")
 

@@ -21,6 +21,7 @@ from grmp_plugin.files import atomic_write, user_cache
 from grmp_plugin.synthetic.distortions import distort
 from grmp_plugin.synthetic.observer import GRADES, Observer
 from grmp_plugin.synthetic.scenes import draw_scene
+from grmp_plugin.synthetic.tasks import LEVELS
 
 NAME = "demo"
 # Increase with any change of pictures or ratings; each version has its own folder.
@@ -35,7 +36,6 @@ VERSIONS = 8
 # As from one camera or codec: a few kinds of fault at many levels. Fifty ratings cannot tell an observer's
 # taste in thirty kinds.
 _KINDS = ("lens_blur", "white_noise", "jpeg", "darken", "saturation_decrease", "over_sharpening")
-_LEVELS = 5
 
 
 def demo_ratings(
@@ -81,7 +81,7 @@ def _make(root: Path, table: Path, on_picture: Callable[[int, int], None] | None
         name = f"{scene}_{number:02d}"
         rng = np.random.default_rng([_VERSION, number])
         pristine = draw_scene(scene, _FIRST_SEED + number, _SIDE, _SIDE)
-        faults = [(kind, level) for kind in _KINDS for level in range(1, _LEVELS + 1)]
+        faults = [(kind, level) for kind in _KINDS for level in LEVELS]
         chosen = rng.choice(len(faults), VERSIONS - 1, replace=False)
         for kind, level in ((None, 0), *(faults[at] for at in chosen)):
             image = distort(pristine, kind, level, seed=number) if kind else pristine

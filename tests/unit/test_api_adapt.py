@@ -14,6 +14,7 @@ import torch
 import yaml
 from PIL import Image
 from scipy import stats
+from stop_after import StopAfter
 
 import grmp_plugin as grmp
 from grmp_plugin.api.split_result import MedianAgreement, MedianDifference
@@ -26,7 +27,6 @@ from grmp_plugin.training import task_sources
 from grmp_plugin.training.named_data import data_set_names
 from grmp_plugin.training.presets import PRESETS, find_config, read_config, with_arguments
 from grmp_plugin.training.settings import AdaptConfig, AdaptSettings, PretrainConfig, PretrainSettings
-from grmp_plugin.training.watch import Watch
 
 NAMES = ("srcc", "plcc", "krcc", "rmse")
 IMAGES, SHOTS, EPOCHS = 16, 5, 4
@@ -262,19 +262,6 @@ def test_scores_on_the_scale_of_the_ratings_are_the_predictions(adapted):
 
 
 # Interrupting and resuming
-
-
-class StopAfter(Watch):
-    """Asks to stop after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def step(self, step) -> None:
-        self._left -= 1
-
-    def should_stop(self) -> bool:
-        return self._left <= 0
 
 
 @pytest.mark.parametrize("problem", ["is missing", "has changed since"])

@@ -203,6 +203,10 @@ def test_pictures_of_another_folder_are_not_ignored(folder: Path, tmp_path: Path
     assert caught.value.argument == "out"
     with pytest.raises(InputError, match="no such"), open_labelling(str(tmp_path / "nowhere"), out):
         pass
+    listed = tmp_path / "chosen.txt"
+    listed.write_text(str(other / "99.jpg"))
+    with pytest.raises(InputError, match="none of these"), open_labelling(None, out, listed=listed):
+        pass
     with open_labelling(str(folder), out) as labelling:
         assert len(labelling.store.pictures()) == 4
 

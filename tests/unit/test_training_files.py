@@ -9,6 +9,7 @@ import pandas
 import pytest
 import torch
 from PIL import Image
+from stop_after import StopAfter
 
 import grmp_plugin as grmp
 from grmp_plugin.errors import InputError, TrainingError, TrainingInterrupted
@@ -18,19 +19,6 @@ from grmp_plugin.network.checkpoint import write_checkpoint
 from grmp_plugin.training.watch import Watch
 
 IMAGES, SHOTS = 10, 4
-
-
-class StopAfter(Watch):
-    """Asks to stop after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def step(self, step) -> None:
-        self._left -= 1
-
-    def should_stop(self) -> bool:
-        return self._left <= 0
 
 
 @pytest.fixture

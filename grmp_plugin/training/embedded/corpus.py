@@ -17,6 +17,8 @@ from torch import Tensor
 
 from grmp_plugin.data.images import read_image
 from grmp_plugin.files import atomic_write
+from grmp_plugin.network.checkpoint import Checkpoint
+from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.preprocess import make_training_views, normalize
 from grmp_plugin.network.trunk import TrunkStatistics
 from grmp_plugin.synthetic.distortions import DISTORTIONS, distort
@@ -65,6 +67,21 @@ class Corpus:
         """The trunk's statistics of some views, in float32."""
         index = tuple(np.array(chosen).T)
         return TrunkStatistics(*(torch.from_numpy(part[index]).float() for part in (self.cells, self.view)))
+
+
+def corpus_statistics(checkpoint: Checkpoint, corpus: Corpus) -> np.ndarray:
+    """Standardised statistics (P, Q, G) of whole views of every version, mean over its views.
+
+    Args:
+        checkpoint: A network with a convolutional trunk.
+        corpus: Distorted versions of photographs; the first of each is the photograph as it is.
+    """
+    trunk = GRMPIQA(checkpoint).clip.visual.conv1
+    with torch.inference_mode():
+        found: list[Tensor] = [
+            trunk.standardized_view(torch.from_numpy(view).float()).mean(1) for view in corpus.view
+        ]
+        return torch.stack(found).numpy()
 
 
 def make_corpus(recipe: Recipe, photographs: Sequence[Photograph], folder: Path, processes: int) -> Corpus:

@@ -8,12 +8,6 @@ with a covariance shrunk towards a multiple of the identity, as few of its thous
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.network.grmp_iqa import GRMPIQA
-from grmp_plugin.training.embedded.corpus import Corpus
 
 
 class Regression(NamedTuple):
@@ -32,7 +26,7 @@ def distortion_axis(versions: np.ndarray, shrinkage: float) -> Regression:
     """The direction, scaled to standard deviation 1 over all versions; undistorted is high.
 
     Args:
-        versions: (P, Q, G), from `corpus_statistics`.
+        versions: (P, Q, G), standardised statistics of Q versions of P photographs; the first is undistorted.
         shrinkage: s.
     """
     plain = (versions[:, 0] - versions[:, 0].mean(0)).astype(np.float64)
@@ -42,18 +36,3 @@ def distortion_axis(versions: np.ndarray, shrinkage: float) -> Regression:
     weight = -np.linalg.solve(covariance, change)
     values = versions @ weight
     return Regression(weight / values.std(), -float(values.mean() / values.std()))
-
-
-def corpus_statistics(checkpoint: Checkpoint, corpus: Corpus) -> np.ndarray:
-    """Standardised statistics (P, Q, G) of whole views of every version, mean over its views.
-
-    Args:
-        checkpoint: A network with a convolutional trunk.
-        corpus: Distorted versions of photographs; the first of each is the photograph as it is.
-    """
-    trunk = GRMPIQA(checkpoint).clip.visual.conv1
-    with torch.inference_mode():
-        found: list[Tensor] = [
-            trunk.standardized_view(torch.from_numpy(view).float()).mean(1) for view in corpus.view
-        ]
-        return torch.stack(found).numpy()

@@ -11,8 +11,8 @@ from grmp_plugin.data.ratings_file import read_ratings
 from grmp_plugin.network.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.training.embedded.backbone import train_backbone
-from grmp_plugin.training.embedded.corpus import Corpus, make_corpus
-from grmp_plugin.training.embedded.distortion_axis import corpus_statistics, distortion_axis
+from grmp_plugin.training.embedded.corpus import Corpus, corpus_statistics, make_corpus
+from grmp_plugin.training.embedded.distortion_axis import distortion_axis
 from grmp_plugin.training.embedded.learned_from import digests_of, original_digests
 from grmp_plugin.training.embedded.metric import train_metric
 from grmp_plugin.training.embedded.photographs import photographs

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from grmp_plugin.network.checkpoint import Checkpoint
-from grmp_plugin.training.embedded.corpus import Corpus
-from grmp_plugin.training.embedded.distortion_axis import corpus_statistics
+from grmp_plugin.training.embedded.corpus import Corpus, corpus_statistics
 from grmp_plugin.training.embedded.settings import PriorSettings
 
 
