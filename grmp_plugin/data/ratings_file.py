@@ -101,9 +101,7 @@ def read_ratings(
     if mos_range is not None:
         low, high = range_ends(mos_range)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise InputError(
-                f"must be a low and a high number, not {low:g} and {high:g}", argument="mos_range"
-            )
+            raise InputError(f"must be a low and a high number, not {low} and {high}", argument="mos_range")
     if images_folder is not None and not os.path.isdir(images_folder):
         raise InputError(f"{os.fspath(images_folder)} is not a folder", argument="images_folder")
     named = NamedColumns(image_column, mos_column, reference_column, deviation_column, raters_column)
