@@ -12,18 +12,20 @@ READY_OLDEST := $(VENV_OLDEST)/.ready
 # Two processes with one thread each; all tests of a file run in one process, files that take long first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all test-oldest lint types docs embedded clean
+.PHONY: demo test test-long test-all test-oldest lint types docs embedded clean
 
 demo: $(READY)
 	$(BIN)/grmp score examples
 
+# Where CI is set, with the slow tests.
 test: lint types
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not long$(if $(CI),, and not slow)"
 
-test-slow: $(READY)
-	$(PYTEST) -m slow
+test-long: $(READY)
+	$(PYTEST) -m long
 
-test-all: test test-slow
+test-all: lint types
+	$(PYTEST)
 
 test-oldest: $(READY_OLDEST)
 	OMP_NUM_THREADS=1 $(VENV_OLDEST)/bin/python -m pytest -n 2 --dist loadfile tests/unit tests/golden

@@ -31,7 +31,7 @@ _REMEDIES = {
     "more": "Add pictures to the session with --more N.",
     "mos_column": "Name the column of the ratings with --mos-column.",
     "mos_range": "Declare the scale with --mos-range LOW HIGH.",
-    "out": "Name it with --out FILE.safetensors.",
+    "out": "Name it with --out.",
     "pristine": "Without a download: drawn scenes (--data drawn) or your own images (--pristine FOLDER).",
     "protocol": "Report the numbers of --protocol own.",
     "raters": "Give the number of people who rated each image with --raters N.",

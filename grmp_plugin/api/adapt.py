@@ -17,6 +17,7 @@ from grmp_plugin.api.adapt_notes import (
 )
 from grmp_plugin.api.adaptation import Adaptation
 from grmp_plugin.api.configured import names_configuration
+from grmp_plugin.api.keywords import takes_ratings_options
 from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
 from grmp_plugin.api.split_result import SplitResult, split_result
 from grmp_plugin.data.ratings import Ratings
@@ -56,6 +57,7 @@ _IDENTITY = (
 )
 
 
+@takes_ratings_options
 @names_configuration("adapt")
 def adapt(
     ratings: "str | os.PathLike[str] | pandas.DataFrame | Ratings | None" = None,

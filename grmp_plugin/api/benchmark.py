@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack
 
 from grmp_plugin.api.benchmark_rows import COLUMNS, blocks_document, entry_rows
+from grmp_plugin.api.keywords import takes_ratings_options
 from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, is_ratings_file
 from grmp_plugin.api.result import Result
 from grmp_plugin.benchmarking.methods import DEFAULT_METHODS, check_methods, check_packages
@@ -43,6 +44,7 @@ _MOST_ROWS = 100_000  # each is a file that is looked for
 TABLE, LATEX, REPORT = "table.csv", "table.tex", "report.html"
 
 
+@takes_ratings_options
 def benchmark(
     data: "str | os.PathLike[str] | pandas.DataFrame | Ratings | Sequence[Any]" = (),
     *,

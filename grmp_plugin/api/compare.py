@@ -27,6 +27,7 @@ from grmp_plugin.api.compare_rows import (
     metric_columns,
     metric_rows,
 )
+from grmp_plugin.api.keywords import takes_ratings_options
 from grmp_plugin.api.result import Result
 from grmp_plugin.data.learned_images import original_files
 from grmp_plugin.data.ratings import Ratings
@@ -52,6 +53,7 @@ class ComparisonInterrupted(KeyboardInterrupt):
     """Ctrl-C during a comparison whose scores so far are kept: the same call continues from there."""
 
 
+@takes_ratings_options
 def compare(
     images_or_ratings: ImagesOrRatings,
     metrics: Metrics = "offline",

@@ -15,6 +15,7 @@ from grmp_plugin.api.judge import Judge
 from grmp_plugin.api.saved_scores import SavedScores
 from grmp_plugin.api.scores import Scores
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.units import needs_units
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
 from grmp_plugin.run_record import Stopwatch
@@ -196,6 +197,7 @@ class Scoring:
         batch_size: int | None = None,
         pixel_limit: int = DEFAULT_PIXEL_LIMIT,
     ) -> None:
+        _check_images(images)
         self._judge = Judge(
             model,
             scale=scale,
@@ -279,6 +281,16 @@ def _check_without_out(**given: object) -> None:
     for name, value in given.items():
         if value:
             raise InputError("only for scores that are written as they come", argument=name)
+
+
+def _check_images(images: FoundImages) -> None:
+    """Refuse what would only give rows that are no images; beside images (`photos/*`) such rows stay."""
+    if all(needs_units(image.name) for image in images.sources):
+        first = images.sources[0].name
+        raise InputError(
+            f"'{first}' is not an image. Scores of lists, archives and addresses are written into a folder",
+            see=("out",),
+        )
 
 
 def _value(row: "ImageScore") -> float:

@@ -72,6 +72,12 @@ def is_read(path: str) -> bool:
     return suffix in IMAGE_SUFFIXES or (suffix in _AVIF_SUFFIXES and pillow_reads_avif())
 
 
+def read_suffixes() -> list[str]:
+    """The suffixes of the kinds that are read here, in order, without the many of raw photos."""
+    known = {*IMAGE_SUFFIXES, *_AVIF_SUFFIXES, *_EXTRAS} - RAW_SUFFIXES
+    return sorted(suffix for suffix in known if is_read(f"image{suffix}"))
+
+
 def unread_kind(path: str) -> str | None:
     """The kind of an image file that is not read here, such as `HEIC`; None for all other files."""
     suffix = _suffix(path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TextIO
 
-from grmp_plugin.data.kinds import IMAGE_SUFFIXES, is_read, unread_kind
+from grmp_plugin.data.kinds import is_read, read_suffixes, unread_kind
 from grmp_plugin.data.left_out import QUALITY_MAP, left_out_words
 from grmp_plugin.data.map_mark import is_quality_map
 from grmp_plugin.data.walk import Entry, natural_key, visible_names, walk
@@ -23,7 +23,6 @@ from grmp_plugin.suggest import did_you_mean
 STDIN = "-"
 """The argument that means paths on standard input; a file of that name is `./-`."""
 
-_LOOKED_FOR = ", ".join(sorted(IMAGE_SUFFIXES))
 _MOST_BYTES = 256 << 20  # of paths on standard input: some million
 _NAMED = 3  # most arguments that an error names
 
@@ -190,7 +189,8 @@ def _expand_path(path: str, recursive: bool) -> Iterator[_Found]:
     first = next(found, None)
     if first is None:
         where = "" if recursive else "; folders inside it are not searched"
-        raise InputError(f"'{path}': no images in this folder. Looked for {_LOOKED_FOR}{where}.")
+        looked_for = ", ".join(read_suffixes())
+        raise InputError(f"'{path}': no images in this folder. Looked for {looked_for}{where}.")
     yield first
     yield from found
 
@@ -246,7 +246,7 @@ def _expand_pattern(pattern: str, recursive: bool) -> list[_Found]:
         else:
             found += _searched(path)
     if not found:
-        looked_for = "" if suffix_is_spelt else f" Looked for {_LOOKED_FOR}."
+        looked_for = "" if suffix_is_spelt else f" Looked for {', '.join(read_suffixes())}."
         raise InputError(f"'{pattern}': no such file, and as a pattern it matches no images.{looked_for}")
     return sorted(found, key=lambda one: [natural_key(part) for part in PurePath(one[0]).parts])
 

@@ -20,6 +20,11 @@ from grmp_plugin.data.tars import TarUnit, is_tar
 from grmp_plugin.errors import ImageError, InputError
 
 
+def needs_units(name: str) -> bool:
+    """Whether a name is that of a list, of a shard or an address: what only `Units` reads."""
+    return is_address(name) or is_list(name) or is_tar(name) or name.lower().endswith(TABLE_SUFFIX)
+
+
 class Unit(Protocol):
     """A file that is listed: an image, or a shard of many."""
 

@@ -106,7 +106,7 @@ def normalize(views: Tensor, config: PreprocessConfig) -> Tensor:
     """Subtract the mean of each channel and divide by its standard deviation."""
     mean = torch.tensor(config.mean, dtype=views.dtype, device=views.device).view(3, 1, 1)
     std = torch.tensor(config.std, dtype=views.dtype, device=views.device).view(3, 1, 1)
-    return (views - mean) / std
+    return (views - mean).div_(std)
 
 
 def _as_rgb(images: Tensor) -> Tensor:

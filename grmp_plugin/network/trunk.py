@@ -11,6 +11,7 @@ frozen: one scale and bias per channel.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 
 from grmp_plugin.config import Between, check_bounds
 from grmp_plugin.errors import ConfigError
+from grmp_plugin.network.cache import WeightCache
+from grmp_plugin.network.fused import convolution_relu6, scores_only
 from grmp_plugin.plain_data import shown
 
 CELL = 32
@@ -41,6 +44,8 @@ _VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 # Stages read within each cell: means and standard deviations if a cell has several positions, else the
 # values.
 _LOCAL_STAGES = (1, 2, 4, 6)
+# On a CPU: with more, the largest maps exceed what the allocator keeps, and fresh memory is slow.
+_VIEWS_AT_ONCE = 4
 # Where a standardised statistic saturates, in standard deviations: keeps unusual views in range.
 _REACH = 4.0
 
@@ -135,6 +140,7 @@ class EfficientNetLite(nn.Module):
             self.channels.append(out)
         self.blocks = nn.ModuleList(blocks)
         self.head = _Conv(channels, _HEAD, 1)
+        self._cache = WeightCache()
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Feature maps at the end of every stage and after the head: (B, channels, h, w) each.
@@ -142,17 +148,36 @@ class EfficientNetLite(nn.Module):
         Args:
             pixels: (B, 3, H, W), RGB as (value - 127) / 128 of 8-bit values.
         """
-        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        return [_turned(map_) for map_ in self._turned_maps(pixels)]
+
+    def _turned_maps(self, pixels: Tensor) -> list[Tensor]:
+        """As `forward`, with all maps turned by half a turn: `_Conv` says why."""
+        kernels = iter(self._kernels(pixels))
+        x = self.stem(_turned(pixels).contiguous(memory_format=torch.channels_last), next(kernels))
         maps = []
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, kernels)
             if number in self.stage_ends:
                 maps.append(x)
-        return [*maps, self.head(x)]
+        return [*maps, self.head(x, next(kernels))]
+
+    def _kernels(self, pixels: Tensor) -> list[Tensor]:
+        """The kernels of all convolutions, in order; kept where only scores of the pixels are wanted."""
+        convolutions = [module for module in self.modules() if isinstance(module, _Conv)]
+        if not scores_only(pixels):
+            return [one.kernel() for one in convolutions]
+        weights = [tensor for one in convolutions for tensor in (one.weight, one.scale)]
+        return self._cache.get("kernels", weights, lambda: [one.kernel() for one in convolutions])
 
     def statistics(self, pixels: Tensor) -> TrunkStatistics:
         """Means and standard deviations of the feature maps, within each cell and over the whole view."""
-        maps = self.forward(pixels)
+        if not scores_only(pixels):
+            return self._statistics(pixels)
+        parts = [self._statistics(part) for part in pixels.split(_VIEWS_AT_ONCE)]
+        return TrunkStatistics(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _statistics(self, pixels: Tensor) -> TrunkStatistics:
+        maps = self._turned_maps(pixels)
         rows, columns = maps[-1].shape[-2:]
         cells: list[Tensor] = []
         view: list[Tensor] = []
@@ -166,7 +191,8 @@ class EfficientNetLite(nn.Module):
             parts = map_.unflatten(3, (columns, side)).unflatten(2, (rows, side))
             cells += _moments(parts.transpose(3, 4).flatten(4).flatten(2, 3))
         view += _moments(maps[-1].flatten(2))
-        return TrunkStatistics(torch.cat(cells, 1).transpose(1, 2), torch.cat(view, 1))
+        # In the maps that are turned by half a turn the last cell comes first.
+        return TrunkStatistics(torch.cat(cells, 1).flip(2).transpose(1, 2), torch.cat(view, 1))
 
     def statistics_sizes(self) -> tuple[int, int]:
         """Number of statistics of a cell and of a view."""
@@ -175,7 +201,12 @@ class EfficientNetLite(nn.Module):
 
 
 class _Conv(nn.Module):
-    """Convolution, frozen batch normalisation and, if active, ReLU6."""
+    """Convolution, frozen batch normalisation and, if active, ReLU6, on maps turned by half a turn.
+
+    With a stride, TensorFlow pads an even map at its end only; torch pads both ends, and would start a pixel
+    earlier. On the turned map it starts in the right place, and does not reach the padding at the other end.
+    So pixels and kernels are turned, which costs less than copying large maps to pad them.
+    """
 
     scale: Tensor
 
@@ -192,14 +223,15 @@ class _Conv(nn.Module):
         self.register_buffer("scale", torch.ones(out))
         self.stride, self.groups, self.active = stride, groups, active
 
-    def forward(self, x: Tensor) -> Tensor:
-        kernel = self.weight.shape[-1]
-        weight = self.weight * self.scale[:, None, None, None]
-        padding = kernel // 2
-        if self.stride > 1:
-            x, padding = F.pad(x, _same_padding(x.shape[-2:], kernel, self.stride)), 0
-        x = F.conv2d(x, weight, self.bias, self.stride, padding, groups=self.groups)
-        return F.relu6(x, inplace=True) if self.active else x
+    def kernel(self) -> Tensor:
+        """What a map is convolved with: weights, with the scale of each channel, turned."""
+        return _turned(self.weight * self.scale[:, None, None, None])
+
+    def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
+        padding = kernel.shape[-1] // 2
+        if self.active:
+            return convolution_relu6(x, kernel, self.bias, self.stride, padding, self.groups)
+        return F.conv2d(x, kernel, self.bias, self.stride, padding, groups=self.groups)
 
 
 class _Block(nn.Module):
@@ -208,13 +240,14 @@ class _Block(nn.Module):
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = channels * expansion
-        self.expand = _Conv(channels, hidden, 1) if expansion > 1 else nn.Identity()
+        self.expand = _Conv(channels, hidden, 1) if expansion > 1 else None
         self.filter = _Conv(hidden, hidden, kernel, stride=stride, groups=hidden)
         self.project = _Conv(hidden, out, 1, active=False)
         self.residual = stride == 1 and channels == out
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.filter(self.expand(x)))
+    def forward(self, x: Tensor, kernels: Iterator[Tensor]) -> Tensor:
+        y = x if self.expand is None else self.expand(x, next(kernels))
+        y = self.project(self.filter(y, next(kernels)), next(kernels))
         result: Tensor = x + y if self.residual else y
         return result
 
@@ -225,13 +258,9 @@ def _rounded(channels: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def _same_padding(size: torch.Size, kernel: int, stride: int) -> list[int]:
-    """Left, right, top and bottom padding of TensorFlow's `SAME`, which adds the odd pixel at the end."""
-    padding: list[int] = []
-    for length in reversed(size):
-        total = max((math.ceil(length / stride) - 1) * stride + kernel - length, 0)
-        padding += [total // 2, total - total // 2]
-    return padding
+def _turned(x: Tensor) -> Tensor:
+    """Images or kernels (..., H, W), turned by half a turn."""
+    return x.flip(-2, -1)
 
 
 def _moments(values: Tensor) -> list[Tensor]:

@@ -55,7 +55,7 @@ def check_out(out: str | os.PathLike[str] | None, resume: bool) -> tuple[Path | 
     """Check where a training is to write its checkpoint, and whether it can be resumed.
 
     Returns:
-        The path, and a note when the state of an interrupted run will be replaced.
+        The path, and a note when a checkpoint, or the state of an interrupted run, will be replaced.
 
     Raises:
         InputError: As `check_checkpoint_path`; or when there is nothing to resume.
@@ -63,7 +63,7 @@ def check_out(out: str | os.PathLike[str] | None, resume: bool) -> tuple[Path | 
     if out is None:
         if resume:
             raise InputError(
-                "the state of a run is kept beside its output file; name that file",
+                "the state of a run is kept beside its output file, and none is named",
                 argument="resume",
                 see=("out",),
             )
@@ -74,7 +74,7 @@ def check_out(out: str | os.PathLike[str] | None, resume: bool) -> tuple[Path | 
         raise InputError(f"there is nothing to resume: {file} is complete", argument="resume")
     if not resume and state.exists():
         return file, [Note(f"{state}, the state of an interrupted run, will be replaced", see=("resume",))]
-    return file, []
+    return file, [Note(f"{file} exists and will be replaced")] if file.exists() else []
 
 
 def save_checkpoint(checkpoint: "Checkpoint", file: Path) -> str:

@@ -346,9 +346,10 @@ def test_models(singles):
 
 @pytest.fixture
 def one(tmp_path, many) -> Path:
-    """A folder with one image, `one.png`, and an empty folder."""
+    """A folder with one image, `one.png`, a list of it, and an empty folder."""
     (tmp_path / "one.png").symlink_to(many / "1.png")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "list.csv").write_text("image\none.png\n")
     return tmp_path
 
 
@@ -363,6 +364,7 @@ def one(tmp_path, many) -> Path:
         (["one.png", "--fromat", "csv"], ["--fromat", "--format"]),
         (["one.png", "--mos-range", "1", "5"], ["--mos-range", "--scale mos"]),
         (["empty"], ["empty", "no images", ".jpg"]),
+        (["list.csv"], ["'list.csv' is not an image", "--out"]),
         (["*.jpg"], ["*.jpg"]),
         (["-"], ["standard input"]),
         ([""], ["empty path"]),

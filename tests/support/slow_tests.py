@@ -1,10 +1,39 @@
-"""Which tests `make test`, and so CI, leaves out; `make test-all` runs them.
+"""Which tests `make test` leaves out: CI runs the slow ones too, and only `make test-all` the long ones.
 
-They repeat whole trainings or hundreds of simulations, and shorter tests of the same file cover the feature.
-One list instead of marks in the files, so that it can be compared with `pytest --durations=50` at a glance.
+Shorter tests of the same files cover the features. Slow tests take five seconds or more; long tests repeat
+whole trainings or hundreds of simulations. Two lists instead of marks in the files, so that they can be
+compared with `pytest --durations=50` at a glance. File, relative to `tests`, -> its tests, or fixtures of
+which all users are meant.
 """
 
 SLOW_TESTS: dict[str, tuple[str, ...]] = {
+    # Interrupt a training, and resume it.
+    "cli/test_adapt.py": ("interrupted",),
+    "cli/test_pretrain.py": ("interrupted",),
+    "unit/test_adapt_methods.py": (
+        "test_an_interrupted_choice_goes_on_to_the_same",
+        "test_gradient_steps_that_fail_are_not_chosen",
+    ),
+    "unit/test_api_adapt.py": ("test_interrupted_and_resumed_gives_the_same",),
+    # Kill jobs of scoring at several moments.
+    "cli/test_score_jobs.py": ("test_shard_killed_and_resumed_to_the_same_rows",),
+    "unit/test_score_jobs.py": ("test_any_moment_is_gone_on_with_to_the_same_rows",),
+    # Ask for weights in seven ways, of which some wait for an answer.
+    "e2e/test_offline.py": ("asked",),
+    # Score every kind of distortion on photographs.
+    "e2e/test_embedded_model.py": (
+        "test_judges_distorted_photographs",
+        "test_worse_copies_have_lower_scores",
+    ),
+    "unit/test_quality_map.py": ("test_degraded_quarters_of_photographs_are_found",),
+    # Six tasks with ViT-B/16.
+    "golden/test_meta.py": ("in_float32",),
+    # Compile for three sizes.
+    "unit/test_compile.py": ("test_compiled_once_for_each_size",),
+    "unit/test_label_server.py": ("test_a_thousand_votes_of_twenty_raters_at_once",),
+}
+
+LONG_TESTS: dict[str, tuple[str, ...]] = {
     # Kill and resume a training ten times; stop between splits; fill a pipe.
     "cli/test_adapt.py": (
         "test_killed_again_and_again_and_resumed_to_the_same_bits",
@@ -37,4 +66,3 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     # The recipe of the embedded models, from photographs to checkpoints.
     "unit/test_embedded_training.py": ("trained",),
 }
-"""File, relative to `tests`, -> its slow tests, or fixtures whose users are all slow."""

@@ -101,6 +101,21 @@ def test_before_after_and_difference_are_those_of_the_predictions(adapted):
     assert adapted.before.rmse != adapted.after.rmse
 
 
+def test_an_older_checkpoint_is_replaced_with_a_note(adapt, tmp_path):
+    first = adapt(out=tmp_path / "mine.safetensors")
+    again = adapt(out=tmp_path / "mine.safetensors")
+    assert [note.message for note in again.notes if "replaced" in note.message] == [
+        f"{tmp_path / 'mine.safetensors'} exists and will be replaced"
+    ]
+    assert not any("replaced" in note.message for note in first.notes)
+
+
+@pytest.mark.parametrize("function", [grmp.adapt, grmp.compare, grmp.benchmark])
+def test_misspelled_argument_is_named_with_its_function(folder, function):
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) .*'mos_colum'. Did you mean 'mos_column'"):
+        function(folder / "ratings.csv", mos_colum="mos")
+
+
 def test_shots_and_test_images_are_all_images(adapted):
     (split,) = adapted.splits
     tested = {row["image"] for row in split.tested}

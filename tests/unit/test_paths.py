@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from grmp_plugin.data import kinds
 from grmp_plugin.data.images import read_image
 from grmp_plugin.data.paths import expand_paths
 from grmp_plugin.errors import ImageError, InputError
@@ -256,6 +257,16 @@ def test_wildcard_without_images_says_what_is_looked_for(tree):
     tree("f/notes.txt")
     with pytest.raises(InputError, match=r"\.jpg.*\.png"):
         expand_paths(["f/*"])
+
+
+def test_only_kinds_that_are_read_are_looked_for(tree, monkeypatch):
+    tree("f/notes.txt")
+    for installed in (False, True):
+        monkeypatch.setattr(kinds, "_has_module", lambda name, installed=installed: installed)
+        monkeypatch.setattr(kinds, "pillow_reads_avif", lambda installed=installed: installed)
+        with pytest.raises(InputError) as caught:
+            expand_paths(["f"])
+        assert all((suffix in str(caught.value)) is installed for suffix in (".avif", ".heic", ".jxl"))
 
 
 # --- standard input -------------------------------------------------------------------------------

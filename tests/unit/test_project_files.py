@@ -11,7 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from slow_tests import SLOW_TESTS
+from slow_tests import LONG_TESTS, SLOW_TESTS
 
 from grmp_plugin.version import __version__
 
@@ -81,8 +81,8 @@ def test_workflow_covers_the_declared_pythons():
     assert PROJECT["requires-python"] == f">={declared[0]}"
 
 
-@pytest.mark.parametrize("file", SLOW_TESTS)
+@pytest.mark.parametrize("file", sorted({*SLOW_TESTS, *LONG_TESTS}))
 def test_slow_tests_exist(file):
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert set(SLOW_TESTS[file]) <= defined
+    assert {*SLOW_TESTS.get(file, ()), *LONG_TESTS.get(file, ())} <= defined

@@ -80,6 +80,27 @@ def test_statistics_by_hand(classifier):
     torch.testing.assert_close(found.view[0, -2560:-1280], maps[-1][0].mean((1, 2)))
 
 
+def test_scores_alone_need_no_other_statistics(classifier):
+    """In parts, with kept kernels and in fewer passes, views have the statistics that gradients see."""
+    pixels = photographs(96).repeat(3, 1, 1, 1)
+    expected = classifier.trunk.statistics(pixels)
+    with torch.inference_mode():
+        found = classifier.trunk.statistics(pixels)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
+
+
+def test_changed_weights_are_noticed():
+    trunk = EfficientNetLite("lite0").requires_grad_(False)
+    pixels = photographs(64)
+    with torch.inference_mode():
+        before = trunk(pixels)[-1]
+    trunk.blocks[3].filter.scale.mul_(1.5)
+    with torch.inference_mode():
+        after = trunk(pixels)[-1]
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, trunk(pixels)[-1], atol=1e-3, rtol=1e-3)
+
+
 def test_standardised_statistics_have_mean_0_and_deviation_1(classifier):
     trunk = ConvTrunk(16, "lite0", 8)
     trunk.net.load_state_dict(classifier.trunk.state_dict())
