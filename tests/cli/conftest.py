@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from training_runs import Forked
 
 # Settings of the caller's shell that would change what these tests examine.
 _NOT_INHERITED = ("HF_", "PYTHON", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TERM", "CUDA_")
@@ -117,6 +119,15 @@ class Grmp:
 def grmp(tmp_path_factory: pytest.TempPathFactory) -> Grmp:
     """`grmp` in fresh processes."""
     return Grmp(tmp_path_factory.mktemp("huggingface"))
+
+
+@pytest.fixture(scope="module")
+def forked(grmp: Grmp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+    """`grmp` in forks of a process that has imported torch and pyiqa."""
+    folder = tmp_path_factory.mktemp("output")
+    forked = Forked(grmp.environment, folder, folder)
+    yield forked
+    forked.close()
 
 
 def small_photographs() -> dict[str, Image.Image]:

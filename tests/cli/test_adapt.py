@@ -5,7 +5,6 @@ import fcntl
 import os
 import random
 import re
-import runpy
 import shutil
 import signal
 import statistics
@@ -17,13 +16,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import training_runs as runs
 from safetensors.torch import load_file
 from scipy import stats
 
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.models import find_checkpoint
-
-runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("training_runs.py"))))
 
 NAMES = ("srcc", "plcc", "krcc", "rmse")
 # The six train rows are the shots, whatever the seed.
@@ -443,7 +441,7 @@ OUT = ["--out", "refused.safetensors"]
         (["ratings.csv", "--out", "a.pt"], 2, ["--out: a.pt", "a.safetensors"]),
         (["ratings.csv", "--out", "no/a.safetensors"], 2, ["--out: no/a.safetensors", "no does not exist"]),
         (["ratings.csv", "--out", "taken.safetensors"], 2, ["taken.safetensors", "folder"]),
-        (["ratings.csv", "--resume"], 2, ["--resume", "--out FILE"]),
+        (["ratings.csv", "--resume"], 2, ["--resume", "--out"]),
         (["ratings.csv", "--shots", "1", *OUT], 2, ["--shots", "2"]),
         (["ratings.csv", "--shot", "6", *OUT], 2, ["--shot", "--shots"]),
     ],

@@ -49,15 +49,13 @@ def test_table(done):
     assert len(list((out / "rows").iterdir())) == 12
 
 
-def test_without_data_the_folder_is_shown(grmp, done):
+def test_without_data_the_folder_is_shown(forked, done):
     out, found = done
     started = time.monotonic()
-    shown = grmp("benchmark", "--out", out)
+    shown = forked("benchmark", "--out", out)
     assert (shown.code, shown.text) == (0, found.text)
     assert "done" not in shown.err
-    as_csv, as_json = grmp.in_pairs(
-        ("benchmark", "--out", out, "--format", "csv"), ("benchmark", "--out", out, "-f", "json")
-    )
+    as_csv, as_json = (forked("benchmark", "--out", out, "--format", name) for name in ("csv", "json"))
     assert [row["method"] for row in as_csv.csv_rows].count("ridge") == 2
     assert {row["splits"] for row in as_csv.csv_rows} == {"2"}
     assert len(as_json.json["results"]) == 6
@@ -65,10 +63,10 @@ def test_without_data_the_folder_is_shown(grmp, done):
     assert time.monotonic() - started < 100
 
 
-def test_the_same_command_computes_nothing_again(grmp, done, ratings):
+def test_the_same_command_computes_nothing_again(forked, done, ratings):
     out, _ = done
     before = {file.name: file.stat().st_mtime_ns for file in (out / "rows").iterdir()}
-    again = grmp(
+    again = forked(
         *("benchmark", ratings, "--shots", "8,10", "--splits", "2", "--methods", "ridge,probe"),
         *("--out", out, "--device", "cpu", "--format", "json"),
     )
@@ -105,14 +103,14 @@ def test_what_is_interrupted_goes_on(grmp, ratings, tmp_path, number):
         (("--methods", "ridge", "--shots", "23"), "too few for 23 shots"),
     ],
 )
-def test_mistakes(grmp, ratings, tmp_path, arguments, words):
-    found = grmp("benchmark", ratings, "--out", tmp_path / "out", *arguments)
+def test_mistakes(forked, ratings, tmp_path, arguments, words):
+    found = forked("benchmark", ratings, "--out", tmp_path / "out", *arguments)
     assert (found.code, found.out) == (2, b"")
     assert words in " ".join(found.err.split())
     assert "Traceback" not in found.err
 
 
-def test_nothing_to_show(grmp, tmp_path):
-    found = grmp("benchmark", "--out", tmp_path)
+def test_nothing_to_show(forked, tmp_path):
+    found = forked("benchmark", "--out", tmp_path)
     assert found.code == 2
     assert "no rows of a benchmark" in " ".join(found.err.split())

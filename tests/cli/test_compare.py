@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import training_runs
 from PIL import Image, ImageFilter
 from scipy import stats
 
@@ -15,6 +16,15 @@ from scipy import stats
 def cache(tmp_path_factory):
     """Environment with one cache of scores for all of these tests."""
     return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture(scope="module")
+def forked(grmp, cache, tmp_path_factory):
+    """Cheap runs; those that `first` and others need fresh processes for are started by `grmp`."""
+    folder = tmp_path_factory.mktemp("output")
+    forked = training_runs.Forked(grmp.environment | cache, folder, folder)
+    yield forked
+    forked.close()
 
 
 @pytest.fixture(scope="session")
@@ -163,13 +173,9 @@ def test_second_run_creates_no_metric_and_decodes_no_image(first, rated, grmp, c
     assert b"created or decoded" in refused.stderr
 
 
-def test_without_ratings_metrics_are_compared_with_each_other(grmp, photographs, cache):
-    csv_run, table_run = grmp.in_pairs(
-        ("compare", "photos", "--metrics", "grmp_iqa-tiny,piqe", "-f", "csv"),
-        ("compare", "photos", "--metrics", "grmp_iqa-tiny,piqe"),
-        cwd=photographs,
-        environment=cache,
-    )
+def test_without_ratings_metrics_are_compared_with_each_other(forked, photographs):
+    command = ("compare", "photos", "--metrics", "grmp_iqa-tiny,piqe")
+    csv_run, table_run = forked(*command, "-f", "csv", cwd=photographs), forked(*command, cwd=photographs)
     assert csv_run.code == table_run.code == 0
     rows = {row["metric"]: row for row in csv_run.csv_rows}
     assert rows["piqe"]["srcc_with_grmp_iqa-tiny"] == rows["grmp_iqa-tiny"]["srcc_with_piqe"]
@@ -179,21 +185,10 @@ def test_without_ratings_metrics_are_compared_with_each_other(grmp, photographs,
     assert "[red]x[/].png" in table_run.text
 
 
-def test_broken_images_are_reported_and_left_out_for_all_metrics(grmp, broken_folder, cache):
+def test_broken_images_are_reported_and_left_out_for_all_metrics(forked, broken_folder):
     folder, kinds = broken_folder
-    result = grmp(
-        *(
-            "compare",
-            folder,
-            "--metrics",
-            "piqe,entropy",
-            "-f",
-            "json",
-            "--scores",
-            folder.parent / "s.jsonl",
-        ),
-        environment=cache,
-    )
+    scores = ("--scores", folder.parent / "s.jsonl")
+    result = forked("compare", folder, "--metrics", "piqe,entropy", "-f", "json", *scores)
     assert result.code == 3
     lines = (folder.parent / "s.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
@@ -222,9 +217,9 @@ MISTAKES = [
 
 
 @pytest.fixture(scope="module")
-def mistaken(grmp, rated, cache):
+def mistaken(forked, rated):
     """Result of each mistake."""
-    return grmp.in_pairs(*(arguments for arguments, _ in MISTAKES), cwd=rated, environment=cache)
+    return [forked(*arguments, cwd=rated) for arguments, _ in MISTAKES]
 
 
 @pytest.mark.parametrize(
@@ -238,16 +233,13 @@ def test_mistakes_say_what_to_type(mistaken, number):
     assert result.out == b""
 
 
-def test_images_without_a_reference_are_left_out_on_request(grmp, rated, cache, tmp_path):
+def test_images_without_a_reference_are_left_out_on_request(forked, rated, tmp_path):
     (tmp_path / "some").mkdir()
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
         (tmp_path / "some" / f"{name}.png").write_bytes((rated / "originals" / f"{name}.png").read_bytes())
     arguments = ("compare", rated / "ratings.csv", "--metrics", "psnr,musiq", "--ref", tmp_path / "some")
-    refused, done = grmp.in_pairs(
-        arguments,
-        (*arguments, "--skip-bad", "--scores", tmp_path / "scores.csv", "-f", "csv"),
-        environment=cache,
-    )
+    refused = forked(*arguments)
+    done = forked(*arguments, "--skip-bad", "--scores", tmp_path / "scores.csv", "-f", "csv")
     assert refused.code == 2
     assert "6 of 30 images have no reference there" in refused.err
     assert "--skip-bad" in refused.err
@@ -260,21 +252,21 @@ def test_images_without_a_reference_are_left_out_on_request(grmp, rated, cache, 
     assert {row["image"].rpartition("/")[2].partition("_")[0] for row in left_out} == {"china"}
 
 
-def test_ratings_of_the_opposite_direction_are_noted(grmp, rated, cache):
+def test_ratings_of_the_opposite_direction_are_noted(forked, rated):
     arguments = ("compare", rated / "ratings.csv", "--metrics", "psnr", "--ref", rated / "originals")
-    result = grmp(*arguments, "--lower-better", environment=cache)
+    result = forked(*arguments, "--lower-better")
     assert result.code == 0
     assert "psnr correlates negatively with the ratings" in result.err
     assert "--higher-better or --lower-better" in result.err
 
 
-def test_maps_have_distinct_names_and_are_not_scored(grmp, pictures, tmp_path):
+def test_maps_have_distinct_names_and_are_not_scored(forked, pictures, tmp_path):
     folder = tmp_path / "photos"
     for number, name in enumerate(("a/x.png", "b/x.png", "b/x-2.png")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         list(pictures.values())[number].save(folder / name)
     arguments = ("score", folder, "--maps", folder / "maps", "--format", "json")
-    first, second = grmp(*arguments), grmp(*arguments)
+    first, second = forked(*arguments), forked(*arguments)
     assert len(list((folder / "maps").iterdir())) == 3
     assert [row["image"] for row in second.json["images"]] == [row["image"] for row in first.json["images"]]
     assert "3 quality maps were left out" in second.err

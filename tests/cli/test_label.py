@@ -119,7 +119,7 @@ def test_a_folder_with_broken_pictures(grmp, broken_folder, tmp_path):
     assert "Traceback" not in err
 
 
-def test_wrong_usage(grmp, photos, many, tmp_path):
+def test_wrong_usage(forked, photos, many, tmp_path):
     calls = []
     (tmp_path / "other.csv").write_text("image,mos\n")
     (tmp_path / "empty.txt").write_text("\n")
@@ -142,17 +142,15 @@ def test_wrong_usage(grmp, photos, many, tmp_path):
         (("label", "report", "other.csv"), "other.csv: a header and no rows"),
     ):
         calls.append((arguments, words))
-    results = grmp.in_pairs(*[arguments for arguments, _ in calls], cwd=tmp_path)
+    results = [forked(*arguments, cwd=tmp_path) for arguments, _ in calls]
     for (arguments, words), result in zip(calls, results, strict=True):
         assert result.code == 2, arguments
         assert words in " ".join(result.err.replace("\u2502", "").split()), (arguments, result.err)
         assert "Traceback" not in result.err
 
 
-def test_help_names_both_commands(grmp):
-    groups = grmp.in_pairs(
-        ("label",), ("label", "--help"), ("label", "collect", "-h"), ("label", "report", "-h")
-    )
+def test_help_names_both_commands(forked):
+    groups = [forked("label", *more) for more in ((), ("--help",), ("collect", "-h"), ("report", "-h"))]
     for result in groups[:2]:
         assert "collect" in result.text + result.err
         assert "report" in result.text + result.err
@@ -160,14 +158,12 @@ def test_help_names_both_commands(grmp):
     assert "--report" in groups[3].text
 
 
-def test_report(grmp, tmp_path):
+def test_report(forked, tmp_path):
     (tmp_path / "r.csv").write_text(RATINGS)
-    table, rows, everything, files = grmp.in_pairs(
-        ("label", "report", "r.csv"),
-        ("label", "report", "r.csv", "--format", "csv"),
-        ("label", "report", "r.csv", "--format", "json"),
-        ("label", "report", "r.csv", "--out", "mos.parquet", "--report", "page.html"),
-        cwd=tmp_path,
+    in_files = ("--out", "mos.parquet", "--report", "page.html")
+    table, rows, everything, files = (
+        forked("label", "report", "r.csv", *options, cwd=tmp_path)
+        for options in ((), ("--format", "csv"), ("--format", "json"), in_files)
     )
     assert table.code == rows.code == everything.code == files.code == 0
     assert table.text.startswith("MOS: mean without raters' bias (ITU-T P.913, 12.4)")
@@ -183,9 +179,9 @@ def test_report(grmp, tmp_path):
     assert "<h1>Ratings of 12 pictures</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_what_is_reported_of_one_rater(grmp, tmp_path):
+def test_what_is_reported_of_one_rater(forked, tmp_path):
     lines = RATINGS.splitlines(keepends=True)
     (tmp_path / "r.csv").write_text("".join(lines[:13]))
-    result = grmp("label", "report", "r.csv", cwd=tmp_path)
+    result = forked("label", "report", "r.csv", cwd=tmp_path)
     assert result.code == 0
     assert "One person rated" in result.err

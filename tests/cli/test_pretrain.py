@@ -2,7 +2,6 @@
 
 import random
 import re
-import runpy
 import shutil
 import signal
 import time
@@ -11,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import training_runs as runs
 from PIL import Image
 from safetensors.torch import load_file
 
 from grmp_plugin.network.checkpoint import read_checkpoint
 from grmp_plugin.network.initial import initial_prompts
 from grmp_plugin.network.models import find_checkpoint
-
-runs = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("training_runs.py"))))
 
 STEPS = 5  # of two tasks each; ten lines are printed, one per task
 TASKS = 2 * STEPS

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from broken_images import make_broken_folder
 from PIL import Image
 
 from grmp_plugin.network.checkpoint import write_checkpoint
@@ -212,11 +213,8 @@ def test_folders_flat_patterns_and_standard_input(sorted_runs):
 @pytest.fixture(scope="module")
 def around_broken(grmp, tmp_path_factory):
     """A folder full of broken files that also contains itself, twice, scored as JSON and as a table."""
-    import runpy
-
-    make = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["make_broken_folder"]
     folder = tmp_path_factory.mktemp("around") / "broken"
-    kinds = make(folder)
+    kinds = make_broken_folder(folder)
     (folder / "itself").symlink_to(".")
     (folder / "nested" / "above").symlink_to("..")
     shown = grmp.in_pairs(("score", folder, "-f", "json"), ("score", folder))

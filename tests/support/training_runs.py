@@ -1,4 +1,4 @@
-"""Shared by the tests of `grmp adapt` and `grmp pretrain`: rated photographs, and cheap runs of the command.
+"""Shared by tests of commands: rated photographs, and cheap runs of the command.
 
 Importing torch and pyiqa takes longer than a small training. `Forked` imports them in one process and forks
 it for each run: every run is still a process of its own, with its arguments, working folder, output and exit
@@ -27,8 +27,11 @@ _IMPORTED = (
     "grmp_cli.adapt_table",
     "grmp_cli.progress",
     "grmp_plugin.api.adapt",
+    "grmp_plugin.api.compare",
     "grmp_plugin.api.pretrain",
     "grmp_plugin.api.start",
+    "grmp_plugin.evaluation.comparison",
+    "grmp_plugin.evaluation.metrics",
     "grmp_plugin.training.few_shot",
     "grmp_plugin.training.meta_prompts",
     "grmp_plugin.training.named_data",
@@ -97,8 +100,16 @@ class Result:
     err: str
 
     @property
+    def text(self) -> str:
+        return self.out.decode()
+
+    @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+    @property
+    def csv_rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.text.splitlines()))
 
 
 class Run:
@@ -140,7 +151,7 @@ class Forked:
     Args:
         environment: Environment of that process.
         folder: Folder for the runs' output.
-        cwd: Working folder of the runs.
+        cwd: Working folder of the runs, unless a run names another.
     """
 
     def __init__(self, environment: dict[str, str], folder: Path, cwd: Path) -> None:
@@ -155,14 +166,14 @@ class Forked:
             bufsize=0,  # select() does not see what a buffer has read ahead
         )
 
-    def start(self, *arguments: str | Path, save_every: float | None = None) -> Run:
+    def start(self, *arguments: str | Path, cwd: Path | None = None, save_every: float | None = None) -> Run:
         """Start a run; `save_every` is the seconds between two saves of a training's state."""
         self._runs += 1
         out, err = (self._folder / f"{self._runs}.{name}" for name in ("out", "err"))
         err.touch()
         call = {
             "arguments": [str(argument) for argument in arguments],
-            "cwd": str(self._cwd),
+            "cwd": str(cwd or self._cwd),
             "out": str(out),
             "err": str(err),
             "save_every": save_every,
@@ -170,9 +181,11 @@ class Forked:
         self._server.stdin.write(json.dumps(call).encode() + b"\n")
         return Run(self._server, (out, err))
 
-    def __call__(self, *arguments: str | Path, save_every: float | None = None) -> Result:
+    def __call__(
+        self, *arguments: str | Path, cwd: Path | None = None, save_every: float | None = None
+    ) -> Result:
         """Run `grmp` to its end."""
-        return self.start(*arguments, save_every=save_every).wait()
+        return self.start(*arguments, cwd=cwd, save_every=save_every).wait()
 
     def close(self) -> None:
         """End the process; a running command ends by itself."""
