@@ -1,53 +1,23 @@
 """Running `grmp` in fresh processes, and images for it."""
 
-import csv
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from training_runs import Forked
+from training_runs import Forked, Result
 
 # Settings of the caller's shell that would change what these tests examine.
 _NOT_INHERITED = ("HF_", "PYTHON", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TERM", "CUDA_")
 _INHERITED = ("PYTHONPATH",)  # decides which code is tested
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a command ended."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def text(self) -> str:
-        """Standard output, in UTF-8."""
-        return self.out.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def csv_rows(self) -> list[dict[str, str]]:
-        return read_csv(self.out)
-
-
-def read_csv(content: bytes) -> list[dict[str, str]]:
-    """Rows of CSV; bytes that are not UTF-8 become surrogates."""
-    return list(csv.DictReader(io.StringIO(content.decode(errors="surrogateescape"), newline="")))
 
 
 class Grmp:

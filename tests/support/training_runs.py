@@ -7,6 +7,7 @@ code, and can be killed at any moment. Run as a program, this file is that proce
 
 import csv
 import importlib
+import io
 import json
 import os
 import select
@@ -101,6 +102,7 @@ class Result:
 
     @property
     def text(self) -> str:
+        """Standard output, in UTF-8."""
         return self.out.decode()
 
     @property
@@ -109,7 +111,9 @@ class Result:
 
     @property
     def csv_rows(self) -> list[dict[str, str]]:
-        return list(csv.DictReader(self.text.splitlines()))
+        """Rows of CSV; bytes that are not UTF-8 become surrogates."""
+        text = self.out.decode(errors="surrogateescape")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 class Run:
