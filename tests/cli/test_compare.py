@@ -219,7 +219,7 @@ MISTAKES = [
 @pytest.fixture(scope="module")
 def mistaken(forked, rated):
     """Result of each mistake."""
-    return [forked(*arguments, cwd=rated) for arguments, _ in MISTAKES]
+    return forked.each(*(arguments for arguments, _ in MISTAKES), cwd=rated)
 
 
 @pytest.mark.parametrize(

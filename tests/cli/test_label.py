@@ -142,7 +142,7 @@ def test_wrong_usage(forked, photos, many, tmp_path):
         (("label", "report", "other.csv"), "other.csv: a header and no rows"),
     ):
         calls.append((arguments, words))
-    results = [forked(*arguments, cwd=tmp_path) for arguments, _ in calls]
+    results = forked.each(*(arguments for arguments, _ in calls), cwd=tmp_path)
     for (arguments, words), result in zip(calls, results, strict=True):
         assert result.code == 2, arguments
         assert words in " ".join(result.err.replace("\u2502", "").split()), (arguments, result.err)

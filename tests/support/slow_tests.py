@@ -10,16 +10,24 @@ SLOW_TESTS: dict[str, tuple[str, ...]] = {
     # Interrupt a training, and resume it.
     "cli/test_adapt.py": ("interrupted",),
     "cli/test_pretrain.py": ("interrupted",),
+    "cli/test_score.py": ("test_interrupt_while_drawing_maps_leaves_whole_maps_and_the_scores",),
     "unit/test_adapt_methods.py": (
         "test_an_interrupted_choice_goes_on_to_the_same",
         "test_gradient_steps_that_fail_are_not_chosen",
     ),
     "unit/test_api_adapt.py": ("test_interrupted_and_resumed_gives_the_same",),
     # Kill jobs of scoring at several moments.
-    "cli/test_score_jobs.py": ("test_shard_killed_and_resumed_to_the_same_rows",),
+    "cli/test_score_jobs.py": (
+        "test_killed_and_resumed_to_the_same_rows",
+        "test_shard_killed_and_resumed_to_the_same_rows",
+    ),
+    "unit/test_metric_workers.py": ("test_same_results_as_in_one_process",),
     "unit/test_score_jobs.py": ("test_any_moment_is_gone_on_with_to_the_same_rows",),
     # Ask for weights in seven ways, of which some wait for an answer.
-    "e2e/test_offline.py": ("asked",),
+    "e2e/test_label_browser.py": ("test_two_raters_at_once_and_a_name_that_is_taken",),
+    "e2e/test_offline.py": ("asked", "test_comparison_asks_a_silent_hub_once_and_briefly"),
+    # Adapt with the installed wheel.
+    "e2e/test_adapted_model.py": ("adapted",),
     # Score every kind of distortion on photographs.
     "e2e/test_embedded_model.py": (
         "test_judges_distorted_photographs",

@@ -191,6 +191,10 @@ class Forked:
         """Run `grmp` to its end."""
         return self.start(*arguments, cwd=cwd, save_every=save_every).wait()
 
+    def each(self, *calls: Sequence[str | Path], cwd: Path | None = None) -> list[Result]:
+        """Run several commands, one after the other."""
+        return [self(*call, cwd=cwd) for call in calls]
+
     def close(self) -> None:
         """End the process; a running command ends by itself."""
         self._server.stdin.close()
