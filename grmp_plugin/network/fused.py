@@ -1,8 +1,9 @@
 """Convolution and ReLU6 in one pass over memory, where torch can.
 
 The trunk's feature maps are larger than a core's caches, so each pass over one costs time. torch has an
-operator that does both in one pass, for its compiler and under a private name: it is used only where it gives
-what the public ones give, which is tried once.
+operator that does both in one pass, and a layout of kernels that it need not prepare in every call: for its
+compiler, and under private names. They are used only where they give what the public ones give, which is
+tried once.
 """
 
 import functools
@@ -12,20 +13,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def convolution_relu6(
-    x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int
-) -> Tensor:
-    """ReLU6 of a convolution with a square kernel.
+def convolution(x: Tensor, kernel: Tensor, bias: Tensor, stride: int, groups: int, *, relu6: bool) -> Tensor:
+    """Convolve with a square kernel of odd size, padded by half of it, and apply ReLU6 if wanted.
 
     Args:
         x: (B, C, H, W).
-        weight: (out, C / groups, K, K).
+        kernel: (out, C / groups, K, K), or what `prepared` made of it.
         bias: (out,).
-        stride, padding, groups: As in `torch.nn.functional.conv2d`.
+        stride, groups: As in `torch.nn.functional.conv2d`.
+        relu6: Whether to apply ReLU6.
     """
-    if scores_only(x) and _fused_is_right():
-        return _fused(x, weight, bias, stride, padding, groups)
-    return F.relu6(F.conv2d(x, weight, bias, stride, padding, groups=groups), inplace=True)
+    if kernel.is_mkldnn:
+        return _fused(x, kernel, bias, stride, groups, relu6)
+    result = F.conv2d(x, kernel, bias, stride, kernel.shape[-1] // 2, groups=groups)
+    return F.relu6(result, inplace=True) if relu6 else result
+
+
+def prepared(kernel: Tensor, stride: int, groups: int) -> Tensor:
+    """The kernel for many convolutions of maps for which `scores_only` holds; unchanged if torch cannot."""
+    return _reordered(kernel, stride, groups) if _fused_is_right() else kernel
 
 
 def scores_only(x: Tensor) -> bool:
@@ -38,25 +44,37 @@ def scores_only(x: Tensor) -> bool:
     )
 
 
-def _fused(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+def _fused(x: Tensor, kernel: Tensor, bias: Tensor, stride: int, groups: int, relu6: bool) -> Tensor:
+    padding = [kernel.shape[-1] // 2] * 2
+    activation = ("hardtanh", [0.0, 6.0], "") if relu6 else ("none", [], "")
     result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, [padding] * 2, [stride] * 2, [1, 1], groups, "hardtanh", [0.0, 6.0], ""
+        x, kernel, bias, padding, [stride] * 2, [1, 1], groups, *activation
+    )
+    return result
+
+
+def _reordered(kernel: Tensor, stride: int, groups: int) -> Tensor:
+    padding = [kernel.shape[-1] // 2] * 2
+    result: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        kernel, padding, [stride] * 2, [1, 1], groups, None
     )
     return result
 
 
 @functools.cache
 def _fused_is_right() -> bool:
-    """Whether this torch, on this processor, has the operator and it does what it is used for."""
-    numbers = torch.Generator().manual_seed(0)
-    x = 9 * torch.randn(2, 8, 6, 6, generator=numbers).contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(8, 1, 3, 3, generator=numbers)
-    bias = torch.randn(8, generator=numbers)
-    expected = F.relu6(F.conv2d(x, weight, bias, 2, 1, groups=8))
+    """Whether this torch, on this processor, has the operators and they do what they are used for."""
     if not torch.backends.mkldnn.enabled:
         return False
-    try:
-        found = _fused(x, weight, bias, 2, 1, 8)
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return found.shape == expected.shape and torch.allclose(found, expected, atol=1e-4)
+    numbers = torch.Generator().manual_seed(0)
+    x = 9 * torch.randn(2, 8, 6, 6, generator=numbers).contiguous(memory_format=torch.channels_last)
+    kernel, bias = torch.randn(8, 1, 3, 3, generator=numbers), torch.randn(8, generator=numbers)
+    for relu6 in (True, False):
+        expected = convolution(x, kernel, bias, 2, 8, relu6=relu6)
+        try:
+            found = convolution(x, _reordered(kernel, 2, 8), bias, 2, 8, relu6=relu6)
+        except (AttributeError, RuntimeError, TypeError):
+            return False
+        if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-4):
+            return False
+    return True

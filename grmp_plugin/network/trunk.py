@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grmp_plugin.config import Between, check_bounds
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.network.cache import WeightCache
-from grmp_plugin.network.fused import convolution_relu6, scores_only
+from grmp_plugin.network.fused import convolution, prepared, scores_only
 from grmp_plugin.plain_data import shown
 
 CELL = 32
@@ -167,7 +166,7 @@ class EfficientNetLite(nn.Module):
         if not scores_only(pixels):
             return [one.kernel() for one in convolutions]
         weights = [tensor for one in convolutions for tensor in (one.weight, one.scale)]
-        return self._cache.get("kernels", weights, lambda: [one.kernel() for one in convolutions])
+        return self._cache.get("kernels", weights, lambda: [one.prepared_kernel() for one in convolutions])
 
     def statistics(self, pixels: Tensor) -> TrunkStatistics:
         """Means and standard deviations of the feature maps, within each cell and over the whole view."""
@@ -227,11 +226,12 @@ class _Conv(nn.Module):
         """What a map is convolved with: weights, with the scale of each channel, turned."""
         return _turned(self.weight * self.scale[:, None, None, None])
 
+    def prepared_kernel(self) -> Tensor:
+        """The kernel for maps of which only scores are wanted."""
+        return prepared(self.kernel(), self.stride, self.groups)
+
     def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
-        padding = kernel.shape[-1] // 2
-        if self.active:
-            return convolution_relu6(x, kernel, self.bias, self.stride, padding, self.groups)
-        return F.conv2d(x, kernel, self.bias, self.stride, padding, groups=self.groups)
+        return convolution(x, kernel, self.bias, self.stride, self.groups, relu6=self.active)
 
 
 class _Block(nn.Module):
