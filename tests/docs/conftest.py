@@ -50,7 +50,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for file, mos, _ in rows
         ]
         csv.writer(stream).writerows([("image", "rater", "rating"), *votes])
-    (folder / "short.yml").write_text("training: {shots: 8, epochs: 2, learning_rate: 0.1, views: 2}\n")
+    (folder / "short.yml").write_text("training: {shots: 10, epochs: 2, learning_rate: 0.1, views: 2}\n")
     return folder
 
 

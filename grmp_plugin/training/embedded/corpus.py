@@ -132,7 +132,7 @@ class _Work:
         parts = [_photograph(self.recipe, self.photographs[n], n, classifier) for n in numbers]
         stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
         with atomic_write(self.folder / f"{shard}.npz") as file:
-            np.savez(file, allow_pickle=False, **stacked)
+            np.savez(file, **stacked)
 
 
 def _photograph(
