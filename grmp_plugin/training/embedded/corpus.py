@@ -9,6 +9,7 @@ import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ class _Work:
         numbers = range(shard * _SHARD, min((shard + 1) * _SHARD, len(self.photographs)))
         classifier = ImageNetClassifier(trunk_variant(self.recipe.network))
         parts = [_photograph(self.recipe, self.photographs[n], n, classifier) for n in numbers]
-        stacked = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
+        stacked: dict[str, Any] = {name: np.stack([p[name] for p in parts]) for name in parts[0]}
         with atomic_write(self.folder / f"{shard}.npz") as file:
             np.savez(file, **stacked)
 
