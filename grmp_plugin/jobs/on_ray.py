@@ -20,7 +20,7 @@ from grmp_plugin.data.units import Unit
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 from grmp_plugin.jobs.done import key
-from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text, rows_table
 from grmp_plugin.jobs.work import Work, score_here, unit_work
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 
@@ -100,11 +100,8 @@ def _score_units(
         fn_constructor_kwargs=arguments,
         num_cpus=1,
         num_gpus=1 if on_gpu else None,
-        # An actor that is lost comes back, and does again what it had under way.
-        max_restarts=-1,
-        max_task_retries=-1,
     )
-    # What is done again may give rows a second time.
+    # Ray Data starts a lost actor again, which does again what it had under way: rows may come twice.
     seen: set[bytes] = set()
     for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
         for values in zip(*(table.column(name).to_pylist() for name in _COLUMNS), strict=True):
@@ -174,18 +171,9 @@ class _Worker:
 
 
 def _table(entries: list[JobRow | Finished]) -> Any:
-    import pyarrow
-
-    from grmp_plugin.jobs.rows import part_schema
-
-    rows = [
+    """Entries as a table; without an image a row says that a shard is finished."""
+    return rows_table(
         one if isinstance(one, JobRow) else (None, None, None, one.source, one.version) for one in entries
-    ]
-    columns = zip(*rows, strict=True)
-    schema = part_schema()
-    return pyarrow.table(
-        [pyarrow.array(list(one), field.type) for one, field in zip(columns, schema, strict=True)],
-        schema=schema,
     )
 
 

@@ -39,6 +39,9 @@ class Parts:
     """
 
     def __init__(self, folder: Path, shard: Shard) -> None:
+        # Now, not with the first part: what a job needs is loaded before its long work.
+        import pyarrow.parquet  # noqa: F401
+
         self.folder = folder
         self._of = of_names(shard)
         self._journal: BinaryIO | None = None

@@ -32,8 +32,9 @@ class Tried:
         method: `start` (the model as it was), `ridge`, `prompts` or `prompts+ridge`.
         learning_rate: Of the gradient steps; None without them.
         epochs: Epochs after which training stopped; None without gradient steps.
-        krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined. With
-            one repetition, less what its parts favour the others by.
+        krcc: Kendall's correlation within the parts left out, mean over repetitions; NaN if undefined. Of
+            gradient steps, which have one repetition: that of the better of `start` and `ridge`, plus what
+            they gain over it in the same parts.
         gain: The same minus that of the start.
         error: Standard error of the difference from the better of `start` and `ridge`; None for these.
         repetitions: Number of cross-validations.

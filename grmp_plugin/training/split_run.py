@@ -207,19 +207,18 @@ class SplitRun:
             Tried("start", None, None, usual, 0.0, None, _REPETITIONS, shares[0]),
             Tried("ridge", None, None, by_ridge, by_ridge - usual, None, _REPETITIONS, shares[1]),
         ]
-        # Gradient steps are cross-validated once. How these parts differ from others, which the two above
-        # show, is taken off.
-        luck = (start[0] - usual + ridge[0] - by_ridge) / 2
-        base = (best_without_gradients(tried).method, None, None)
+        base = best_without_gradients(tried)
+        replaced = predictions[base.method, None, None]
         runs = list(state["runs"]) if state is not None else []
         by_gradients = self._by_gradients(runs, save) if self._tries_gradients else {}
         for (method, rate, stop), predicted in by_gradients.items():
             settings = self._settings
             key = (method, rate * settings.learning_rate, self._stop(stop))
             predictions[key] = predicted
-            krcc = self._within(0, predicted) - luck
-            error = standard_error(self._parts(0), predicted, predictions[base], self._quality)
-            tried.append(Tried(*key, krcc, krcc - usual, error, 1))
+            # Cross-validated once: what they gain is counted in the same parts.
+            gain = self._within(0, predicted) - self._within(0, replaced)
+            error = standard_error(self._parts(0), predicted, replaced, self._quality)
+            tried.append(Tried(*key, base.krcc + gain, base.gain + gain, error, 1))
         chosen = best(tried)
         found = predictions[chosen.method, chosen.learning_rate, chosen.epochs]
         return self._final(chosen, tuple(tried), self._interval(found), runs, state, save)

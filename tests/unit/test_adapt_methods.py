@@ -149,6 +149,10 @@ def test_a_start_that_is_right_is_kept(adapt, folder):
     assert found.splits[0].method == "start"
     assert found.splits[0].tried[0].krcc == 1
     assert found.before.srcc == found.after.srcc == pytest.approx(1)
+    # Too small to change an order: no gain, whatever ridge regression makes of these parts.
+    still = adapt(ratings=table, mos_range=(0, 100), learning_rate=1e-9).splits[0].tried
+    assert [each.krcc for each in still if each.method == "prompts"] == pytest.approx([1] * 4)
+    assert [each.error for each in still if each.method == "prompts"] == [0] * 4
 
 
 class StopAfter(Watch):

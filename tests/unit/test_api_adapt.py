@@ -184,7 +184,7 @@ def test_nothing_is_printed(adapt, capfd):
 
 
 def test_data_frame_and_read_ratings_give_the_same(adapt, adapted, folder):
-    frame = pandas.read_csv(folder / "ratings.csv")
+    frame = pandas.read_csv(folder / "ratings.csv", float_precision="round_trip")
     others = [adapt(frame, images_folder=folder), adapt(grmp.read_ratings(folder / "ratings.csv"))]
     for other in others:
         assert [s.to_dict() for s in other.splits] == [s.to_dict() for s in adapted.splits]
@@ -414,7 +414,7 @@ def test_splitting_by_image_is_for_the_released_protocol_only(adapt):
 
 @pytest.mark.parametrize(("arguments", "shared"), [({}, False), ({"split_by": "image"}, True)])
 def test_versions_of_an_original_are_on_both_sides_only_when_split_by_image(adapt, folder, arguments, shared):
-    frame = pandas.read_csv(folder / "ratings.csv")
+    frame = pandas.read_csv(folder / "ratings.csv", float_precision="round_trip")
     frame["original"] = [f"{number % 4}.png" for number in range(IMAGES)]
     options = {"images_folder": folder, "reference_column": "original", "protocol": "released"}
     (split,) = adapt(frame, **options, **arguments).splits

@@ -16,6 +16,8 @@ from grmp_plugin.network.precision import reduce_precision
 from grmp_plugin.network.texts import clip_token_ids
 
 CHANGE = 1e-4  # of a score or logit: below this a test of staleness would say nothing
+# With gradients older PyTorch takes other kernels, and rounds differently.
+ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ def assert_like_fresh(network, images, fresh, changed_from=None):
     with torch.no_grad():
         expected = outputs(fresh(network), images)
         for _ in range(2):  # computed, then remembered
-            torch.testing.assert_close(outputs(network, images), expected, rtol=0, atol=0)
+            torch.testing.assert_close(outputs(network, images), expected, **ROUNDING)
     with torch.inference_mode():
-        torch.testing.assert_close(outputs(network, images), expected, rtol=0, atol=0)
+        torch.testing.assert_close(outputs(network, images), expected, **ROUNDING)
     if changed_from is not None:
         assert not torch.allclose(expected.double().cpu(), changed_from.double().cpu(), atol=CHANGE, rtol=0)
 
@@ -127,7 +129,7 @@ def test_image_gradients_after_scoring(network, images, fresh, trainable, first)
         outputs(network, images)
     network.requires_grad_(trainable == "always")
     for _ in range(2):
-        torch.testing.assert_close(gradient(network), expected, rtol=0, atol=0)
+        torch.testing.assert_close(gradient(network), expected, **ROUNDING)
         with torch.inference_mode():
             network(images)
     assert_like_fresh(network, images, fresh)
@@ -146,7 +148,7 @@ def test_weight_gradients_after_scoring(network, images, fresh):
         outputs(network, images)
     for _ in range(2):
         for found, wanted in zip(gradients(network), expected, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+            torch.testing.assert_close(found, wanted, **ROUNDING)
             assert wanted.abs().max() > 0
 
 
@@ -329,7 +331,7 @@ def test_copies_start_without_memory_and_go_their_own_way(network, images, fresh
 def test_requires_grad_off_and_on(network, images, fresh):
     before = remembered(network, images)
     network.requires_grad_(False)
-    assert torch.equal(outputs(network, images), before)  # gradients on, none wanted
+    torch.testing.assert_close(outputs(network, images), before, **ROUNDING)  # gradients on, none wanted
     score = network(images.clone().requires_grad_())
     assert score.requires_grad
     network.requires_grad_(True)

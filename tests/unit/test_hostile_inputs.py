@@ -24,6 +24,7 @@ from grmp_cli.app import app
 from hostile_values import NUMBERS, WORDS, check, damaged, variations
 from safetensors import safe_open
 from typer.testing import CliRunner
+from written_kinds import WRITES_COMPLEX
 
 import grmp_plugin as grmp
 from grmp_plugin.api.judge import mos_scale
@@ -267,7 +268,7 @@ DTYPES = (
     *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
     torch.int64,
     torch.bool,
-    torch.complex64,
+    *((torch.complex64,) if WRITES_COMPLEX else ()),
 )
 
 
