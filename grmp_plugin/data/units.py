@@ -96,8 +96,13 @@ class Units:
         self.left_out: Counter[str] = Counter()
         """Number of files that the last search left out, by kind."""
 
+    @property
+    def distinct(self) -> bool:
+        """Whether no file can come twice: in one folder each is found once, whatever links lead to it."""
+        return len(self._arguments) == 1 and os.path.isdir(self._arguments[0])
+
     def __iter__(self) -> Iterator[Unit]:
-        """Find the units; a file may come twice.
+        """Find the units; a file may come twice unless they are `distinct`.
 
         Raises:
             InputError: For an argument that names nothing, or a list that cannot be read.

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,7 +100,7 @@ class Parts:
             kept = [row for row in rows if not is_stale(row)]
             going_on = [one for one in finished if not is_stale(one)]
             if len(kept) + len(going_on) < len(rows) + len(finished):
-                write_part(path, kept, going_on)
+                write_part(path, [*kept, *going_on])
 
     def add(self, entry: JobRow | Finished) -> None:
         """Keep an entry: in the journal at once, in a part some time later."""
@@ -128,11 +129,10 @@ class Parts:
         self._number += 1
 
     def _write(self, number: int, journal: Path) -> None:
-        entries = list(read_journal(journal))
-        rows = [entry for entry in entries if isinstance(entry, JobRow)]
-        finished = [entry for entry in entries if isinstance(entry, Finished)]
-        if entries:
-            write_part(self._part(number), rows, finished)
+        entries = read_journal(journal)
+        first = next(entries, None)
+        if first is not None:
+            write_part(self._part(number), chain([first], entries))
 
     def _part(self, number: int) -> Path:
         return self.folder / f"part-{self._of}-{number:06d}.parquet"

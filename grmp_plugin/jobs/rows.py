@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,7 @@ UNREAD = "unread"
 
 _SHOWN = ("image", "score", "error")
 _FINISHED = b"finished"  # key in the metadata of a part
+_AT_ONCE = 1000
 
 
 class JobRow(NamedTuple):
@@ -64,11 +66,17 @@ def plain_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def write_part(path: Path, rows: Sequence[JobRow], finished: Iterable[Finished]) -> None:
+def write_part(path: Path, entries: Iterable[JobRow | Finished]) -> None:
     """Write a part; it has its name only when it is complete."""
     import pyarrow.parquet
 
-    table = rows_table(rows).replace_schema_metadata({_FINISHED: json.dumps(list(finished))})
+    tables, finished = [rows_table(())], []
+    remaining = iter(entries)
+    # Some at a time: as Python's objects, rows take many times the memory that they take in a table.
+    while some := list(islice(remaining, _AT_ONCE)):
+        tables.append(rows_table(entry for entry in some if isinstance(entry, JobRow)))
+        finished += [entry for entry in some if isinstance(entry, Finished)]
+    table = pyarrow.concat_tables(tables).replace_schema_metadata({_FINISHED: json.dumps(finished)})
     with durable_write(path) as temporary:
         # Checksums, so that damage inside a page is found.
         pyarrow.parquet.write_table(table, temporary, write_page_checksum=True)

@@ -90,20 +90,24 @@ class Work:
         return own_units(self._units, self._shard)
 
 
-def own_units(units: Iterable[Unit], shard: Shard) -> Iterator[Unit]:
+def own_units(units: Units, shard: Shard) -> Iterator[Unit]:
     """The units of a shard of a job, each once: by whatever path it is reached."""
+    own = (unit for unit in units if belongs(unit, shard))
+    return own if units.distinct else _each_once(own)
+
+
+def _each_once(units: Iterable[Unit]) -> Iterator[Unit]:
     # Digests instead of names: this set is all that grows with the number of files.
     seen: set[bytes] = set()
     identity = FileIdentity()
     for unit in units:
-        if belongs(unit, shard):
-            file = key(identity(unit.place.name))
-            if file not in seen:
-                seen.add(file)
-                yield unit
+        file = key(identity(unit.place.name))
+        if file not in seen:
+            seen.add(file)
+            yield unit
 
 
-def files_without_row(units: Iterable[Unit], images: Iterable[str]) -> list[str]:
+def files_without_row(units: Units, images: Iterable[str]) -> list[str]:
     """Names of the image files of a whole job that are not among those that have a row."""
     known = {key(image) for image in images}
     files = (unit.name for unit in own_units(units, Shard()) if not unit.is_shard)

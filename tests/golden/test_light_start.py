@@ -70,3 +70,19 @@ def test_heavy_packages_are_not_imported(model, image, tmp_path):
     assert 0 < row["score"] < 1
     assert [name for name in HEAVY if name in found["modules"]] == []
     assert "torch" in found["modules"]
+
+
+def test_a_job_leaves_out_pandas(image, tmp_path):
+    """Its 50 MB would come with the first part, in the middle of the work."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCORE, "score", image, "--device", "cpu", "--out", tmp_path / "scores"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["code"] in (0, None), done.stderr
+    assert len(list((tmp_path / "scores").glob("part-*.parquet"))) == 1
+    assert "pyarrow" in found["modules"]
+    assert not {"pandas", "scipy", "open_clip"} & set(found["modules"])
