@@ -1,6 +1,7 @@
 """What a job of scoring reads beside folders: lists, archives, tables with images, and addresses."""
 
 import io
+import shutil
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,15 @@ def test_a_file_that_is_listed_twice_has_one_row(photos, tmp_path):
     (tmp_path / "list.txt").write_text("photos/1.jpg\nphotos/1.jpg\n./photos/1.jpg\nphotos/2.jpg\n")
     frame = score([str(tmp_path / "list.txt"), str(photos)], tmp_path / "out")
     assert frame["image"].tolist() == ["photos/1.jpg", "photos/2.jpg", f"{photos}/0.jpg"]
+
+
+def test_a_file_that_links_lead_to_again_has_one_row(photos, tmp_path):
+    place = tmp_path / "linked"
+    shutil.copytree(photos, place / "a")
+    (place / "b").symlink_to(place / "a")
+    (place / "a" / "circle").symlink_to(place)
+    frame = score(place, tmp_path / "out")
+    assert frame["image"].tolist() == [f"{place}/a/{path.name}" for path in sorted(photos.iterdir())]
 
 
 def test_lists_of_shards(tmp_path):
