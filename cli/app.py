@@ -3,9 +3,10 @@
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from grmp_plugin.errors import ConfigError, GRMPError, InputError
 
@@ -13,8 +14,21 @@ from . import adapt, benchmark, compare, export, label, models, pretrain, pyiqa,
 from .errors import message
 from .signals import exit_code
 
+
+class _Commands(typer.core.TyperGroup):
+    """The subcommands; an interruption ends with a message and an exit code, where click gives neither."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            _fail("interrupted", exit_code(stopped))
+
+
 app = typer.Typer(
     name="grmp",
+    cls=_Commands,
     help="No-reference image quality with GRMP-IQA: for folders of images, for your ratings, for pyiqa.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -71,8 +85,6 @@ def main() -> None:
         app()
     except GRMPError as problem:
         _fail(message(problem), 2 if isinstance(problem, InputError | ConfigError) else 1)
-    except KeyboardInterrupt as stopped:
-        _fail("interrupted", exit_code(stopped))
     except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         _silence_stdout()
         sys.exit(1)
@@ -81,7 +93,7 @@ def main() -> None:
         _fail(str(problem), 1)
 
 
-def _fail(text: str, code: int) -> None:
+def _fail(text: str, code: int) -> NoReturn:
     from .output import error
 
     error(text)

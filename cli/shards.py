@@ -34,7 +34,7 @@ def shards(
         print_data(jsonl_text(rows) if output_format is Format.jsonl else json_text({"shards": rows}) + "\n")
     complete = sum(one.state == "complete" for one in states)
     if complete < len(states):
-        note(f"{complete} of {len(states)} shards are complete; run the others again with --resume")
+        note(f"shards complete: {complete} of {len(states)}; run the rest again with --resume")
         raise typer.Exit(1)
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
+
 from grmp_plugin.errors import ConfigError
 from grmp_plugin.plain_data import read_yaml_file, shown
 from grmp_plugin.suggest import did_you_mean
@@ -264,6 +266,19 @@ def from_dict(cls: type[T], data: Any, source: str) -> T:
 def to_dict(config: Any) -> dict[str, Any]:
     """The plain data that `from_dict` reads back."""
     return dataclasses.asdict(config)
+
+
+def given_value(cls: type[Any], name: str, value: Any) -> Any:
+    """A value that a caller gives for a field of a config dataclass; scalars of numpy are taken, too.
+
+    Raises:
+        ConfigError: For a value of the wrong type; `argument` is the field.
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return _converted(plain, _hints(cls)[name], name)
+    except ConfigError as error:
+        raise ConfigError(str(error).removeprefix(f"{name}: "), argument=name) from error
 
 
 def check_bounds(config: Any) -> None:

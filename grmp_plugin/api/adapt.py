@@ -192,7 +192,7 @@ def adapt(
         rated = _ratings(wanted, named_by, data_root=data_root, report=watch.progress, **options)
     check_not_input(file, rated.images, "out")
     watch.begin(describe(rated, start.checkpoint.source))
-    _pass_on(about_ratings := notes_before(rated, settings), watch)
+    _pass_on(about_ratings := notes_before(rated, settings, split_column), watch)
     few_shot = FewShot(
         start.checkpoint,
         rated,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from grmp_plugin.api.ratings import notes_on_split_columns
 from grmp_plugin.api.split_result import (
     Difference,
     SplitResult,
@@ -56,9 +57,9 @@ def notes_on_copies(copies: int, splits: int) -> list[Note]:
     return [Note(f"not tested: {most}{images} with the same pixels as a shot")]
 
 
-def notes_before(rated: Ratings, settings: AdaptSettings) -> list[Note]:
+def notes_before(rated: Ratings, settings: AdaptSettings, split_column: str | None) -> list[Note]:
     """What is worth knowing before training."""
-    notes = []
+    notes = notes_on_split_columns(rated, split_column)
     if rated.mos_range is not None:
         low, high = rated.mos_range
         if np.ptp(rated.mos) < _NARROW * (high - low):
@@ -125,7 +126,9 @@ def verdict(shots: int, tested: int, splits: int, difference: Difference) -> str
     change = f"{shots} ratings changed SRCC by {difference.srcc:+.3f}"
     low, high = difference.srcc_interval
     if math.isnan(low):
-        return f"{change}; there are too few {'images' if splits == 1 else 'splits'} for an interval"
+        return (
+            f"{change}; there are too few {'independent images' if splits == 1 else 'splits'} for an interval"
+        )
     meaning = "not significant"
     if low > 0:
         meaning = "a significant gain"

@@ -378,7 +378,9 @@ def _notes_on(comparison: "Comparison", ratings: Ratings | None) -> list[Note]:
             notes.append(Note(f"{name}: {agreement.remark}"))
         if agreement.srcc_interval.high < 0:
             better = "lower" if comparison.mos_lower_better else "higher"
-            text = f"{name} correlates negatively with the ratings, of which {better} ones count as better"
+            text = (
+                f"{name} correlates negatively with the ratings; do {better} ones really mean better quality?"
+            )
             notes.append(Note(text, see=() if ratings is None else ratings.hints("lower_better")))
     for metric in comparison.metrics:
         if metric.error is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, refuse_options
+from grmp_plugin.api.ratings import DEMO, about_demo, as_ratings, notes_on_split_columns, refuse_options
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.paths import STDIN, find_paths
 from grmp_plugin.data.ratings import Ratings
@@ -70,11 +70,13 @@ def compare_inputs(
     """Find everything that a comparison needs; see `grmp_plugin.api.compare.compare`."""
     if raters is not None and raters < 2:
         raise InputError(f"at least 2 people must have rated each image, not {raters}", argument="raters")
-    ratings, notes = None, []
+    ratings: Ratings | None = None
+    notes: list[Note] = []
     left_out: Mapping[str, int] = {}
     if means_ratings(images_or_ratings):
         word = _only(images_or_ratings)
         ratings = as_ratings(word, data_root=data_root, report=report, **options)
+        notes += notes_on_split_columns(ratings, split_column)
         if split_column is not None:
             ratings = ratings.subset(rows_to_test(ratings, split_column))
         if isinstance(word, str) and word == DEMO:

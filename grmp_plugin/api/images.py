@@ -68,6 +68,10 @@ def _is_path(item: tuple[int, Any]) -> bool:
 def _listed(images: Any) -> list[Any]:
     if isinstance(images, str | os.PathLike | Image.Image):
         return [images]
+    if hasattr(images, "columns") and hasattr(images, "itertuples"):
+        raise InputError(
+            "a data frame is not an image; pass its column of paths, as in frame['image']", argument="images"
+        )
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OUS":  # not paths, as pandas holds them
         return [images]
     if not isinstance(images, Iterable):

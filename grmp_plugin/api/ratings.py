@@ -21,6 +21,7 @@ DEMO = "demo"
 _FILES_ONLY = "applies to ratings files and data frames, not to {}"
 # Options without a third state: not given where they are False.
 _SWITCHES = ("include_learned", "raw", "skip_bad")
+_NAMED = 3  # most split columns in a note
 _DRAWING = "drawing the demo's pictures (only once)"
 
 
@@ -69,6 +70,15 @@ def about_demo(*, is_default: bool = False) -> Note:
 
     words = "no ratings given; using " if is_default else ""
     return Note(f"{words}the demo: drawn pictures, rated by a simulated observer (in {default_folder()})")
+
+
+def notes_on_split_columns(ratings: Ratings, used: str | None) -> list[Note]:
+    """What to say of columns of a file that tell training from test images, when none of them is used."""
+    names = [name for name, values in ratings.splits.items() if "test" in values]
+    if used is not None or not names or not ratings.hints("image_column"):
+        return []
+    named = ", ".join(f"'{name}'" for name in names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+    return [Note(f"not used: the split column{'s' * (len(names) > 1)} {named}", see=("split_column",))]
 
 
 def is_ratings_file(name: str) -> bool:

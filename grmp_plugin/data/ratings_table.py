@@ -45,7 +45,12 @@ def read_lines(source: str, named: NamedColumns) -> Table:
 
 
 def read_frame(frame: "pandas.DataFrame") -> Table:
-    """Take a data frame; raises InputError when it has no rows."""
+    """Take a data frame; raises InputError when it is something else, or has no rows."""
+    if not (hasattr(frame, "columns") and hasattr(frame, "itertuples")):
+        raise InputError(
+            f"ratings are a file, a pandas data frame, a data set's name or what read_ratings returned, not "
+            f"{type(frame).__name__}"
+        )
     return Table(_checked(frame_lines(frame), "data frame"), None)
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from grmp_plugin.config import read_yaml
+from grmp_plugin.config import given_value, read_yaml
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import existing
 from grmp_plugin.plain_data import read_yaml_file
@@ -104,5 +104,9 @@ def with_arguments(settings: Settings, **arguments: Any) -> Settings:
     Raises:
         ConfigError: When a value cannot be used.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {
+        name: given_value(type(settings), name, value)
+        for name, value in arguments.items()
+        if value is not None
+    }
     return dataclasses.replace(settings, **given)

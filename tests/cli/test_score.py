@@ -622,6 +622,24 @@ def test_interrupt_leaves_a_partial_file_and_no_complete_one(grmp, long_run, tmp
     assert "scores.partial.csv" in err.decode()
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="shows what a process has loaded on Linux")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_while_torch_is_imported(grmp, long_run, tmp_path, number, code):
+    process = grmp.start(
+        *("score", long_run / "photos", "--out", tmp_path / "scores.csv"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while "libtorch_cpu" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err.decode().strip() == "error: interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupt_while_drawing_maps_leaves_whole_maps_and_the_scores(
     grmp, photographs, tmp_path, number, code

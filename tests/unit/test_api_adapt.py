@@ -191,6 +191,38 @@ def test_data_frame_and_read_ratings_give_the_same(adapt, adapted, folder):
         assert same_tensors(other.checkpoint, adapted.checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"shots": "20"}, "shots: expected a whole number, found '20'"),
+        ({"shots": 20.5}, "shots: expected a whole number, found 20.5"),
+        ({"epochs": True}, "epochs: expected a whole number, found True"),
+        ({"method": 3}, "method: expected text, found 3"),
+        ({"ratings": {"image": ["a.png"], "mos": [1]}}, "not dict"),
+        ({"ratings": 5}, "not int"),
+    ],
+)
+def test_arguments_of_another_type_are_named(adapt, arguments, words):
+    with pytest.raises((ConfigError, InputError)) as caught:
+        adapt(**arguments)
+    assert words in str(caught.value)
+
+
+def test_numbers_of_numpy_are_taken(adapt, adapted):
+    assert same_tensors(adapt(shots=np.int64(SHOTS)).checkpoint, adapted.checkpoint)
+
+
+def test_split_columns_that_are_not_used_are_mentioned(adapt, folder):
+    frame = pandas.read_csv(folder / "ratings.csv").assign(split=["train"] * 10 + ["test"] * 6, split2="x")
+
+    def mentioned(**arguments):
+        notes = adapt(frame, images_folder=folder, **arguments).notes
+        return [str(note) for note in notes if "split column" in note.message]
+
+    assert mentioned() == ["not used: the split column 'split' (see split_column)"]
+    assert mentioned(split_column="split") == []
+
+
 def test_model_file_result_and_network(adapt, adapted, small_checkpoint, small_network, tmp_path):
     write_checkpoint(small_checkpoint(), tmp_path / "start.safetensors")
     from_file = adapt(model=tmp_path / "start.safetensors")

@@ -58,7 +58,7 @@ def advised(ratings: Ratings, small_checkpoint, tmp_path: Path) -> set[str]:
         grmp.compare(ratings, "psnr", references=tmp_path)
     found |= set(caught.value.see)
     declared = dataclasses.replace(ratings, mos_range=(0.0, 1000.0))
-    notes = [*notes_before(declared, AdaptSettings())]
+    notes = [*notes_before(declared, AdaptSettings(), None)]
     (tmp_path / "short.yml").write_text("training: {method: prompts, epochs: 1}\n")
     for lower_better in (False, True):
         turned = dataclasses.replace(ratings, lower_better=lower_better)
