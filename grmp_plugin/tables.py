@@ -216,5 +216,10 @@ def _write_parquet(path: Path, rows: Sequence[Row], columns: Sequence[str], run:
     pyarrow.parquet.write_table(table, path)
 
 
+def plain_text(text: str) -> str:
+    """A text as Parquet can hold it: bytes that are not UTF-8 as `\\udcXX`, so that names stay distinct."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _valid_text(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return plain_text(value) if isinstance(value, str) else value

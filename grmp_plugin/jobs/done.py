@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterable
 
 from grmp_plugin.data.units import Unit
-from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow
 from grmp_plugin.shard import Shard
+from grmp_plugin.tables import plain_text
 
 
 def key(*texts: str) -> bytes:

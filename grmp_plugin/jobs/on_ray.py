@@ -20,9 +20,10 @@ from grmp_plugin.data.units import Unit
 from grmp_plugin.errors import GRMPError, InputError
 from grmp_plugin.evaluation.scoring import Scorer, ScoringOptions
 from grmp_plugin.jobs.done import key
-from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text, rows_table
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, rows_table
 from grmp_plugin.jobs.work import Work, score_here, unit_work
 from grmp_plugin.network.grmp_iqa import GRMPIQA
+from grmp_plugin.tables import plain_text
 
 # Units of one run of Ray Data: what bounds the memory of the driver.
 _UNITS_AT_ONCE = 100_000

@@ -61,11 +61,6 @@ class DamagedPartError(Exception):
     """A part cannot be read."""
 
 
-def plain_text(name: str) -> str:
-    """A name as Parquet can hold it: bytes that are not UTF-8 as `\\udcXX`, so that names stay distinct."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def write_part(path: Path, entries: Iterable[JobRow | Finished]) -> None:
     """Write a part; it has its name only when it is complete."""
     import pyarrow.parquet

@@ -14,8 +14,9 @@ from grmp_plugin.data.unreadable import may_pass
 from grmp_plugin.evaluation.scoring import ImageScore, Scorer
 from grmp_plugin.jobs.done import Done, belongs, key
 from grmp_plugin.jobs.parts import Parts
-from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow, plain_text
+from grmp_plugin.jobs.rows import UNREAD, Finished, JobRow
 from grmp_plugin.shard import Shard
+from grmp_plugin.tables import plain_text
 
 
 @dataclass(frozen=True, slots=True)

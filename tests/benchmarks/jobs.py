@@ -162,7 +162,7 @@ def draw(curves: dict[int, list[tuple[float, float]]], path: Path) -> None:
         seconds, memory = zip(*samples, strict=True)
         axes.plot(seconds, memory, label=f"{count:,} files", linewidth=1)
     axes.set(xlabel="seconds", ylabel="resident memory, MB", ylim=(0, None), xlim=(0, None))
-    axes.legend()
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=110)
 
 

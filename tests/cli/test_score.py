@@ -544,7 +544,9 @@ def test_odd_names_in_parquet(odd, odd_names):
     rows = pyarrow.parquet.read_table(odd_names / "scores.parquet").to_pylist()
     names = [row["image"].encode() for row in rows]
     assert len(set(names)) == 4
-    assert set(odd["names"]) - set(names) == {b"photos/\x1b[31mlatin\xe9.png"}  # Arrow's text is UTF-8
+    # Arrow's text is UTF-8.
+    assert set(odd["names"]) - set(names) == {b"photos/\x1b[31mlatin\xe9.png"}
+    assert set(names) - set(odd["names"]) == {b"photos/\x1b[31mlatin\\udce9.png"}
 
 
 # Where the output goes
