@@ -206,19 +206,21 @@ def test_columns_that_cannot_be_used(tmp_path):
         names([path])
 
 
-@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+# Older versions cannot write views into Parquet.
+VIEWS = int(pyarrow.__version__.partition(".")[0]) >= 21
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", *["string_view"] * VIEWS, "dictionary"])
 def test_paths_of_any_type_of_text(tmp_path, kind):
     column = pyarrow.array(["a.jpg", "b.jpg"])
-    made = getattr(pyarrow, kind, None)  # older versions lack views
-    plain = kind == "dictionary" or made is None
-    column = column.dictionary_encode() if plain else column.cast(made())
+    column = column.dictionary_encode() if kind == "dictionary" else column.cast(getattr(pyarrow, kind)())
     assert names([table(tmp_path / "list.parquet", image=column)]) == ["a.jpg", "b.jpg"]
 
 
-@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view", "fixed"])
+@pytest.mark.parametrize("kind", ["binary", "large_binary", *["binary_view"] * VIEWS, "fixed"])
 def test_images_of_any_type_of_bytes(tmp_path, kind):
     content = encoded(1)
-    made = pyarrow.binary(len(content)) if kind == "fixed" else getattr(pyarrow, kind, pyarrow.binary)()
+    made = pyarrow.binary(len(content)) if kind == "fixed" else getattr(pyarrow, kind)()
     path = table(tmp_path / "images.parquet", image=pyarrow.array([content], made))
     (unit,) = Units([str(path)])
     (image,) = unit.images(lambda name: False)
