@@ -55,10 +55,10 @@ def model(request, stand_in, tmp_path):
     return str(path)
 
 
-def test_heavy_packages_are_not_imported(model, image, tmp_path):
-    out = tmp_path / "scores.json"
+def imported(*arguments):
+    """Names of the modules that `grmp score` has imported when it ends."""
     done = subprocess.run(
-        [sys.executable, "-c", _SCORE, "score", image, "--model", model, "--device", "cpu", "--out", out],
+        [sys.executable, "-c", _SCORE, "score", *arguments, "--device", "cpu"],
         capture_output=True,
         text=True,
         timeout=200,
@@ -66,23 +66,21 @@ def test_heavy_packages_are_not_imported(model, image, tmp_path):
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["code"] in (0, None), done.stderr
+    return set(found["modules"])
+
+
+def test_heavy_packages_are_not_imported(model, image, tmp_path):
+    out = tmp_path / "scores.json"
+    modules = imported(image, "--model", model, "--out", out)
     (row,) = json.loads(out.read_text())["images"]
     assert 0 < row["score"] < 1
-    assert [name for name in HEAVY if name in found["modules"]] == []
-    assert "torch" in found["modules"]
+    assert [name for name in HEAVY if name in modules] == []
+    assert "torch" in modules
 
 
 def test_a_job_leaves_out_pandas(image, tmp_path):
     """Its 50 MB would come with the first part, in the middle of the work."""
-    done = subprocess.run(
-        [sys.executable, "-c", _SCORE, "score", image, "--device", "cpu", "--out", tmp_path / "scores"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=True,
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["code"] in (0, None), done.stderr
+    modules = imported(image, "--out", tmp_path / "scores")
     assert len(list((tmp_path / "scores").glob("part-*.parquet"))) == 1
-    assert "pyarrow" in found["modules"]
-    assert not {"pandas", "scipy", "open_clip"} & set(found["modules"])
+    assert "pyarrow" in modules
+    assert not {"pandas", "scipy", "open_clip"} & modules

@@ -196,8 +196,7 @@ def test_resamples_agree_with_scipy(n):
     """A refit must reach what scipy reaches from the same start on the resample written out.
 
     Exponentials, of which there are some among small resamples, scipy does not follow to their limit. Close
-    to one the squared error is a small difference of large numbers; with old versions of numpy the search
-    ends earlier.
+    to one the squared error is a small difference of large numbers; with numpy 1 the search ends earlier.
     """
     generator = np.random.default_rng(8)
     x, y = sigmoid_data(n, 12, generator)
@@ -208,7 +207,7 @@ def test_resamples_agree_with_scipy(n):
     for (plcc, rmse), row in zip(ours, counts, strict=True):
         a, b = (np.repeat(values, row.astype(int)) for values in (x, y))
         error, parameters = scipy_fit(a, b, tuple(vars(fit.curve).values()))
-        exponential = np.abs(parameters[:2]).max() > 10 * np.ptp(y)
+        exponential = np.__version__ < "2" and np.abs(parameters[:2]).max() > 10 * np.ptp(y)
         assert rmse == pytest.approx(math.sqrt(error / n), rel=1e-2 if exponential else 1e-4)
         expected = stats.pearsonr(Logistic(*parameters)(a), b).statistic
         assert plcc == pytest.approx(expected, abs=1e-2 if exponential else 1e-4)
