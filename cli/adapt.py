@@ -86,6 +86,7 @@ def adapt(
     method: Annotated[
         str | None,
         typer.Option(
+            metavar="<auto|ridge|prompts>",
             help="How to adapt. auto: as cross-validation inside the shots finds best. ridge: a linear head "
             "on the frozen features. prompts: gradient steps on prompts and last blocks, as published. "
             "[dim]default: auto[/]",
@@ -111,6 +112,7 @@ def adapt(
     precision: Annotated[
         str | None,
         typer.Option(
+            metavar="<fp32|bf16|fp16>",
             help="Precision of the gradient steps: fp32, or bf16 or fp16 for a GPU. [dim]default: fp32[/]",
             show_default=False,
         ),
@@ -118,6 +120,7 @@ def adapt(
     protocol: Annotated[
         str | None,
         typer.Option(
+            metavar="<own|released>",
             help="own: never uses test ratings. released: as the authors' released code, tests a fifth of "
             "the images and chooses the best of up to 2000 epochs on their ratings. [dim]default: own[/]",
             show_default=False,
@@ -126,6 +129,7 @@ def adapt(
     sampling: Annotated[
         str | None,
         typer.Option(
+            metavar="<random|spread>",
             help="How to draw the shots: random, or spread over the MOS range. [dim]default: random[/]",
             show_default=False,
         ),
@@ -138,6 +142,7 @@ def adapt(
     split_by: Annotated[
         str | None,
         ratings_option(
+            metavar="<reference|image>",
             help="reference: versions of one original are on one side. image, with --protocol released only: "
             "as in the authors' released code, they need not be. [dim]default: reference[/]",
             show_default=False,

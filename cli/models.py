@@ -84,7 +84,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
     rows = _flat(facts)
     for name, value in islice(rows, _MOST_ROWS):
         # Both come from a file, which may hold markup or escape sequences for the terminal.
-        table.add_row(Text(name), Text(shortened(printable(str(value)), _LONGEST), overflow="fold"))
+        table.add_row(Text(name), Text(shortened(printable(_words(value)), _LONGEST), overflow="fold"))
     if (left := sum(1 for _ in rows)) > 0:
         table.add_row("...", f"{left} more (--format json)")
     print_table(table)
@@ -106,8 +106,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         if name == "learned_from" and isinstance(value, Mapping):
             counts = ", ".join(f"{_count(images)} {what}" for what, images in value.items())
             yield full, f"{counts} (names and digests: --format json)"
-        # open_clip's own configuration stays in one piece.
-        elif isinstance(value, Mapping) and name != "architecture":
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             yield full, f"{len(value)} (--format json)"
@@ -115,6 +114,15 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield full, f"{value:.4g}"
         else:
             yield full, value
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        # Quoted: texts such as 'low quality.' end as sentences do.
+        return ", ".join(map(repr, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
 
 
 def _printable(value: Any) -> Any:

@@ -92,7 +92,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return list(__all__)
 
 
 add_metrics_when_pyiqa_is_imported()

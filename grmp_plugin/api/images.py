@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from grmp_plugin.data.paths import FoundPaths, find_paths
+from grmp_plugin.data.ratings_sheets import is_frame
 from grmp_plugin.data.sources import ArrayImage, FileImage, ImageSource, PillowImage
 from grmp_plugin.errors import InputError
 
@@ -68,7 +69,7 @@ def _is_path(item: tuple[int, Any]) -> bool:
 def _listed(images: Any) -> list[Any]:
     if isinstance(images, str | os.PathLike | Image.Image):
         return [images]
-    if hasattr(images, "columns") and hasattr(images, "itertuples"):
+    if is_frame(images):
         raise InputError(
             "a data frame is not an image; pass its column of paths, as in frame['image']", argument="images"
         )

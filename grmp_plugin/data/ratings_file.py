@@ -1,6 +1,5 @@
 """Read rated images from a CSV file, a workbook, a Parquet file or a data frame, checked row by row."""
 
-import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
@@ -99,9 +98,7 @@ def read_ratings(
             from what is left: no rows, or one MOS for all.
     """
     if mos_range is not None:
-        low, high = range_ends(mos_range)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise InputError(f"must be a low and a high number, not {low} and {high}", argument="mos_range")
+        mos_range = range_ends(mos_range)
     if images_folder is not None and not os.path.isdir(images_folder):
         raise InputError(f"{os.fspath(images_folder)} is not a folder", argument="images_folder")
     named = NamedColumns(image_column, mos_column, reference_column, deviation_column, raters_column)

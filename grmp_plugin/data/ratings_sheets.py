@@ -81,6 +81,11 @@ def read_sheet(path: str, kind: str) -> list[Line]:
     raise InputError(f"{path}: {kind}: {_ADVICE}, with a header such as image,mos")
 
 
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame; asked by its methods, as pandas takes half a second to import."""
+    return hasattr(value, "columns") and hasattr(value, "itertuples")
+
+
 def frame_lines(frame: "pandas.DataFrame") -> list[Line]:
     """Lines of a data frame, header first, rows counted from 1; a missing value is an empty cell."""
     return [(0, [str(name) for name in frame.columns]), *_rows(frame)]

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from grmp_plugin.data.ratings_columns import IMAGE_NAMES, MOS_NAMES, NamedColumns, candidates
-from grmp_plugin.data.ratings_sheets import Line, frame_lines, read_sheet, table_kind
+from grmp_plugin.data.ratings_sheets import Line, frame_lines, is_frame, read_sheet, table_kind
 from grmp_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_lines(source: str, named: NamedColumns) -> Table:
 
 def read_frame(frame: "pandas.DataFrame") -> Table:
     """Take a data frame; raises InputError when it is something else, or has no rows."""
-    if not (hasattr(frame, "columns") and hasattr(frame, "itertuples")):
+    if not is_frame(frame):
         raise InputError(
             f"ratings are a file, a pandas data frame, a data set's name or what read_ratings returned, not "
             f"{type(frame).__name__}"

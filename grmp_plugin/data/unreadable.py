@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import textwrap
 
 from grmp_plugin.errors import ImageError
 
@@ -83,8 +84,7 @@ def unread_reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         return reason(error)
-    first_line = (str(error).strip().splitlines() or [""])[0][:120]
-    return f"{_CANNOT}: {first_line or type(error).__name__}"
+    return f"{_CANNOT}: {_first_line(error)}"
 
 
 def reason(error: Exception, kind: str | None = None) -> str:
@@ -99,10 +99,16 @@ def reason(error: Exception, kind: str | None = None) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         system = (error.strerror or str(error)).lower()
         return _SYSTEM_REASONS.get(error.errno, f"{_CANNOT}: {system}")
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    first_line = _first_line(error)
     if isinstance(error, EOFError) or "truncated" in first_line.lower():
         return TRUNCATED
-    return f"damaged or unsupported {kind or 'file'}: {first_line[:80]}"
+    return f"damaged or unsupported {kind or 'file'}: {first_line}"
+
+
+def _first_line(error: Exception) -> str:
+    """Its first words, which may come from another library and go on for pages."""
+    lines = str(error).strip().splitlines()
+    return textwrap.shorten(lines[0], 120, placeholder=" ...") if lines else type(error).__name__
 
 
 def ends_early(prefix: bytes, size: int) -> bool:

@@ -208,7 +208,13 @@ class FewShot:
             scored = [*split.test.tolist(), *split.shots.tolist()]
             trainer = run.prompts_run().trainer
             seconds = estimate_seconds(
-                trainer, run.shots, self._scorer, scored, run.epochs_ahead, splits_left
+                trainer,
+                run.shots,
+                self._scorer,
+                scored,
+                run.epochs_ahead,
+                settings.batch_size,
+                splits_left,
             )
             self._watch.estimate(seconds, self._device)
         before = self._before(run.network, split)

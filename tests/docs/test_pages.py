@@ -122,6 +122,7 @@ def test_settings_are_explained_by_docstring_or_comments(extension, tmp_path, mo
 
 def test_everything_public_is_in_the_reference() -> None:
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    assert dir(grmp_plugin) == sorted(grmp_plugin.__all__)
     for name in set(grmp_plugin.__all__) - {"__version__", "GRMPError"}:
         assert re.search(rf":: grmp_plugin\.{name}(\(\))?$", page, re.MULTILINE), name
     assert ":: grmp_plugin.errors" in page

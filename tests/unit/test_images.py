@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import re
 import stat
 import struct
 import subprocess
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
+from grmp_plugin.data import unreadable
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT, read_image
 from grmp_plugin.data.kinds import IMAGE_SUFFIXES
 from grmp_plugin.data.pixels import as_shown, split_alpha
@@ -649,6 +651,13 @@ def test_cmyk_profile(save):
 
 
 # --- what cannot be read --------------------------------------------------------------------------
+
+
+def test_a_long_message_of_a_library_ends_between_words():
+    message = unreadable.reason(SyntaxError("not this word " * 40), "GIF")
+    assert message.startswith("damaged or unsupported GIF: not this word not")
+    assert re.search(r"(not|this|word) \.\.\.$", message)
+    assert len(message) < 160
 
 
 def test_missing(tmp_path):
