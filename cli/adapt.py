@@ -1,11 +1,14 @@
 """`grmp adapt`: adapt a model to a few rated images, and show what that gained."""
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grmp_plugin.errors import TrainingInterrupted
+from grmp_plugin.notes import Note
 
 from .choices import Device, Format, FormatOption
 from .options import (
@@ -36,6 +39,9 @@ from .ratings import (
     list_skipped,
     ratings_option,
 )
+
+if TYPE_CHECKING:
+    from grmp_plugin.api.adaptation import Adaptation
 
 HELP = (
     "Adapt a model to your ratings: learn from a few rated images, then compare predictions with the unused "
@@ -164,8 +170,6 @@ def adapt(
     # Not before: the help needs neither numpy nor scipy.
     from grmp_plugin.api.adapt import adapt as adapt_to
 
-    from .adapt_table import print_adaptation
-    from .errors import note_text
     from .progress import ShownProgress
 
     kept = out is not None or resume
@@ -207,17 +211,24 @@ def adapt(
             )
     except TrainingInterrupted as stopped:
         leave_interrupted(stopped, state, watch.exit_code)
-    if output_format is Format.table:
-        print_adaptation(adapted)
-    else:
-        print_result(adapted, output_format)
-    note(adapted.verdict)
-    for remark in adapted.notes:
-        if remark not in watch.notes:
-            note(note_text(remark))
+    _print(adapted, output_format, watch.notes)
     if out is not None:
-        note(f"written to {out}. Next: grmp score photos/ --model {out} --scale mos")
+        note(f"written to {out}. Next: grmp score photos/ --model {shlex.quote(str(out))} --scale mos")
     if adapted.skipped:
         list_skipped(adapted.skipped)
     if not all(row.repeated for row in adapted.skipped):
         raise typer.Exit(_SOME_SKIPPED)
+
+
+def _print(adapted: "Adaptation", shown: Format, told: Sequence[Note]) -> None:
+    from .adapt_table import print_adaptation
+    from .errors import note_text
+
+    if shown is Format.table:
+        print_adaptation(adapted)
+    else:
+        print_result(adapted, shown)
+    note(adapted.verdict)
+    for remark in adapted.notes:
+        if remark not in told:
+            note(note_text(remark))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from grmp_plugin.printable import printable
+from grmp_plugin.printable import counted, printable
 from grmp_plugin.training.choice import best, best_without_gradients
 
 from .output import print_data, print_table
@@ -27,14 +27,14 @@ def print_adaptation(adaptation: "Adaptation") -> None:
         print_data(f"{model} adapted to all {shots} ratings of {data}; none is left to test on\n")
         _print_tried(adaptation)
         return
-    tested = f"{adaptation.before.images} images"
-    if len(adaptation.splits) > 1:
-        tested += f", medians of {len(adaptation.splits)} splits"
+    tested = counted(adaptation.before.images, "image")
     learned = run["learned_before"]
     if learned["used"] and learned["images"]:
         tested += f", none a shot; before, {model} learned from {learned['images']} of all rated images"
     else:
         tested += " not learned from"
+    if len(adaptation.splits) > 1:
+        tested += f"; medians of {len(adaptation.splits)} splits"
     print_data(f"{model} adapted to {shots} ratings of {data}; on {tested}\n")
     table = Table()
     table.add_column("", no_wrap=True)
@@ -57,14 +57,14 @@ def _print_tried(adaptation: "Adaptation") -> None:
         more = "" if len(adaptation.splits) == 1 else ", first split"
         print_data(
             f"\nCross-validation inside the shots{more}. start: the model as it was. KRCC: rank agreement on "
-            "shots left out; gain: over start or, of gradient steps, over the better of start and ridge. R²: "
-            "share of the variance of their ratings explained, by which ridge replaces start\n"
+            "shots left out. gain: in KRCC over start; of gradient steps (prompts) over the better of start "
+            "and ridge, ± one standard error. R²: explained share of the variance of the ratings left out\n"
         )
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
             print_data(
-                "\nGradient steps (prompts) are chosen only if they gain two standard errors (±) more "
-                "than the better of start and ridge\n"
+                "\nridge replaces start if its R² is higher and above 0; gradient steps replace the better "
+                "of the two if their gain exceeds two standard errors\n"
             )
 
 

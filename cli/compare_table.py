@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from grmp_plugin.printable import printable
+from grmp_plugin.printable import counted, printable
 
 from .output import fits, note, print_data, print_table
 
@@ -28,8 +28,9 @@ def print_comparison(comparison: "Comparison") -> None:
     working = comparison.working()
     if not working or not judged:
         return
-    metrics = "1 metric" if len(working) == 1 else f"{len(working)} metrics"
-    print_data(f"{metrics} on {judged} of {count} images{rated}{_learned(comparison)}\n")
+    print_data(
+        f"{counted(len(working), 'metric')} on {judged} of {count} images{rated}{_learned(comparison)}\n"
+    )
     if comparison.mos is None:
         _print_ranks(comparison)
     else:

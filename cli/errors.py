@@ -14,8 +14,8 @@ _OPTIONS = {
     "strength": "--lambda",
     "strengths": "--lambda",
 }
-# Arguments of methods and of in-memory images, which no option sets.
-_WITHOUT_OPTION = frozenset({"path", "folder", "images", "order"})
+# Arguments of methods, and of what only Python can give, which no option sets.
+_WITHOUT_OPTION = frozenset({"path", "folder", "images", "order", "progress"})
 # Argument -> what to type, in a sentence.
 _REMEDIES = {
     "backbone_weights": "Choose CLIP's weights with --backbone-weights TAG or FILE.",

@@ -10,7 +10,8 @@ from .output import note
 HELP = (
     "Write a model as ONNX: views in, scores out.\n\n"
     "The input `views` (N, V, 3, S, S) is what make_views cuts from an image; with --image-size the input is "
-    "`images` (N, 3, H, W), float RGB in [0, 1], all of that size. Needs pip install 'grmp-iqa\\[onnx]'.\n\n"
+    "`images` (N, 3, H, W), float RGB in [0, 1], all of that size. Takes about a minute, and needs pip "
+    "install 'grmp-iqa\\[onnx]'.\n\n"
     "Examples: grmp export model.onnx · grmp export mine.onnx --model mine.safetensors --image-size 768 1024"
 )
 
@@ -35,5 +36,4 @@ def export(
     """Write the file (see `HELP`)."""
     from grmp_plugin.api.export import export as export_model
 
-    note("Exporting takes about a minute")
     note(f"written to {export_model(path, model, image_size=image_size)}")

@@ -1,11 +1,13 @@
 """`grmp pretrain`: learn prompts over kinds of distortion, before any ratings of one's own."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grmp_plugin.errors import TrainingInterrupted
+from grmp_plugin.printable import counted
 
 from .choices import Device, Format, FormatOption
 from .options import (
@@ -101,10 +103,11 @@ def pretrain(
         leave_interrupted(stopped, state, watch.exit_code)
     if output_format is Format.table:
         steps = learned.checkpoint.info["outer_steps"]
-        print_data(f"prompts moved by {learned.prompts_moved:.1%} of their norm over {steps} outer steps\n")
+        moved = f"{learned.prompts_moved:.1%} of their norm"
+        print_data(f"prompts moved by {moved} over {counted(steps, 'outer step')}\n")
     else:
         print_result(learned, output_format)
     for remark in learned.notes:
         if remark not in watch.notes:
             note(note_text(remark))
-    note(f"written to {out}. Next: grmp adapt ratings.csv --model {out}")
+    note(f"written to {out}. Next: grmp adapt ratings.csv --model {shlex.quote(str(out))}")

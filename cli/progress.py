@@ -79,7 +79,7 @@ class ShownProgress(Watch):
 
     def estimate(self, seconds: float, device: str) -> None:
         """Print the first estimate, unless it is short."""
-        if not self._has_estimate and seconds >= _LONG:
+        if not self._has_estimate and seconds >= _LONG and not self._stop:
             self._has_estimate = True
             self._print(f"this will take about {duration(seconds)} on {device}, scoring included")
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grmp_plugin.printable import counted
+
 from .output import note
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ IncludeLearnedOption = Annotated[
     bool,
     ratings_option(
         "--include-learned",
-        help="Also use images that a model learned from, or other versions of their originals: its numbers "
-        "are then too good.",
+        help="Also use images that a model learned from, or other versions of their originals: its "
+        "results are then biased in its favour.",
     ),
 ]
 DirectionOption = Annotated[
@@ -81,7 +83,7 @@ SkipBadOption = Annotated[
 
 def list_skipped(skipped: "Sequence[BadRow]") -> None:
     """Print on stderr which ratings were not used, and why."""
-    note(f"{len(skipped)} {'row was' if len(skipped) == 1 else 'rows were'} left out:")
+    note(f"{counted(len(skipped), 'row')} left out:")
     for row in skipped[:_LISTED]:
         parts = ("" if row.row is None else f"line {row.row}", row.image, row.reason)
         note("  " + ": ".join(part for part in parts if part))

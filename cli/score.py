@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from grmp_plugin.only_run import only_run
-from grmp_plugin.printable import printable
+from grmp_plugin.printable import counted, printable
 from grmp_plugin.tables import (
     check_folder_path,
     check_not_input,
@@ -294,8 +294,7 @@ def _draw(scores: "Scores", report: Path | None, maps: Path | None) -> None:
 
 
 def _say_summary(scores: "Scores") -> None:
-    plural = "" if len(scores) == 1 else "s"
-    text = f"{len(scores)} image{plural}, {scores.failed} failed"
+    text = f"{counted(len(scores), 'image')}, {scores.failed} failed"
     if scores.median is not None:
         text += f"; median {scores.median:.4f}"
     for which, extreme in (("best", scores.best), ("worst", scores.worst)):

@@ -10,11 +10,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from grmp_plugin.errors import InputError
+
 DATA_ROOT = "datasets"
 """Default folder of pyiqa's data sets."""
 
 # Errors of file systems that know no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def given_path(value: object, expected: str, argument: str) -> str:
+    """A path or name that a caller gave.
+
+    Args:
+        value: What was given.
+        expected: What was expected, for the message.
+        argument: Name of the argument.
+
+    Raises:
+        InputError: When it is neither a text nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"expected {expected}, found {type(value).__name__}", argument=argument)
+    return os.fsdecode(value)
 
 
 def user_cache() -> Path:

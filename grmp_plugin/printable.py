@@ -1,4 +1,4 @@
-"""Make text of unknown origin safe to display."""
+"""Text for people: safe to display whatever its origin, shortened, or counted."""
 
 
 def printable(text: str) -> str:
@@ -9,3 +9,8 @@ def printable(text: str) -> str:
 def shortened(text: str, length: int = 300) -> str:
     """Return the text, or its beginning followed by an ellipsis."""
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 image`, `1,200 images`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from grmp_plugin.errors import InputError
+from grmp_plugin.plain_data import shown
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -30,9 +33,14 @@ def progress_callback(progress: bool | ProgressCallback) -> ProgressCallback:
 
     Args:
         progress: A function of your own, True for a bar (on stderr, or a widget in a notebook), or False.
+
+    Raises:
+        InputError: When it is something else.
     """
     if callable(progress):
         return progress
+    if not isinstance(progress, bool):
+        raise InputError(f"expected True, False or a function, not {shown(progress)}", argument="progress")
     return _Bar() if progress else _silent
 
 

@@ -177,7 +177,7 @@ def adapt(
         }
         for name, value in given_steps.items():
             if value is not None:
-                raise InputError("is of gradient steps, which method ridge does not take", argument=name)
+                raise InputError("applies to gradient steps, which method ridge does not take", argument=name)
     if settings.protocol == "released" and settings.test_share is None and split_column is None:
         settings = with_arguments(settings, test_share=AdaptSettings.RELEASED_TEST_SHARE)
     if options.get("mos_range") is not None and settings.protocol == "released":

@@ -15,6 +15,7 @@ from grmp_plugin.api.split_result import (
 )
 from grmp_plugin.data.ratings import SHOTS_RANGE, Ratings
 from grmp_plugin.notes import Note
+from grmp_plugin.printable import counted
 from grmp_plugin.statistics.agreement import Agreement
 from grmp_plugin.training.choice import LEAST_TO_CHOOSE
 from grmp_plugin.training.settings import AdaptSettings
@@ -249,7 +250,7 @@ def _about_scale(splits: Sequence[SplitResult], rated: Ratings) -> list[Note]:
     if far:
         notes.append(
             Note(
-                f"{len(far)} test ratings are far outside the scale, such as {far[0]['mos']:g} of "
+                f"{counted(len(far), 'test rating')} far outside the scale, such as {far[0]['mos']:g} of "
                 f"{far[0]['image']}: possibly typos"
                 + (". With a declared range, such rows are rejected" if declare else ""),
                 see=declare,

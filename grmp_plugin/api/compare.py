@@ -35,6 +35,7 @@ from grmp_plugin.data.ratings_file import RatingsOptions
 from grmp_plugin.errors import InputError
 from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
+from grmp_plugin.printable import counted
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import check_folder_path, without_nan, write_text
@@ -333,7 +334,8 @@ class ImageScores(Result):
         return {"run": self.run.to_dict(), "images": self.rows}
 
     def __repr__(self) -> str:
-        return f"<ImageScores of {len(self)} images by {len(self.comparison.metrics)} metrics>"
+        metrics = counted(len(self.comparison.metrics), "metric")
+        return f"<ImageScores of {counted(len(self), 'image')} by {metrics}>"
 
 
 def _score(

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from grmp_plugin.config import from_dict
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
 from grmp_plugin.data.ratings import DECLARED, MosScale, range_ends
 from grmp_plugin.errors import CheckpointError, ConfigError, InputError
+from grmp_plugin.plain_data import shown
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.training.interval import PredictionInterval
 
@@ -144,5 +146,5 @@ def _check_arguments(
     if interval and scale != "mos":
         raise InputError("applies to predicted MOS only, not to quality", argument="interval", see=("scale",))
     for name, value in (("batch_size", batch_size), ("pixel_limit", pixel_limit)):
-        if value is not None and value < 1:
-            raise InputError(f"must be at least 1, not {value}", argument=name)
+        if value is not None and not (isinstance(value, Integral) and value >= 1):
+            raise InputError(f"must be a whole number of at least 1, not {shown(value)}", argument=name)

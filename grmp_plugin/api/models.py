@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from grmp_plugin.config import to_dict
+from grmp_plugin.files import given_path
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.grmp_iqa import GRMPIQA
 from grmp_plugin.network.models import DEFAULT_MODEL, MODELS, find_checkpoint, weights_digest
@@ -23,6 +24,7 @@ class HasCheckpoint(Protocol):
 
 
 Model = str | os.PathLike[str] | Checkpoint | GRMPIQA | HasCheckpoint
+MODEL_IN_WORDS = "a model name, a checkpoint file, or what adapt, pretrain or load returned"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def load_model(model: Model) -> LoadedModel:
         model = model.checkpoint
     if isinstance(model, Checkpoint):
         return LoadedModel(GRMPIQA(model), model.source, None)
-    name = os.fspath(model)
+    name = given_path(model, MODEL_IN_WORDS, "model")
     return LoadedModel(GRMPIQA(name), name, weights_digest(name))
 
 

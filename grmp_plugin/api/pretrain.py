@@ -14,6 +14,7 @@ from grmp_plugin.errors import DataUnavailableError, InputError
 from grmp_plugin.files import DATA_ROOT
 from grmp_plugin.notes import Note
 from grmp_plugin.only_run import only_run
+from grmp_plugin.printable import counted
 from grmp_plugin.progress import ProgressCallback
 from grmp_plugin.run_record import RunRecord, Stopwatch
 from grmp_plugin.tables import Row
@@ -76,7 +77,7 @@ class Pretraining(TrainedResult):
 
     def __repr__(self) -> str:
         steps = self.checkpoint.info["outer_steps"]
-        return f"<Pretraining: prompts moved by {self.prompts_moved:.1%} over {steps} outer steps>"
+        return f"<Pretraining: prompts moved by {self.prompts_moved:.1%} over {counted(steps, 'outer step')}>"
 
 
 @names_configuration("pretrain")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grmp_plugin.printable import counted
 from grmp_plugin.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class SavedScores:
         return self.images
 
     def __repr__(self) -> str:
-        return f"<Scores of {self.images} images in {self.path}: {self.failed} failed>"
+        return f"<Scores of {counted(self.images, 'image')} in {self.path}: {self.failed} failed>"
 
 
 def shards(folder: str | os.PathLike[str]) -> "list[ShardState]":

@@ -15,6 +15,7 @@ from grmp_plugin.api.judge import Judge
 from grmp_plugin.api.saved_scores import SavedScores
 from grmp_plugin.api.scores import Scores
 from grmp_plugin.data.images import DEFAULT_PIXEL_LIMIT
+from grmp_plugin.data.places import is_address
 from grmp_plugin.data.units import needs_units
 from grmp_plugin.errors import InputError
 from grmp_plugin.progress import Progress, ProgressCallback, progress_callback
@@ -287,6 +288,8 @@ def _check_images(images: FoundImages) -> None:
     """Refuse what would only give rows that are no images; beside images (`photos/*`) such rows stay."""
     if all(needs_units(image.name) for image in images.sources):
         first = images.sources[0].name
+        if not is_address(first) and not os.path.exists(first):
+            raise InputError(f"'{first}': no such file", argument="images")
         raise InputError(
             f"'{first}' is not an image. Scores of lists, archives and addresses are written into a folder",
             see=("out",),

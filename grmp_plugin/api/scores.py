@@ -15,6 +15,7 @@ from grmp_plugin.data.ratings import MosScale
 from grmp_plugin.data.sources import ImageSource
 from grmp_plugin.data.walk import natural_key
 from grmp_plugin.errors import InputError
+from grmp_plugin.printable import counted
 from grmp_plugin.progress import ProgressCallback, progress_callback
 from grmp_plugin.run_record import RunRecord
 from grmp_plugin.tables import Row, check_folder_path, write_text
@@ -171,4 +172,4 @@ class Scores(Result):
 
     def __repr__(self) -> str:
         median = "" if self.median is None else f", median {self.median:.4f}"
-        return f"<Scores of {len(self)} images by {self.model}: {self.failed} failed{median}>"
+        return f"<Scores of {counted(len(self), 'image')} by {self.model}: {self.failed} failed{median}>"

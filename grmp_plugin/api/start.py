@@ -3,9 +3,10 @@
 import os
 from dataclasses import dataclass
 
-from grmp_plugin.api.models import HasCheckpoint, Model
+from grmp_plugin.api.models import MODEL_IN_WORDS, HasCheckpoint, Model
 from grmp_plugin.config import PromptConfig
 from grmp_plugin.errors import BackboneError, ConfigError, InputError
+from grmp_plugin.files import given_path
 from grmp_plugin.network.checkpoint import Checkpoint
 from grmp_plugin.network.digest import network_digest
 from grmp_plugin.network.grmp_iqa import GRMPIQA
@@ -61,7 +62,7 @@ def find_start(
             raise ConfigError(f"{model.source} has prompts of its own; {names} cannot be set")
         model = model if weights is None else with_backbone(model, weights)
         return Start(model, network_digest(model))
-    name = os.fspath(model)
+    name = given_path(model, MODEL_IN_WORDS, "model")
     checkpoint = starting_checkpoint(name, seed, backbone_weights=weights, prompts=prompts)
     return Start(checkpoint, start_digest(name, weights))
 

@@ -102,7 +102,8 @@ def find_metrics(wanted: Sequence[str | MetricSpec], *, references: bool) -> Fou
         reasons = "; ".join(sorted(set(left_out.values()))) or "no metrics were named"
         names = ",".join(word for word in wanted if isinstance(word, str))
         see = ("references",) if NEEDS_REFERENCES in left_out.values() else ()
-        raise InputError(f"{names}: nothing to compare: {reasons}", argument="metrics", see=see)
+        where = f"{names}: " if names.strip(" ,") else ""
+        raise InputError(f"{where}nothing to compare: {reasons}", argument="metrics", see=see)
     return FoundMetrics(tuple(found.values()), tuple(left_out.items()))
 
 

@@ -5,11 +5,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from grmp_plugin.benchmarking.table import Block, Entry, shots_order, summary_of
+from grmp_plugin.printable import counted
 from grmp_plugin.report import charts
 from grmp_plugin.report.curves import Curve, curves
 from grmp_plugin.report.page import render
 from grmp_plugin.report.parts import Cell, Column, Figure, Record, Table, number_cell
-from grmp_plugin.report.text import NOTHING, counted, date_text, facts, listed, number, probability
+from grmp_plugin.report.text import NOTHING, date_text, facts, listed, number, probability
 from grmp_plugin.statistics.bootstrap import Interval
 
 _COLUMNS = (

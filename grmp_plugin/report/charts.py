@@ -8,8 +8,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from grmp_plugin.printable import counted
 from grmp_plugin.report.svg import Drawing, Scale, axes, round_step
-from grmp_plugin.report.text import counted, interval, number, shortened
+from grmp_plugin.report.text import interval, number, shortened
 from grmp_plugin.statistics.bootstrap import Interval
 
 Array = NDArray[np.float64]

@@ -6,6 +6,7 @@ import numpy as np
 
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.evaluation.comparison import Comparison
+from grmp_plugin.printable import counted
 from grmp_plugin.report import charts, words
 from grmp_plugin.report.comparison_table import metrics_table
 from grmp_plugin.report.galleries import galleries
@@ -13,7 +14,7 @@ from grmp_plugin.report.page import render
 from grmp_plugin.report.parts import Failures, Figure, Record
 from grmp_plugin.report.pictures import Maps, Pictures
 from grmp_plugin.report.standing import leader, tied
-from grmp_plugin.report.text import common_folder, counted, date_text, facts, interval, number
+from grmp_plugin.report.text import common_folder, date_text, facts, interval, number
 
 
 def comparison_report(comparison: Comparison, maps: Maps | None = None) -> str:

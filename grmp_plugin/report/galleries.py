@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grmp_plugin.evaluation.comparison import Comparison
+from grmp_plugin.printable import counted
 from grmp_plugin.report.parts import GALLERY, Card, Gallery, Score
 from grmp_plugin.report.pictures import Pictures
 from grmp_plugin.report.standing import leader, ranks_among
-from grmp_plugin.report.text import common_folder, counted, decimals, number
+from grmp_plugin.report.text import common_folder, decimals, number
 
 
 def galleries(comparison: Comparison, pictures: Pictures) -> list[Gallery]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from grmp_plugin.printable import counted
 from grmp_plugin.report import charts
 from grmp_plugin.report.galleries import split
 from grmp_plugin.report.page import render
@@ -23,7 +24,7 @@ from grmp_plugin.report.parts import (
 )
 from grmp_plugin.report.pictures import Pictures
 from grmp_plugin.report.scores_page import MAX_ROWS
-from grmp_plugin.report.text import common_folder, counted, date_text, decimals, facts, interval, number
+from grmp_plugin.report.text import common_folder, date_text, decimals, facts, interval, number
 from grmp_plugin.statistics.bootstrap import Interval
 
 _Images = Sequence[Mapping[str, Any]]

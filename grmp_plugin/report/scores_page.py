@@ -7,6 +7,7 @@ import numpy as np
 
 from grmp_plugin.data.left_out import left_out_words
 from grmp_plugin.data.sources import ImageSource
+from grmp_plugin.printable import counted
 from grmp_plugin.report import charts
 from grmp_plugin.report.galleries import split
 from grmp_plugin.report.page import render
@@ -22,7 +23,7 @@ from grmp_plugin.report.parts import (
     number_cell,
 )
 from grmp_plugin.report.pictures import Maps, Pictures
-from grmp_plugin.report.text import common_folder, counted, date_text, decimals, facts, number
+from grmp_plugin.report.text import common_folder, date_text, decimals, facts, number
 
 MAX_ROWS = 1000
 """Most rows of the table, to keep the page small."""

@@ -49,11 +49,6 @@ def decimals(values: Iterable[float]) -> int:
     return 3 if size == 0 else min(6, max(0, 3 - math.ceil(math.log10(size))))
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: `1 image`, `1,200 images`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def listed(names: Sequence[str], most: int = 6) -> str:
     """A list of names: `A, B and C`; `A, B and 7 more` for more than `most`."""
     if len(names) > most:

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from grmp_plugin.evaluation.comparison import Comparison
+from grmp_plugin.printable import counted
 from grmp_plugin.report.standing import leader, pairs_by_agreement, tied
-from grmp_plugin.report.text import counted, decimals, interval, listed, number
+from grmp_plugin.report.text import decimals, interval, listed, number
 
 
 def answer(comparison: Comparison) -> str:

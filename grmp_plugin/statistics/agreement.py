@@ -22,7 +22,7 @@ from grmp_plugin.statistics.resampled_correlation import (
     resampled_srcc,
 )
 
-_MIN_SPLITS = 3
+_MIN_SPLITS = 5  # lowest to highest of four values misses the median one time in eight
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def spread(values: ArrayLike, seed: int = 0, resamples: int = 2000) -> Spread:
         resamples: Number of resamples, at least 1.
 
     Returns:
-        The interval is undefined for fewer than 3 splits; everything is for none.
+        The interval is undefined for fewer than 5 splits; everything is for none.
 
     Raises:
         InputError: When a value is not a finite number.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from grmp_plugin.config import given_value, read_yaml
 from grmp_plugin.errors import InputError
-from grmp_plugin.files import existing
+from grmp_plugin.files import existing, given_path
 from grmp_plugin.plain_data import read_yaml_file
 from grmp_plugin.suggest import did_you_mean
 from grmp_plugin.training.settings import AdaptConfig, PretrainConfig
@@ -76,7 +76,7 @@ def find_config(config: str | os.PathLike[str], stage: str) -> Path:
     Raises:
         InputError: When it is neither.
     """
-    name = os.fspath(config)
+    name = given_path(config, "a YAML file or a preset's name", "config")
     path = existing(name)
     if path is not None and path.is_file():
         return path

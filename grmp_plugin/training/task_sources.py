@@ -43,6 +43,8 @@ def task_sources(
     sources: list[TaskSource] = []
     for name in names:
         known = [DRAWN, *data_set_names()]
+        if name not in known and os.path.isdir(name):
+            raise InputError(f"'{name}' is a folder, not a data set", argument="data", see=("pristine",))
         if name not in known:
             raise InputError(
                 f"'{name}' is not a known source of tasks. "

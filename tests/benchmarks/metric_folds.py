@@ -48,7 +48,7 @@ def main() -> None:
     recipe, work = read_yaml(Recipe, arguments.recipe), arguments.work
     ratings = read_ratings(arguments.ratings, mos_range=recipe.metric.mos_range)
     corpus = make_corpus(recipe, photographs(arguments.photographs), work / "corpus", 1)
-    meta = read_checkpoint(work / "grmp_iqa-tiny-meta.safetensors")
+    meta = read_checkpoint(work / "prompts.safetensors")
     trunk = GRMPIQA(meta).clip.visual.conv1.net
     crops, seed = recipe.metric.crops, recipe.seed
     views = rated_views(ratings, trunk, recipe.network, crops, seed, work / "rated.npz", 1)

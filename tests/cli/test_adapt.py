@@ -521,7 +521,7 @@ def test_bad_rows_are_left_out_and_listed(forked, mistakes, first):
     assert result.code == 3, result.err
     _assert_no_traceback(result.err)
     for words in (
-        "5 rows were left out",
+        "5 rows left out",
         "line 18: photos/gone.png: no such file",
         "photos/cut.png: truncated",
         "line 20: photos/rocket_0.png: text where a number should be: 'fine'",

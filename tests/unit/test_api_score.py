@@ -222,11 +222,17 @@ def test_what_is_no_image_is_refused(images, said: str) -> None:
         ({"precision": "fp8", "device": "cpu"}, "precision"),
         ({"batch_size": 0}, "batch_size"),
         ({"pixel_limit": 0}, "pixel_limit"),
+        ({"batch_size": "4"}, "batch_size"),
+        ({"pixel_limit": 1.5}, "pixel_limit"),
+        ({"model": 5}, "model"),
+        ({"model": None}, "model"),
+        ({"progress": "yes"}, "progress"),
+        ({"images": "none.csv"}, "images"),
     ],
 )
 def test_errors_name_their_argument(folder: Path, model: Path, options: dict, argument: str) -> None:
     with pytest.raises(InputError) as caught:
-        grmp.score(folder, model, **options)
+        grmp.score(**{"images": folder, "model": model, **options})
     assert caught.value.argument == argument
     assert str(caught.value).startswith(f"{argument}: ")
     assert "--" not in str(caught.value)

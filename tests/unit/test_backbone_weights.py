@@ -415,6 +415,12 @@ def test_a_fault_of_the_configuration_names_its_file(ratings, tmp_path, command,
     assert "--" not in first
 
 
+def test_a_folder_in_place_of_a_source(tmp_path):
+    with pytest.raises(InputError, match="is a folder, not a data set") as caught:
+        grmp.pretrain(str(tmp_path))
+    assert (caught.value.argument, caught.value.see) == ("data", ("pristine",))
+
+
 def test_a_fault_of_an_argument_names_no_file(tmp_path):
     (tmp_path / "mine.yml").write_text("data: [kadid11k]")
     with pytest.raises(InputError, match="'kadid12k' is not a known source of tasks") as caught:

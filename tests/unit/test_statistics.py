@@ -396,8 +396,17 @@ def test_spread():
     assert set(result.as_dict()) == {"splits", "median", "interval", "min", "max"}
 
 
+@pytest.mark.parametrize("splits", [5, 6, 10])
+def test_the_interval_of_a_spread_covers_the_median(splits):
+    """Of the distribution that the values come from, whose median is 0."""
+    values = np.random.default_rng(splits).normal(size=(1000, splits))
+    covered = [low <= 0 <= high for low, high in (spread(row, resamples=400).interval for row in values)]
+    assert 0.92 <= np.mean(covered) <= 0.99
+
+
 def test_spread_of_few_splits():
-    assert spread([0.5, 0.7, 0.9]).interval == (0.5, 0.9)
+    assert spread([0.5, 0.7, 0.9, 0.6, 0.8]).interval == (0.5, 0.9)
+    assert undefined(spread([0.5, 0.7, 0.9, 0.6]).interval)
     two = spread([0.5, 0.7])
     assert (two.median, two.min, two.max) == (pytest.approx(0.6), 0.5, 0.7)
     assert undefined(two.interval)
