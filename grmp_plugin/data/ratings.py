@@ -25,14 +25,14 @@ def range_ends(mos_range: object) -> tuple[float, float]:
         InputError: When it is not two finite numbers, the lower one first.
     """
     ends = list(mos_range) if isinstance(mos_range, Iterable) else []
-    if len(ends) == 2 and all(isinstance(end, Real) for end in ends):
-        low, high = float(ends[0]), float(ends[1])
-        if math.isfinite(low) and math.isfinite(high) and low < high:
-            return low, high
-    raise InputError(
-        f"must be two numbers, the lower one first, such as (1, 5), not {shown(mos_range)}",
-        argument="mos_range",
-    )
+    if len(ends) != 2 or not all(isinstance(end, Real) for end in ends):
+        raise InputError(
+            f"must be a low and a high number, such as (1, 5), not {shown(mos_range)}", argument="mos_range"
+        )
+    low, high = float(ends[0]), float(ends[1])
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"must be a low, then a high number, not {low:g} and {high:g}", argument="mos_range")
+    return low, high
 
 
 @dataclass(frozen=True)

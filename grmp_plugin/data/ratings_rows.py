@@ -98,7 +98,7 @@ def _read_mos(text: str, mos_range: tuple[float, float] | None) -> float:
     except ValueError as error:
         raise RowError(str(error)) from None
     if mos_range is not None and not mos_range[0] <= mos <= mos_range[1]:
-        raise RowError(f"MOS {text} is outside the range {mos_range[0]} to {mos_range[1]}")
+        raise RowError(f"MOS {text} is outside the range {mos_range[0]:g} to {mos_range[1]:g}")
     return mos
 
 

@@ -318,13 +318,13 @@ def test_released_protocol_reports_the_best_epoch_and_warns(forked, folder, two_
     training = "method: prompts, shots: 6, learning_rate: 0.5, views: 2, epochs: 10, protocol: released"
     (folder / "better.yml").write_text(f"model: grmp_iqa-tiny-meta\ntraining: {{{training}}}\n")
     command = ("adapt", "ratings.csv", "--config", "better.yml", "--sampling", "spread", "--shots", "2")
-    released = forked(*command, "--seed", "7", "--format", "json")
+    released = forked(*command, "--seed", "9", "--format", "json")
     assert released.code == 0, released.err
     assert "optimistic" in released.err
     assert "--protocol own" in released.err
     assert "optimistic" not in two_splits.err
     (split,) = released.json["splits"]
-    assert split["best_epoch"] in (5, 10)  # it evaluates every five epochs, and found a better one here
+    assert split["best_epoch"] in (5, 10)  # it evaluates every five epochs, and finds a much better one here
     before, after = (split[when]["plcc"] + split[when]["srcc"] for when in ("before", "after"))
     assert after > before
     assert [split["best_epoch"] for split in two_splits.json["splits"]] == [None, None]
@@ -432,7 +432,7 @@ OUT = ["--out", "refused.safetensors"]
             2,
             ["ratings.csv", "line 14", "87.5", "outside the range 0.0 to 85.0", "--skip-bad"],
         ),
-        (["ratings.csv", "--mos-range", "85", "0", *OUT], 2, ["--mos-range", "85.0 and 0.0"]),
+        (["ratings.csv", "--mos-range", "85", "0", *OUT], 2, ["--mos-range", "85 and 0"]),
         (["nothere.csv", *OUT], 2, ["nothere.csv", "no such file"]),
         (["photos/", *OUT], 2, ["photos/", "folder", "CSV"]),
         (["ratings.csv", "--images", "elsewhere", *OUT], 2, ["--images: elsewhere", "not a folder"]),

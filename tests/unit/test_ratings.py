@@ -635,6 +635,6 @@ def test_a_column_of_raters_means_single_ratings(make, column):
 @pytest.mark.parametrize("ends", [5, (1,), (1, 2, 3), ("low", "high"), "15", object()])
 def test_a_range_that_is_no_pair_of_numbers(tmp_path, ends):
     (tmp_path / "ratings.csv").write_text("image,mos\na.png,1\nb.png,5\n")
-    with pytest.raises(InputError, match=r"two numbers, the lower one first, such as \(1, 5\)") as caught:
+    with pytest.raises(InputError, match=r"a low and a high number, such as \(1, 5\), not") as caught:
         read_ratings(tmp_path / "ratings.csv", mos_range=ends)
     assert caught.value.argument == "mos_range"
