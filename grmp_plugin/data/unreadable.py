@@ -108,7 +108,7 @@ def reason(error: Exception, kind: str | None = None) -> str:
 def _first_line(error: Exception) -> str:
     """Its first words, which may come from another library and go on for pages."""
     lines = str(error).strip().splitlines()
-    return textwrap.shorten(lines[0], 120, placeholder=" ...") if lines else type(error).__name__
+    return textwrap.shorten(lines[0], 100, placeholder=" ...") if lines else type(error).__name__
 
 
 def ends_early(prefix: bytes, size: int) -> bool:

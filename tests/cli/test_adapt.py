@@ -430,7 +430,7 @@ OUT = ["--out", "refused.safetensors"]
         (
             ["ratings.csv", "--mos-range", "0", "85", *OUT],
             2,
-            ["ratings.csv", "line 14", "87.5", "outside the range 0.0 to 85.0", "--skip-bad"],
+            ["ratings.csv", "line 14", "87.5", "outside the range 0 to 85", "--skip-bad"],
         ),
         (["ratings.csv", "--mos-range", "85", "0", *OUT], 2, ["--mos-range", "85 and 0"]),
         (["nothere.csv", *OUT], 2, ["nothere.csv", "no such file"]),
