@@ -58,13 +58,14 @@ def _print_tried(adaptation: "Adaptation") -> None:
         print_data(
             f"\nCross-validation inside the shots{more}. start: the model as it was. KRCC: rank agreement on "
             "shots left out. gain: in KRCC over start; of gradient steps (prompts) over the better of start "
-            "and ridge, ± one standard error. R²: explained share of the variance of the ratings left out\n"
+            "and ridge, ± one standard error. R²: explained share of the variance of the ratings left out; "
+            "ridge replaces start if its R² is higher, and above 0\n"
         )
         print_table(_tried_table(first))
         if any(each.error is not None for each in first.tried):
             print_data(
-                "\nridge replaces start if its R² is higher and above 0; gradient steps replace the better "
-                "of the two if their gain exceeds two standard errors\n"
+                "\nGradient steps replace the better of start and ridge only if their gain exceeds two "
+                "standard errors\n"
             )
 
 

@@ -82,7 +82,7 @@ def read_sheet(path: str, kind: str) -> list[Line]:
 
 
 def is_frame(value: object) -> bool:
-    """Whether a value is a data frame; asked by its methods, as pandas takes half a second to import."""
+    """Whether a value is a data frame; asked by its methods, without importing pandas."""
     return hasattr(value, "columns") and hasattr(value, "itertuples")
 
 
